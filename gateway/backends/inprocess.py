@@ -1,0 +1,144 @@
+"""Runs generations in the gateway's own process, each in a namespace of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from gateway import django
+from gateway.config import SiteConfig
+from gateway.errors import LoadError
+from gateway.namespace import EnvironmentError_, Namespace, installed
+from gateway.threads import Threads, private_cwd
+from gateway.wsgi import Bridge, WSGIApplication
+
+T = TypeVar("T")
+
+
+class InProcessBackend:
+    """A ``site.Backend``. As a context manager it has the namespace hooks in the process.
+
+    ``threads`` is how many requests of one site may run at the same time.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._stack = contextlib.ExitStack()
+
+    async def __aenter__(self) -> InProcessBackend:
+        self._stack.enter_context(installed())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    async def load(self, config: SiteConfig, number: int) -> InProcessGeneration:
+        """Load the code of a site into a new namespace; raises ``LoadError``."""
+        build = functools.partial(_build, config, number, self._threads)
+        return await _on_daemon_thread(f"{config.name} loader", build)
+
+
+class InProcessGeneration:
+    """A ``site.Generation``: the WSGI application of a site in its namespace."""
+
+    def __init__(
+        self, number: int, namespace: Namespace, application: WSGIApplication, threads: Threads
+    ) -> None:
+        self.number = number
+        self._namespace = namespace
+        self._threads = threads
+        self._bridge = Bridge(application, threads)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._bridge(scope, receive, send)
+
+    async def close(self) -> None:
+        """End the threads, run the site's ``atexit`` functions, close its connection pools."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await _on_daemon_thread(f"{self._namespace.name} unloader", self._unload)
+
+    def _unload(self) -> None:
+        self._namespace.close()
+        with contextlib.suppress(Exception):
+            django.close_pools(self._namespace)
+
+
+def _build(config: SiteConfig, number: int, limit: int) -> InProcessGeneration:
+    try:
+        path = config.path.resolve(strict=True)
+        private_cwd(path)
+        namespace = Namespace(
+            f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
+        )
+        application = _find_application(namespace, config.wsgi)
+        django.import_urls(namespace)
+        django.close_connections(namespace)
+    except EnvironmentError_ as exc:
+        raise LoadError(str(exc)) from exc
+    except BaseException as exc:  # sys.exit() at import is the site's failure, not our end
+        raise LoadError(_reason(exc), _text(exc)) from exc
+    threads = Threads(
+        config.name,
+        limit,
+        start=functools.partial(private_cwd, path),  # type: ignore[arg-type]
+        end=functools.partial(django.close_connections, namespace),
+    )
+    return InProcessGeneration(number, namespace, application, threads)
+
+
+def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
+    module_name, _, attribute = wsgi.partition(":")
+    application: Any = namespace.import_module(module_name)
+    for part in attribute.split("."):
+        application = getattr(application, part)
+    if not callable(application):
+        raise TypeError(f"{wsgi} is not callable: it is no WSGI application")
+    return application  # type: ignore[no-any-return]
+
+
+def _reason(exc: BaseException) -> str:
+    text = " ".join(str(exc).split())
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def _text(exc: BaseException) -> str:
+    return "".join(traceback.format_exception(exc))
+
+
+async def _on_daemon_thread(name: str, function: Callable[[], T]) -> T:
+    """Run ``function`` on a thread of its own, which does not block the exit if it hangs."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, exc: BaseException | None) -> None:
+        if future.done():
+            return
+        if exc is not None:
+            future.set_exception(exc)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as exc:
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop may be closed by now
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await future

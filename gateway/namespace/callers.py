@@ -1,0 +1,115 @@
+"""Who is asking?
+
+Code of the standard library is shared by all namespaces, and some of it has to find "the module
+named X" or "the environment". The question is answered in this order:
+
+1. the nearest calling frame whose builtins belong to a namespace (or to a unit of the environment
+   layer) is the one that asks;
+2. a frame of the process that is not the standard library, or that executes a module of it, asks
+   for the process itself: what it finds may be kept for ever, so it must not be a site's (frames
+   of this package ask for their callers, unless they say ``for_process``);
+3. with neither on the stack (``executor.submit(pickle.loads, blob)``, the feeder thread of a
+   ``multiprocessing.Queue``) it is the namespace that started the thread.
+
+Context variables would be wrong where frames are right: threads that a project starts itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType, ModuleType
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+STDLIB = frozenset(sys.stdlib_module_names)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Domain(Protocol):
+    """Something that owns modules: the namespace of a site, or a unit of the environment layer."""
+
+    @property
+    def modules(self) -> Mapping[str, ModuleType]:
+        """What it has imported."""
+
+    @property
+    def transparent(self) -> bool:
+        """True for units: they are asked first for modules, and never for an environment."""
+
+    def import_module(self, name: str) -> ModuleType:
+        """Import a module by its absolute name."""
+
+
+_domains: dict[int, weakref.ref[Domain]] = {}
+
+
+def register(builtins: dict[str, Any], domain: Domain) -> None:
+    """Let code that runs under ``builtins`` be known as the code of ``domain``.
+
+    The entry goes when ``domain`` does; a domain owns its builtins dictionary, so the id that
+    keys the entry cannot be taken over by another before that.
+    """
+    key = id(builtins)
+    _domains[key] = weakref.ref(domain, lambda _: _domains.pop(key, None))
+
+
+def domains(depth: int = 1) -> Iterator[Domain]:
+    """Every domain that may be asking, the nearest first; ends where the process itself asks.
+
+    ``depth`` counts the caller's frames to pass over, as for ``sys._getframe``.
+    """
+    frame: FrameType | None = sys._getframe(depth + 1)
+    while frame is not None:
+        reference = _domains.get(id(frame.f_builtins))
+        if reference is not None:
+            domain = reference()
+            if domain is not None:
+                yield domain
+                if not domain.transparent:
+                    return
+        elif _speaks_for_process(frame):
+            return
+        frame = frame.f_back
+    starter = thread_owner(threading.get_ident())
+    if starter is not None:
+        yield starter
+
+
+def for_process(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call ``function`` so that, whoever called, it is the process that asks."""
+    return function(*args, **kwargs)
+
+
+def namespace(depth: int = 1) -> Domain | None:
+    """The namespace that is asking, ``None`` for the process itself."""
+    for domain in domains(depth + 1):
+        if not domain.transparent:
+            return domain
+    return None
+
+
+def _speaks_for_process(frame: FrameType) -> bool:
+    if frame.f_code is for_process.__code__:
+        return True
+    name = frame.f_globals.get("__name__")
+    if not isinstance(name, str):
+        return True
+    if name.partition(".")[0] in STDLIB:
+        return frame.f_code.co_name == "<module>"
+    return not name.startswith(__package__)  # our own frames ask on behalf of their callers
+
+
+def thread_owner(ident: int) -> Domain | None:
+    """The namespace noted for a running thread, if any."""
+    thread = threading._active.get(ident)  # type: ignore[attr-defined]
+    reference = getattr(thread, "_gateway_owner", None)
+    return reference() if reference is not None else None
+
+
+def own_thread(thread: threading.Thread, domain: Domain) -> None:
+    """Note ``domain`` as the one that ``thread`` works for; the thread does not keep it alive."""
+    thread._gateway_owner = weakref.ref(domain)  # type: ignore[attr-defined]

@@ -1,0 +1,321 @@
+"""What a Python environment has installed, and which of it has to be loaded only once.
+
+Importing the same shared object twice in one process breaks numpy, PyO3 modules, PyYAML's C
+loader, cryptography and others. So a distribution with extension modules is not private to a
+site: it forms a *unit*, loaded once and kept across reloads. A unit comprises
+
+* the distribution itself;
+* its family: whoever requires it in exactly one version, because the halves know each other
+  without saying so (psycopg-binary raises psycopg's exceptions, pydantic-core imports pydantic);
+* distributions that require each other in a circle with these;
+
+and depends on the units of what these require. Its key is the content, the ``RECORD`` hashes of
+its distributions and the keys of the units below it: the same content is the same unit, in
+whatever virtual environment it lies (uv links the same files into each), and an upgrade of a
+native package gets a unit of its own, never old core with new wrapper.
+
+What needs Django cannot be shared, native or not: Django belongs to the site.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+_SUFFIXES = tuple(suffix.encode() for suffix in importlib.machinery.EXTENSION_SUFFIXES)
+_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class EnvironmentError_(Exception):
+    """A virtual environment cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One installed distribution, read from its ``.dist-info`` folder."""
+
+    info: Path
+
+    @cached_property
+    def _headers(self) -> Mapping[str, list[str]]:
+        try:
+            with open(self.info / "METADATA", "rb") as file:
+                message = BytesHeaderParser().parse(file)
+        except OSError:
+            return {}
+        return {name: message.get_all(name, []) for name in ("Name", "Version", "Requires-Dist")}
+
+    @cached_property
+    def name(self) -> str:
+        """The normalised name (PEP 503)."""
+        stem = self.info.name.removesuffix(".dist-info").rpartition("-")[0]
+        return canonicalize_name((self._headers.get("Name") or [stem])[0])
+
+    @cached_property
+    def version(self) -> str:
+        """The version as its metadata write it."""
+        return (self._headers.get("Version") or ["unknown"])[0]
+
+    @cached_property
+    def record(self) -> bytes:
+        """``RECORD``: the name, hash and size of every installed file, as bytes."""
+        try:
+            return (self.info / "RECORD").read_bytes()
+        except OSError:
+            return b""
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The paths in ``RECORD``, relative to the folder that holds the distribution."""
+        lines = self.record.decode(errors="replace").splitlines()
+        return [line.rsplit(",", 2)[0].strip('"') for line in lines if line]
+
+    @cached_property
+    def native(self) -> bool:
+        """Whether it has extension modules."""
+        return any(suffix + b"," in self.record for suffix in _SUFFIXES)
+
+    @cached_property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """What it requires, with and without extras."""
+        found = []
+        for text in self._headers.get("Requires-Dist", ()):
+            try:
+                found.append(Requirement(text))
+            except InvalidRequirement:
+                continue
+        return tuple(found)
+
+    @cached_property
+    def requires(self) -> frozenset[str]:
+        """Normalised names of what it requires here, without extras."""
+        return frozenset(
+            canonicalize_name(requirement.name)
+            for requirement in self.requirements
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        )
+
+    @cached_property
+    def pins(self) -> frozenset[str]:
+        """Normalised names of what it requires in exactly one version, also by an extra."""
+        return frozenset(
+            canonicalize_name(requirement.name)
+            for requirement in self.requirements
+            if any(specifier.operator in ("==", "===") for specifier in requirement.specifier)
+        )
+
+    @cached_property
+    def prefixes(self) -> frozenset[str]:
+        """The module names it brings: top-level ones, or deeper ones below namespace packages."""
+        files = [name for name in self.files if not name.startswith(("..", "/"))]
+        packages = {name.rpartition("/")[0] for name in files if _is_init(name)}
+        return frozenset(
+            prefix for name in files if (prefix := _module_prefix(name, packages)) is not None
+        )
+
+
+def _is_init(path: str) -> bool:
+    return path.rpartition("/")[2].split(".")[0] == "__init__"
+
+
+def _module_prefix(path: str, packages: set[str]) -> str | None:
+    parts = path.split("/")
+    if "__pycache__" in parts or parts[0].endswith((".dist-info", ".data")):
+        return None
+    if not path.endswith((".py", ".pyc", *importlib.machinery.EXTENSION_SUFFIXES)):
+        return None
+    for depth in range(1, len(parts)):
+        if "/".join(parts[:depth]) in packages:
+            return ".".join(parts[:depth])
+    return ".".join([*parts[:-1], parts[-1].partition(".")[0]])
+
+
+@dataclass(frozen=True)
+class UnitSpec:
+    """What belongs to one unit of the environment layer; ``key`` is its content."""
+
+    key: str
+    distributions: tuple[Distribution, ...]
+    environment: Environment = field(repr=False, compare=False)
+
+    @property
+    def label(self) -> str:
+        """For people: ``psycopg 3.2.1 + psycopg-binary 3.2.1``."""
+        return " + ".join(f"{item.name} {item.version}" for item in self.distributions)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python environment: where it keeps packages, and what has to be shared of them.
+
+    ``prefix`` is the folder of the virtual environment, ``None`` for the gateway's own
+    environment; ``roots`` are its ``site-packages`` folders.
+    """
+
+    prefix: str | None
+    roots: tuple[str, ...]
+
+    @classmethod
+    def of_process(cls) -> Environment:
+        """The environment that the gateway itself is installed in."""
+        named = ("site-packages", "dist-packages")
+        roots = [entry for entry in sys.path if os.path.basename(entry) in named]
+        return cls(None, tuple(dict.fromkeys(roots)))
+
+    @classmethod
+    def of_venv(cls, prefix: str | Path) -> Environment:
+        """The virtual environment at ``prefix``.
+
+        Raises ``EnvironmentError_`` if there is none, or if it is for another Python.
+        """
+        prefix = Path(prefix)
+        settings = _read_pyvenv(prefix)
+        root = prefix / "lib" / f"python{_VERSION}" / "site-packages"
+        if not root.is_dir():
+            found = settings.get("version_info") or settings.get("version")
+            if not found:
+                folders = sorted(item.name for item in prefix.glob("lib/python*"))
+                found = folders[0].removeprefix("python") if folders else "another version"
+            raise EnvironmentError_(
+                f"the virtual environment {prefix} is for Python {found}, the gateway runs "
+                f"{_VERSION}: make it anew with python{_VERSION} -m venv, or run the gateway "
+                f"with the Python of the site"
+            )
+        roots = [str(root)]
+        if settings.get("include-system-site-packages", "").lower() == "true":
+            base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+            roots += [sysconfig.get_path(kind, vars=base) for kind in ("purelib", "platlib")]
+        return cls(str(prefix), tuple(dict.fromkeys(roots)))
+
+    def contains(self, path: str) -> bool:
+        """Whether the file at ``path`` lies in one of the ``site-packages`` folders."""
+        return any(path.startswith(root + os.sep) for root in self.roots)
+
+    @cached_property
+    def distributions(self) -> Mapping[str, Distribution]:
+        """What is installed, by normalised name; earlier folders win."""
+        found: dict[str, Distribution] = {}
+        for root in self.roots:
+            for info in sorted(Path(root).glob("*.dist-info")):
+                distribution = Distribution(info)
+                found.setdefault(distribution.name, distribution)
+        return found
+
+    @cached_property
+    def units(self) -> Mapping[str, UnitSpec]:
+        """The units of this environment by the module names they bring."""
+        groups = _group(self.distributions, self.needing_django)
+        keys: dict[frozenset[str], str] = {}
+        specs: dict[str, UnitSpec] = {}
+        for group in groups:
+            members = tuple(self.distributions[name] for name in sorted(group))
+            spec = UnitSpec(_key(group, groups, self.distributions, keys), members, self)
+            specs.update((prefix, spec) for item in members for prefix in item.prefixes)
+        return specs
+
+    @cached_property
+    def needing_django(self) -> frozenset[str]:
+        """Names of the distributions that require Django, directly or not, and Django itself."""
+        needing = {"django"}
+        while True:
+            more = {
+                name for name, item in self.distributions.items() if item.requires & needing
+            } - needing
+            if not more:
+                return frozenset(needing)
+            needing |= more
+
+    @cached_property
+    def modules_of_django(self) -> frozenset[str]:
+        """The module names that ``needing_django`` bring."""
+        return frozenset(
+            prefix
+            for name in self.needing_django & self.distributions.keys()
+            for prefix in self.distributions[name].prefixes
+        )
+
+
+def _read_pyvenv(prefix: Path) -> dict[str, str]:
+    try:
+        text = (prefix / "pyvenv.cfg").read_text()
+    except OSError as exc:
+        raise EnvironmentError_(
+            f"{prefix} is no virtual environment: {exc.strerror} (pyvenv.cfg)"
+        ) from exc
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def _group(
+    distributions: Mapping[str, Distribution], excluded: frozenset[str]
+) -> list[frozenset[str]]:
+    """The distributions that have to be shared, grouped so that each is in one unit."""
+    shareable = {name: item for name, item in distributions.items() if name not in excluded}
+    native = {name for name, item in shareable.items() if item.native}
+    edges = {name: set(item.requires & shareable.keys()) for name, item in shareable.items()}
+    members = set(native)
+    for name, item in shareable.items():
+        for partner in item.pins & native:
+            members.add(name)
+            edges[name].add(partner)
+            edges[partner].add(name)
+    reach = {name: _reachable(name, edges) for name in shareable}
+    members |= {other for name in members for other in reach[name]}
+    return list(
+        dict.fromkeys(
+            frozenset({name} | {other for other in reach[name] if name in reach[other]})
+            for name in sorted(members)
+        )
+    )
+
+
+def _reachable(start: str, edges: Mapping[str, Iterable[str]]) -> set[str]:
+    found: set[str] = set()
+    pending = [start]
+    while pending:
+        for name in edges[pending.pop()]:
+            if name not in found:
+                found.add(name)
+                pending.append(name)
+    return found
+
+
+def _key(
+    group: frozenset[str],
+    groups: Iterable[frozenset[str]],
+    distributions: Mapping[str, Distribution],
+    known: dict[frozenset[str], str],
+) -> str:
+    if group not in known:
+        required = {name for member in group for name in distributions[member].requires}
+        below = [other for other in groups if other != group and other & required]
+        digest = blake2b(digest_size=16)
+        for member in sorted(group):
+            digest.update(f"{member}\0{distributions[member].version}\0".encode())
+            digest.update(_content(distributions[member]))
+        for key in sorted(_key(other, groups, distributions, known) for other in below):
+            digest.update(key.encode())
+        known[group] = digest.hexdigest()
+    return known[group]
+
+
+def _content(distribution: Distribution) -> bytes:
+    """The hashes in ``RECORD`` but for the files that installing makes, which differ by place."""
+    lines = distribution.record.splitlines()
+    kept = [
+        line
+        for line in lines
+        if b".dist-info/" not in line and not line.startswith(b"..") and b".pyc," not in line
+    ]
+    return b"\n".join(sorted(kept))

@@ -1,0 +1,346 @@
+"""The private import system of one namespace.
+
+Theory. ``importlib/_bootstrap.py`` and ``_bootstrap_external.py`` are written to run with an
+injected ``sys``. Every importer executes the two afresh with a ``sys`` that owns ``modules``,
+``path``, ``meta_path``, ``path_hooks`` and ``path_importer_cache``, and under a ``builtins``
+dictionary whose ``__import__`` is its own. A module executed this way inherits those builtins,
+its functions inherit them from the module, and the interpreter looks ``__import__`` up in the
+builtins of the running frame. So an import inside a function, at request time, in any thread,
+resolves in the right place, with no context variable and no swapping of ``sys.modules``.
+
+Before the private import system looks for a module, ``Provider.provide`` may hand in one from
+another layer. Such a module is bound, never initialised: ``_init_module_attrs`` would overwrite
+its ``__spec__`` with one of ours and so pin the namespace for ever. Nor is a child that has to
+be private ever set on a parent that is shared.
+
+Three details of CPython that have to be answered here, because C code does not call us:
+
+* ``from package import submodule`` in an import cycle falls back to the interpreter's own
+  ``sys.modules`` (ceval.c, ``import_from``), so ``__import__`` binds a partly initialised
+  submodule on its parent itself, and takes it off again if its import fails.
+* The frames of the import system do not show in a traceback (import.c,
+  ``remove_importlib_frames``). Real projects count frames to tell a missing module from a broken
+  one, so ours go by the same rule.
+* Extension modules of the old, single-phase kind put themselves into the interpreter's
+  ``sys.modules``; what was there before is put back.
+"""
+
+from __future__ import annotations
+
+import _imp
+import os
+import sys
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, Protocol
+
+from gateway.namespace import standins
+from gateway.namespace.codecache import CODE
+
+_BOOTSTRAP = _imp.get_frozen_object("_frozen_importlib")
+_BOOTSTRAP_EXTERNAL = _imp.get_frozen_object("_frozen_importlib_external")
+_HERE = os.path.dirname(__file__) + os.sep
+_PREPARED = ("_imp", "_io", "_thread", "_warnings", "_weakref", "marshal", "posix")
+
+Import = Callable[[str], ModuleType]
+
+
+class Provider(Protocol):
+    """What an importer asks before it looks for a module itself."""
+
+    def provide(self, name: str) -> ModuleType | None:
+        """The module of another layer to be used as ``name``, ``None`` to import it privately.
+
+        The parent of ``name`` is imported already. What is to be kept has to be shared with the
+        importer; what is not kept is asked for again at the next import.
+        """
+
+    def trusts_bytecode(self, path: str) -> bool:
+        """Whether a ``.pyc`` beside the source at ``path`` may be used and written."""
+
+
+class Modules(dict[str, ModuleType]):
+    """``sys.modules`` of a namespace; what it holds has a stand-in in the interpreter's."""
+
+    def __setitem__(self, name: str, module: ModuleType) -> None:
+        standins.ensure(name)
+        super().__setitem__(name, module)
+
+    def setdefault(self, name: str, default: ModuleType) -> ModuleType:
+        standins.ensure(name)
+        return super().setdefault(name, default)
+
+    def update(self, *args: Any, **kwargs: ModuleType) -> None:
+        for name, module in dict(*args, **kwargs).items():
+            self[name] = module
+
+    def share(self, name: str, module: ModuleType) -> None:
+        """Hold a module that is not private to the namespace."""
+        super().__setitem__(name, module)
+
+
+class _SetupSys:
+    """The ``sys`` that ``_bootstrap._setup`` sees.
+
+    It takes every instance of ``type(sys)`` in ``modules`` for a module to initialise; there is
+    none of this class.
+    """
+
+    def __init__(self, modules: Mapping[str, ModuleType]) -> None:
+        self.modules = modules
+        self.builtin_module_names = sys.builtin_module_names
+
+
+class Importer:
+    """A private instance of Python's import system."""
+
+    def __init__(self, sys_view: Any, builtins: dict[str, Any], provider: Provider) -> None:
+        self.modules: Modules = sys_view.modules
+        self._provider = provider
+        self._codes: list[CodeType] = []
+        self._shared: dict[str, ModuleType] = {}
+        self._early: dict[str, ModuleType] = {}
+        builtins["__import__"] = self._importing_during_set_up
+        for name in _PREPARED:
+            self.share(name, __import__(name))
+        self.bootstrap = _execute("_frozen_importlib", _BOOTSTRAP, builtins)
+        external = _execute("_frozen_importlib_external", _BOOTSTRAP_EXTERNAL, builtins)
+        self._assemble(sys_view, external)
+        builtins["__import__"] = self._make_import()
+
+    def share(self, name: str, module: ModuleType) -> None:
+        """Bind a module of another layer."""
+        self._shared[name] = module
+        self.modules.share(name, module)
+
+    def was_shared(self, name: str) -> bool:
+        """Whether ``name`` has been bound to a module of another layer before."""
+        return name in self._shared
+
+    def import_module(self, name: str) -> ModuleType:
+        """Import a module by its absolute name, as ``importlib.import_module`` does."""
+        module: ModuleType = self.bootstrap._gcd_import(name)
+        return module
+
+    def find_spec(self, name: str) -> Any:
+        """Where ``name`` would be imported from, by the search path alone; ``None`` if nowhere.
+
+        The parent of ``name`` has to be imported already.
+        """
+        parent = self.modules.get(name.rpartition(".")[0])
+        return self.bootstrap._find_spec(name, getattr(parent, "__path__", None))
+
+    def _importing_during_set_up(
+        self, name: str, globals: object = None, locals: object = None, *_: object
+    ) -> ModuleType:
+        return self.modules[name]
+
+    def _assemble(self, sys_view: Any, external: Any) -> None:
+        bootstrap = self.bootstrap
+        bootstrap._setup(_SetupSys({**self.modules, bootstrap.__name__: bootstrap}), _imp)
+        bootstrap.sys = sys_view
+        bootstrap._bootstrap_external = external
+        external._install(bootstrap)
+        sys_view.path_hooks.insert(0, self._zip_hook)
+        sys_view.meta_path[:0] = [bootstrap.BuiltinImporter, bootstrap.FrozenImporter]
+        bootstrap._find_and_load_unlocked = self._wrap_find_and_load(
+            bootstrap._find_and_load_unlocked
+        )
+        bootstrap.setattr = self._set_on_parent
+        loader = external.SourceFileLoader
+        loader.get_code = self._wrap_get_code(loader.get_code)
+        loader = external.ExtensionFileLoader
+        loader.create_module = self._wrap_create_extension(loader.create_module)
+        self.modules.share("_frozen_importlib", bootstrap)
+        self.modules.share("_frozen_importlib_external", external)
+
+    def _zip_hook(self, path: str) -> Any:
+        if not os.path.isfile(path):
+            raise ImportError("not a file", path=path)
+        return self.import_module("zipimport").zipimporter(path)
+
+    def _set_on_parent(self, parent: ModuleType, child: str, module: ModuleType) -> None:
+        if self._shared.get(parent.__name__) is not parent:
+            setattr(parent, child, module)
+
+    def _wrap_find_and_load(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
+        def _find_and_load_unlocked(name: str, import_: Import) -> ModuleType:
+            try:
+                parent = name.rpartition(".")[0]
+                if parent and parent not in self.modules:
+                    import_(parent)
+                    if name in self.modules:  # importing the parent may import the child
+                        return self.modules[name]
+                module = self._provider.provide(name)
+                if module is not None:
+                    return module
+                found: ModuleType = find_and_load(name, import_)
+                return found
+            except BaseException as exc:
+                self._take_off_parent(name)
+                _drop_own_frame(exc)
+                raise
+            finally:
+                self._early.pop(name, None)
+
+        return _find_and_load_unlocked
+
+    def _take_off_parent(self, name: str) -> None:
+        early = self._early.pop(name, None)
+        if early is not None:
+            parent, _, child = name.rpartition(".")
+            attributes = vars(self.modules[parent]) if parent in self.modules else {}
+            if attributes.get(child) is early:
+                del attributes[child]
+
+    def _wrap_get_code(self, get_code: Callable[..., Any]) -> Callable[..., Any]:
+        def _get_code(loader: Any, fullname: str) -> CodeType:
+            path = loader.get_filename(fullname)
+
+            def compile_() -> CodeType:
+                if self._provider.trusts_bytecode(path):
+                    code: CodeType = get_code(loader, fullname)
+                else:
+                    code = loader.source_to_code(loader.get_data(path), path)
+                return code
+
+            try:
+                code = CODE.get(path, compile_)
+            except BaseException as exc:
+                _drop_own_frame(exc)
+                raise
+            self._codes.append(code)
+            return code
+
+        return _get_code
+
+    def _wrap_create_extension(self, create: Callable[..., Any]) -> Callable[..., Any]:
+        def create_module(loader: Any, spec: Any) -> ModuleType:
+            before = sys.modules.get(spec.name)
+            try:
+                module: ModuleType = create(loader, spec)
+            except BaseException as exc:
+                _drop_own_frame(exc)
+                raise
+            finally:
+                if sys.modules.get(spec.name) is not before:
+                    if before is None:
+                        del sys.modules[spec.name]
+                    else:
+                        sys.modules[spec.name] = before
+            standins.ensure(spec.name)
+            return module
+
+        return create_module
+
+    def _make_import(self) -> Callable[..., ModuleType]:
+        """``__import__``: a short way for what is imported already, else importlib's own."""
+        modules = self.modules
+        full_import: Callable[..., ModuleType] = self.bootstrap.__import__
+        bind_early = self._bind_early
+
+        def __import__(
+            name: str,
+            globals: Mapping[str, Any] | None = None,
+            locals: Mapping[str, Any] | None = None,
+            fromlist: Sequence[str] | None = (),
+            level: int = 0,
+        ) -> ModuleType:
+            try:
+                if level == 0:
+                    absolute = name
+                elif level == 1:
+                    package = globals["__package__"]  # type: ignore[index]
+                    absolute = f"{package}.{name}" if name else package
+                else:
+                    raise KeyError(level)
+                module = modules[absolute]
+                if not module.__spec__._initializing:  # type: ignore[union-attr]
+                    if fromlist:
+                        attributes = module.__dict__
+                        for attribute in fromlist:
+                            attributes[attribute]
+                        return module
+                    if level == 0:
+                        return modules[name.partition(".")[0]] if "." in name else module
+            except (KeyError, AttributeError, TypeError):
+                pass
+            try:
+                module = full_import(name, globals, locals, fromlist or (), level)
+                bind_early(name, module, fromlist or (), level)
+                return module
+            except BaseException as exc:
+                # A bare raise adds no entry for this frame, so it does not show either.
+                exc.__traceback__ = _trim(exc)
+                raise
+
+        __import__.__module__ = "builtins"
+        __import__.__qualname__ = "__import__"
+        return __import__
+
+    def _bind_early(
+        self, name: str, module: ModuleType, fromlist: Sequence[str], level: int
+    ) -> None:
+        if fromlist:
+            pairs = [(module, attribute) for attribute in fromlist if attribute != "*"]
+        elif "." in name and level == 0:  # "import a.b as c" reads a.b from a
+            parents = name.split(".")
+            pairs = [
+                (self.modules[".".join(parents[:n])], parents[n]) for n in range(1, len(parents))
+            ]
+        else:
+            return
+        for parent, child in pairs:
+            if not hasattr(parent, child):
+                full = f"{parent.__name__}.{child}"
+                submodule = self.modules.get(full)
+                if submodule is not None:
+                    self._early[full] = submodule
+                    setattr(parent, child, submodule)
+
+
+def _execute(name: str, code: CodeType, builtins: MutableMapping[str, Any]) -> Any:
+    module = ModuleType(name)
+    module.__dict__["__builtins__"] = builtins
+    exec(code, module.__dict__)
+    return module
+
+
+def _drop_own_frame(exc: BaseException) -> None:
+    """Take the frame that handles ``exc`` out of its traceback; a bare ``raise`` must follow."""
+    if exc.__traceback__ is not None:
+        exc.__traceback__ = exc.__traceback__.tb_next
+
+
+def _trim(exc: BaseException) -> TracebackType | None:
+    """The traceback of ``exc`` without the frames of the import system.
+
+    The rule is import.c's: every run of them for an ``ImportError``, else those runs that end in
+    ``_call_with_frames_removed``.
+    """
+    always = isinstance(exc, ImportError)
+    kept: list[TracebackType] = []
+    run: list[TracebackType] = []
+    entry = exc.__traceback__
+    while entry is not None:
+        if _is_ours(entry.tb_frame.f_code.co_filename):
+            run.append(entry)
+        else:
+            if run and not always and not _calls_out(run[-1]):
+                kept += run
+            run = []
+            kept.append(entry)
+        entry = entry.tb_next
+    if run and not always and not _calls_out(run[-1]):
+        kept += run
+    for position, entry in enumerate(kept):
+        entry.tb_next = kept[position + 1] if position + 1 < len(kept) else None
+    return kept[0] if kept else None
+
+
+def _calls_out(entry: TracebackType) -> bool:
+    return entry.tb_frame.f_code.co_name == "_call_with_frames_removed"
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(("<frozen importlib._bootstrap", _HERE))

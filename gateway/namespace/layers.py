@@ -1,0 +1,220 @@
+"""The two layers below a site: the process and the environment.
+
+*Process*: the standard library, exactly ``sys.stdlib_module_names``, loaded once and shared (a
+second ``sqlite3`` would have another ``sqlite3.Error``). A few of its modules keep state that
+must be a site's own; those a namespace executes itself.
+
+*Environment*: units of distributions with extension modules, see ``environment.py``. A unit is a
+domain with an import system of its own, so its code finds its own version of everything it needs;
+it lives as long as the process. Units of the gateway's own environment are the process's modules.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sysconfig
+import threading
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Protocol
+
+from gateway.namespace import callers, standins, views
+from gateway.namespace.environment import Environment, UnitSpec
+from gateway.namespace.importer import Importer, Modules
+
+PRIVATE = frozenset(
+    {
+        "distutils",
+        "doctest",
+        "importlib",
+        "logging",
+        "multiprocessing",
+        "pkgutil",
+        "runpy",
+        "site",
+        "unittest",
+        "zipimport",
+    }
+)
+"""Standard-library packages that every namespace executes itself."""
+
+_PRIVATE_TO_UNITS = frozenset({"importlib", "pkgutil", "zipimport"})
+_STDLIB = sysconfig.get_path("stdlib")
+
+
+class Unit(Protocol):
+    """A unit of the environment layer."""
+
+    spec: UnitSpec
+
+    def import_module(self, name: str) -> ModuleType: ...
+
+
+def stdlib_path() -> list[str]:
+    """The entries of ``sys.path`` that hold the standard library."""
+    return list(
+        dict.fromkeys(
+            (_STDLIB, sysconfig.get_path("platstdlib"), os.path.join(_STDLIB, "lib-dynload"))
+        )
+    )
+
+
+def process_module(name: str) -> ModuleType:
+    """A module of the process, imported into it if it is not there yet.
+
+    Raises ``ModuleNotFoundError`` as the import statement does.
+    """
+    module = standins.replaced(name)
+    if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
+        callers.for_process(importlib.import_module, name)
+        module = standins.replaced(name)
+        if module is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return module
+
+
+class ProcessUnit:
+    """A unit of the gateway's own environment: the modules that the gateway itself would use."""
+
+    def __init__(self, spec: UnitSpec) -> None:
+        self.spec = spec
+
+    def import_module(self, name: str) -> ModuleType:
+        """Import a module of the unit into the process."""
+        return process_module(name)
+
+
+class LoadedUnit:
+    """A unit with an import system of its own; a ``callers.Domain``."""
+
+    transparent = True
+
+    def __init__(self, spec: UnitSpec, layer: EnvironmentLayer) -> None:
+        self.spec = spec
+        self._layer = layer
+        self._environment = spec.environment
+        self.modules = Modules()
+        builtins = views.make_builtins()
+        path = [*stdlib_path(), *self._environment.roots]
+        sys_view = views.make_sys(self.modules, path, self._environment.prefix)
+        self.modules.share("builtins", builtins)
+        self.modules.share("sys", sys_view)
+        callers.register(vars(builtins), self)
+        self._importer = Importer(sys_view, vars(builtins), self)
+
+    def import_module(self, name: str) -> ModuleType:
+        """Import a module of the unit, or one that the unit's code may use."""
+        try:
+            return self._importer.import_module(name)
+        except ImportError as exc:
+            self._layer.explain(self.spec, exc)
+            raise
+
+    def provide(self, name: str) -> ModuleType | None:
+        """See ``importer.Provider``."""
+        top = name.partition(".")[0]
+        if top in callers.STDLIB:
+            if top in _PRIVATE_TO_UNITS or self._importer.was_shared(name):
+                return None
+            return self._share(name, process_module(name))
+        unit = self._layer.unit_of(self._environment, name)
+        if unit is not None and unit is not self:
+            return self._share(name, unit.import_module(name))
+        if unit is None and self._belongs_to_a_site(top):
+            return self._of_asking_site(name)
+        return None
+
+    def trusts_bytecode(self, path: str) -> bool:
+        """See ``importer.Provider``; what is installed goes by Python's own rule."""
+        return True
+
+    def _share(self, name: str, module: ModuleType) -> ModuleType:
+        self._importer.share(name, module)
+        return module
+
+    def _belongs_to_a_site(self, top: str) -> bool:
+        if top in self._environment.modules_of_django:
+            return True
+        return self._importer.find_spec(top) is None
+
+    def _of_asking_site(self, name: str) -> ModuleType | None:
+        """A module of the site that is calling, not kept here: it would pin its generation."""
+        for domain in callers.domains():
+            if not domain.transparent:
+                return domain.import_module(name)
+        return None
+
+
+class EnvironmentLayer:
+    """The units of the process, by content. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._units: dict[str, Unit] = {}
+        self._environments: dict[tuple[str | None, tuple[int, ...]], Environment] = {}
+        self._own: Environment | None = None
+
+    def environment(self, prefix: str | None) -> Environment:
+        """The environment at ``prefix`` as it is now; ``None`` is the gateway's own.
+
+        Raises ``EnvironmentError_``.
+        """
+        fresh = Environment.of_process() if prefix is None else Environment.of_venv(prefix)
+        key = (prefix, tuple(_changed(root) for root in fresh.roots))
+        with self._lock:
+            return self._environments.setdefault(key, fresh)
+
+    def unit_of(self, environment: Environment, name: str) -> Unit | None:
+        """The unit that brings the module ``name`` in ``environment``, if one does."""
+        units = environment.units
+        prefix = name
+        while prefix not in units:
+            prefix = prefix.rpartition(".")[0]
+            if not prefix:
+                return None
+        return self._unit(units[prefix])
+
+    def explain(self, spec: UnitSpec, error: ImportError) -> None:
+        """Say in ``error`` if another version of a distribution may be what stands in the way."""
+        names = {item.name: item.version for item in spec.distributions}
+        for other in self._loaded_beside(spec):
+            for item in other.distributions:
+                version = names.get(item.name)
+                if version is not None:
+                    error.add_note(
+                        f"{item.name} {item.version} is loaded in this process already, for "
+                        f"another environment. If {item.name} {version} cannot be loaded beside "
+                        f"it: install the same version in both, or restart the gateway if this "
+                        f"is an upgrade."
+                    )
+
+    def _loaded_beside(self, spec: UnitSpec) -> Iterable[UnitSpec]:
+        with self._lock:
+            return [unit.spec for key, unit in self._units.items() if key != spec.key]
+
+    def _unit(self, spec: UnitSpec) -> Unit:
+        unit = self._units.get(spec.key)
+        if unit is None:
+            own_keys = {item.key for item in self._own_environment().units.values()}
+            with self._lock:
+                unit = self._units.get(spec.key)
+                if unit is None:
+                    unit = ProcessUnit(spec) if spec.key in own_keys else LoadedUnit(spec, self)
+                    self._units[spec.key] = unit
+        return unit
+
+    def _own_environment(self) -> Environment:
+        if self._own is None:
+            self._own = self.environment(None)
+        return self._own
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+LAYER = EnvironmentLayer()

@@ -1,0 +1,184 @@
+"""The changes to the process that namespaces need, and their undoing.
+
+Shared standard-library code reads ``os.environ``, starts threads and children, and imports by
+name. These few hooks let it ask who is asking.
+"""
+
+from __future__ import annotations
+
+import _posixsubprocess
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, cast
+
+from gateway.namespace import callers, standins
+from gateway.namespace.namespace import Namespace
+
+_installed = threading.Lock()
+_fork_hook_registered = False
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """Have the hooks in the process for the time of the block; not reentrant."""
+    if not _installed.acquire(blocking=False):
+        raise RuntimeError("the namespace hooks are installed already")
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_dispatching_environ())
+            stack.enter_context(_noting_the_starter_of_threads())
+            stack.enter_context(_children_with_their_environment())
+            _register_fork_hook()
+            stack.enter_context(_standins())
+            yield
+    finally:
+        _installed.release()
+
+
+def _asking() -> Namespace | None:
+    return cast("Namespace | None", callers.namespace(depth=2))
+
+
+class _DispatchingEnviron(os._Environ):  # type: ignore[type-arg]
+    """The real ``os.environ`` while namespaces are there: each asker sees its own."""
+
+    @property
+    def _data(self) -> Any:
+        namespace = _asking()
+        return self.__dict__["_data"] if namespace is None else namespace.environ._data
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        namespace = _asking()
+        if namespace is None:
+            super().__setitem__(key, value)
+        else:
+            raw_key, raw_value = self.encodekey(key), self.encodevalue(value)
+            namespace.environ.put(raw_key, raw_value)
+            namespace.environ._data[raw_key] = raw_value
+
+    def __delitem__(self, key: Any) -> None:
+        namespace = _asking()
+        if namespace is None:
+            super().__delitem__(key)
+        else:
+            raw_key = self.encodekey(key)
+            namespace.environ.unset(raw_key)
+            if namespace.environ._data.pop(raw_key, None) is None:
+                raise KeyError(key)
+
+
+@contextlib.contextmanager
+def _dispatching_environ() -> Iterator[None]:
+    """Whoever holds ``os.environ`` already holds the object that now dispatches."""
+    maps: list[Any] = [os.environ, os.environb]
+    before = [item.__class__ for item in maps]
+    for item in maps:
+        item.__class__ = _DispatchingEnviron
+    try:
+        yield
+    finally:
+        for item, cls in zip(maps, before, strict=True):
+            item.__class__ = cls
+
+
+@contextlib.contextmanager
+def _noting_the_starter_of_threads() -> Iterator[None]:
+    start = threading.Thread.start
+
+    def start_noting_owner(self: threading.Thread) -> None:
+        starter = callers.namespace()
+        if starter is not None:
+            callers.own_thread(self, starter)
+        start(self)
+
+    start_noting_owner.__name__ = "start"
+    start_noting_owner.__qualname__ = "Thread.start"
+    start_noting_owner.__doc__ = start.__doc__
+    threading.Thread.start = start_noting_owner  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _children_with_their_environment() -> Iterator[None]:
+    """A child started without an ``env`` inherits the C environment: give it the asker's.
+
+    ``fork_exec`` takes ``env`` as a list of ``KEY=value`` in sixth place, ``posix_spawn`` as a
+    mapping in third; ``None`` means to inherit (for the latter since Python 3.13).
+    """
+    fork_exec = _posixsubprocess.fork_exec
+
+    def fork_exec_for_asker(*args: Any) -> Any:
+        namespace = _asking() if args[5] is None else None
+        if namespace is not None:
+            env = [key + b"=" + value for key, value in namespace.environ.inherited.items()]
+            args = (*args[:5], env, *args[6:])
+        return fork_exec(*args)
+
+    def for_asker(spawn: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(spawn)
+        def spawn_for_asker(path: Any, argv: Any, env: Any, /, **kwargs: Any) -> int:
+            namespace = _asking() if env is None else None
+            return spawn(path, argv, namespace.environ.inherited if namespace else env, **kwargs)
+
+        return spawn_for_asker
+
+    replacements: list[tuple[ModuleType, str, Callable[..., Any]]] = [
+        (_posixsubprocess, "fork_exec", fork_exec_for_asker),
+        (subprocess, "_fork_exec", fork_exec_for_asker),
+        (os, "posix_spawn", for_asker(os.posix_spawn)),
+        (os, "posix_spawnp", for_asker(os.posix_spawnp)),
+    ]
+    before = [getattr(module, name) for module, name, _ in replacements]
+    for module, name, function in replacements:
+        setattr(module, name, function)
+    try:
+        yield
+    finally:
+        for (module, name, _), function in zip(replacements, before, strict=True):
+            setattr(module, name, function)
+
+
+@contextlib.contextmanager
+def _standins() -> Iterator[None]:
+    finder = standins.Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] not in callers.STDLIB and isinstance(module, ModuleType):
+                standins.ensure(name)
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        standins.remove_all()
+
+
+def _register_fork_hook() -> None:
+    """One permanent hook: ``os.register_at_fork`` cannot be undone."""
+    global _fork_hook_registered
+    if not _fork_hook_registered:
+        _fork_hook_registered = True
+        os.register_at_fork(
+            before=lambda: _replay("before_fork", reverse=True),
+            after_in_parent=lambda: _replay("after_fork_in_parent"),
+            after_in_child=lambda: _replay("after_fork_in_child"),
+        )
+
+
+def _replay(functions: str, *, reverse: bool = False) -> None:
+    """Run what live namespaces registered with ``os.register_at_fork``.
+
+    A forked child would otherwise dead-lock in a lock that a namespace's ``logging`` held.
+    """
+    for namespace in Namespace.alive():
+        registered = getattr(namespace.recorded, functions)
+        for function in reversed(registered) if reverse else list(registered):
+            function()
