@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import django
+from gateway import collector, django
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
 from gateway.namespace import EnvironmentError_, Namespace, installed
@@ -80,11 +80,12 @@ def _build(config: SiteConfig, number: int, limit: int) -> InProcessGeneration:
     try:
         path = config.path.resolve(strict=True)
         private_cwd(path)
-        namespace = Namespace(
-            f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
-        )
-        application = _find_application(namespace, config.wsgi)
-        django.import_urls(namespace)
+        with collector.held():
+            namespace = Namespace(
+                f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
+            )
+            application = _find_application(namespace, config.wsgi)
+            django.import_urls(namespace)
         django.close_connections(namespace)
     except EnvironmentError_ as exc:
         raise LoadError(str(exc)) from exc

@@ -155,8 +155,11 @@ class Importer:
         self.modules.share("_frozen_importlib_external", external)
 
     def _zip_hook(self, path: str) -> Any:
-        if not os.path.isfile(path):
-            raise ImportError("not a file", path=path)
+        archive = path  # or what is below it inside: shop.zip/shop
+        while archive and not os.path.exists(archive):
+            archive = os.path.dirname(archive)
+        if not os.path.isfile(archive):
+            raise ImportError("not a zip file", path=path)
         return self.import_module("zipimport").zipimporter(path)
 
     def _set_on_parent(self, parent: ModuleType, child: str, module: ModuleType) -> None:

@@ -25,11 +25,14 @@ from gateway.namespace.importer import Importer, Modules
 
 PRIVATE = frozenset(
     {
+        "argparse",
         "distutils",
         "doctest",
+        "fileinput",
         "importlib",
         "logging",
         "multiprocessing",
+        "optparse",
         "pkgutil",
         "runpy",
         "site",
@@ -37,10 +40,16 @@ PRIVATE = frozenset(
         "zipimport",
     }
 )
-"""Standard-library packages that every namespace executes itself."""
+"""Standard-library packages that every namespace executes itself: they keep state that is a
+site's, or read ``sys.argv``."""
 
 _PRIVATE_TO_UNITS = frozenset({"importlib", "pkgutil", "zipimport"})
 _STDLIB = sysconfig.get_path("stdlib")
+
+STDLIB_PATH = tuple(
+    dict.fromkeys((_STDLIB, sysconfig.get_path("platstdlib"), os.path.join(_STDLIB, "lib-dynload")))
+)
+"""The entries of ``sys.path`` that hold the standard library."""
 
 
 class Unit(Protocol):
@@ -49,15 +58,6 @@ class Unit(Protocol):
     spec: UnitSpec
 
     def import_module(self, name: str) -> ModuleType: ...
-
-
-def stdlib_path() -> list[str]:
-    """The entries of ``sys.path`` that hold the standard library."""
-    return list(
-        dict.fromkeys(
-            (_STDLIB, sysconfig.get_path("platstdlib"), os.path.join(_STDLIB, "lib-dynload"))
-        )
-    )
 
 
 def process_module(name: str) -> ModuleType:
@@ -96,7 +96,7 @@ class LoadedUnit:
         self._environment = spec.environment
         self.modules = Modules()
         builtins = views.make_builtins()
-        path = [*stdlib_path(), *self._environment.roots]
+        path = [*STDLIB_PATH, *self._environment.roots]
         sys_view = views.make_sys(self.modules, path, self._environment.prefix)
         self.modules.share("builtins", builtins)
         self.modules.share("sys", sys_view)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from gateway.namespace import callers, views
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Importer, Modules
-from gateway.namespace.layers import LAYER, PRIVATE, process_module, stdlib_path
+from gateway.namespace.layers import LAYER, PRIVATE, STDLIB_PATH, Unit, process_module
 
 _LOADED_BEFORE_ANY_PROJECT = frozenset(
     {
@@ -53,9 +54,10 @@ class Namespace:
         self.modules = Modules()
         self._project = [os.fspath(entry) for entry in path]
         self._names: dict[str, frozenset[str]] = {}
+        self._units: dict[str, Unit] = {}
         self._builtins = views.make_builtins()
         self._sys: Any = views.make_sys(
-            self.modules, [*self._project, *stdlib_path()], self.environment.prefix
+            self.modules, [*self._project, *STDLIB_PATH], self.environment.prefix
         )
         self._views = self._make_views()
         for view_name, view in self._views.items():
@@ -80,6 +82,25 @@ class Namespace:
         """Import a module of the namespace by its absolute name."""
         return self._importer.import_module(name)
 
+    def run_script(self, script: str, args: Sequence[str] = ()) -> int:
+        """Run a file as ``__main__`` with ``args`` in ``sys.argv``; returns its exit status.
+
+        What it raises is raised here, but for ``SystemExit``.
+        """
+        self._sys.argv[:] = [script, *args]
+        with open(script, "rb") as file:
+            code = compile(file.read(), script, "exec", dont_inherit=True)
+        variables = vars(self.modules["__main__"])
+        variables["__file__"] = script
+        try:
+            exec(code, variables)
+        except SystemExit as exc:
+            if isinstance(exc.code, str):
+                print(exc.code, file=sys.stderr)
+                return 1
+            return int(exc.code or 0)
+        return 0
+
     def close(self) -> list[BaseException]:
         """Run what the code registered with ``atexit``; returns what was raised.
 
@@ -102,10 +123,14 @@ class Namespace:
             if top in PRIVATE or self._is_taken_by_project(top):
                 return None
             return self._share(name, process_module(name))
-        unit = LAYER.unit_of(self.environment, name)
-        if unit is None or not self._would_import_from_environment(name):
-            return None
-        return self._share(name, unit.import_module(name))
+        unit = self._units.get(name.rpartition(".")[0])
+        if unit is None:
+            unit = LAYER.unit_of(self.environment, name)
+            if unit is None or not self._would_import_from_environment(name):
+                return None
+        module = self._share(name, unit.import_module(name))
+        self._units[name] = unit
+        return module
 
     def trusts_bytecode(self, path: str) -> bool:
         """See ``importer.Provider``.
@@ -113,7 +138,7 @@ class Namespace:
         What is installed goes by Python's own rule. Code of the project is always compiled from
         its source: a deploy may change a file twice in a second, which the rule cannot tell.
         """
-        return self.environment.contains(path) or path.startswith(tuple(stdlib_path()))
+        return self.environment.contains(path) or path.startswith(STDLIB_PATH)
 
     def _make_views(self) -> dict[str, ModuleType]:
         os_view = views.make_os(self._builtins, self.environ, self.recorded)
@@ -129,6 +154,7 @@ class Namespace:
 
     def _make_main(self) -> None:
         main = ModuleType("__main__")
+        # The one module whose __builtins__ is the module, not its dictionary, as in Python.
         vars(main)["__builtins__"] = self._builtins
         self.modules["__main__"] = main
 
@@ -155,7 +181,7 @@ class Namespace:
         if top in _LOADED_BEFORE_ANY_PROJECT:
             return False
         for entry in self._sys.path:
-            if entry in stdlib_path():
+            if entry in STDLIB_PATH:
                 return False
             if entry not in self._names:
                 self._names[entry] = _names_in(entry)

@@ -31,7 +31,6 @@ _OF_THE_IMPORT_SYSTEM = frozenset(
 
 _UNTOUCHED = frozenset(
     {
-        "__main__",
         "_frozen_importlib",
         "_frozen_importlib_external",
         "importlib._bootstrap",
@@ -152,12 +151,12 @@ def _target(standin: StandIn, attribute: str) -> ModuleType:
     """The module that the asker means.
 
     The import statement reads ``__spec__`` of what it finds in ``sys.modules`` (import.c,
-    ``import_ensure_initialized``): that is the sign that somebody imports the name, and then the
-    asker gets it imported. Anything else may be a walk over ``sys.modules``, which must not
-    import what nobody wanted.
+    ``import_ensure_initialized``) and ``__path__`` of a parent that it finds there: that is the
+    sign that somebody imports the name, and then the asker gets it imported. Anything else may be
+    a walk over ``sys.modules``, which must not import what nobody wanted.
     """
     name = _name_of(standin)
-    importing = attribute == "__spec__"
+    importing = attribute in ("__spec__", "__path__")
     for domain in callers.domains(depth=2):
         module = domain.modules.get(name)
         if module is None and importing:

@@ -1,0 +1,1 @@
+"""What operators and tools talk to: health, reload and the page that lists the sites."""

@@ -1,0 +1,187 @@
+"""The admin endpoints. `Starlette.state` holds the ``registry`` and the ``authority`` they ask."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import gateway
+from gateway.admin import page
+from gateway.admin.auth import Authority, Verdict
+from gateway.errors import ConfigError, Fault, UnknownSiteError
+from gateway.registry import GatewayStatus, Registry, Report
+from gateway.site import SiteStatus
+from gateway.state import State
+
+logger = logging.getLogger("gateway.admin")
+
+HEALTH: Final = "/_health"
+"""The one admin path that also answers on hosts that no site serves."""
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def routes() -> list[Route]:
+    """All admin endpoints; other methods are 405, and ``HEAD`` goes with ``GET``."""
+    return [
+        Route("/", _operators_only(overview)),
+        Route(HEALTH, health),
+        Route(HEALTH + "/{name}", _operators_only(site_health)),
+        Route("/_reload", _operators_only(reload), methods=["POST"]),
+    ]
+
+
+class NeverStored:
+    """Middleware: nothing the admin endpoints say is stored, or taken for what it is not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add the headers to the response (ASGI)."""
+
+        async def send_unstored(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Cache-Control"] = "no-store"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await self._app(scope, receive, send_unstored)
+
+
+async def overview(request: Request) -> Response:
+    """``GET /``: the page that lists the sites."""
+    return page.overview(_registry(request).status(), request.url)
+
+
+async def health(request: Request) -> Response:
+    """``GET /_health``: liveness for everybody, details for operators; 200 while this serves."""
+    status = _registry(request).status()
+    verdict = _authority(request).judge(request)
+    if verdict is Verdict.FOREIGN:
+        return _foreign()
+    bare = {"status": "degraded" if status.degraded else "ok"}
+    return JSONResponse({**bare, **_details(status)} if verdict is Verdict.TRUSTED else bare)
+
+
+async def site_health(request: Request) -> Response:
+    """``GET /_health/NAME``: 503 if the site failed. A cold one is well: a request loads it."""
+    status = _registry(request).site_status(request.path_params["name"])
+    failure = status.failure
+    body = _site(status) | {
+        "error_id": failure.error_id if failure else None,
+        "traceback": failure.traceback if failure else None,
+    }
+    return JSONResponse(body, 503 if status.state is State.FAILED else 200)
+
+
+async def reload(request: Request) -> Response:
+    """``POST /_reload``, of every loaded site or of those named by ``?site=``."""
+    if unknown := request.query_params.keys() - {"site"}:
+        # Not ignored: a slip in "site" would otherwise reload everything.
+        listed = ", ".join(sorted(unknown))
+        return JSONResponse({"status": "invalid", "error": f"unknown parameter: {listed}"}, 400)
+    report = await _registry(request).reload(request.query_params.getlist("site"))
+    return JSONResponse(_report(report), 500 if report.failed else 200)
+
+
+def config_error(_: Request, error: Exception) -> Response:
+    """422: the file is wrong, and nothing changed."""
+    assert isinstance(error, ConfigError)
+    return JSONResponse({"status": "invalid", "errors": _faults(error.faults)}, error.status)
+
+
+def unknown_site(_: Request, error: Exception) -> Response:
+    """404: no site of that name; only operators get this far."""
+    assert isinstance(error, UnknownSiteError)
+    return JSONResponse({"status": "unknown", "error": str(error)}, error.status)
+
+
+def _operators_only(endpoint: _Endpoint) -> _Endpoint:
+    async def guarded(request: Request) -> Response:
+        match _authority(request).judge(request):
+            case Verdict.TRUSTED:
+                return await endpoint(request)
+            case Verdict.FOREIGN:
+                return _foreign()
+            case Verdict.STRANGER:
+                return _unauthorised(request)
+
+    return guarded
+
+
+def _unauthorised(request: Request) -> Response:
+    curl = _curl(request)
+    headers = {"WWW-Authenticate": "Bearer"}
+    if request.url.path == "/" and "text/html" in request.headers.get("accept", ""):
+        return page.locked(curl, headers)
+    text = f"This needs the admin token. On the machine of the gateway:\n\n    {curl}\n"
+    return PlainTextResponse(text, 401, headers)
+
+
+def _curl(request: Request) -> str:
+    """The command that repeats the request with the token, for the shell of an operator."""
+    method = {"GET": "", "HEAD": "--head "}.get(request.method, f"-X {request.method} ")
+    token = _authority(request).token.shell
+    return f'curl {method}-H "Authorization: Bearer {token}" {shlex.quote(str(request.url))}'
+
+
+def _foreign() -> Response:
+    return PlainTextResponse("A page of another origin cannot use the admin endpoints.\n", 403)
+
+
+def _details(status: GatewayStatus) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "version": gateway.__version__,
+        "sites": {site.name: _site(site) for site in status.sites},
+    }
+    return details | {"errors": _faults(status.faults)} if status.faults else details
+
+
+def _site(site: SiteStatus) -> dict[str, Any]:
+    return {
+        "state": site.state,
+        "generation": site.generation,
+        "hosts": site.hosts,
+        "loaded_at": site.loaded_at,
+        "load_ms": site.load_ms,
+        "error": site.failure.reason if site.failure else None,
+    }
+
+
+def _report(report: Report) -> dict[str, Any]:
+    return {
+        "status": "failed" if report.failed else "ok",
+        "sites": {
+            name: {
+                "outcome": outcome.outcome,
+                "generation": outcome.generation,
+                "duration_ms": outcome.duration_ms,
+                "error": outcome.error,
+            }
+            for name, outcome in report.sites.items()
+        },
+    }
+
+
+def _faults(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
+    return [{"path": fault.path, "message": fault.message} for fault in faults]
+
+
+def _registry(request: Request) -> Registry:
+    registry: Registry = request.app.state.registry
+    return registry
+
+
+def _authority(request: Request) -> Authority:
+    authority: Authority = request.app.state.authority
+    return authority

@@ -1,0 +1,24 @@
+"""``sites.json``: read, checked and turned into frozen values, every fault at once.
+
+The way of a file: ``source`` makes JSON of the bytes, ``document`` holds the pydantic models that
+check names and types, ``resolve`` turns each site's entry into a ``SiteConfig`` and checks what
+types cannot say (folders, hosts, variables), ``reading`` puts the sites together. ``faults`` words
+what is wrong; ``lastgood`` keeps a copy of the last file without faults; ``schema`` makes the JSON
+schema that editors use.
+"""
+
+from gateway.config.lastgood import last_good_path, save_last_good
+from gateway.config.model import Config, FaultySite, SiteConfig
+from gateway.config.reading import read_config, read_config_leniently
+from gateway.routing import ADMIN_HOSTS
+
+__all__ = [
+    "ADMIN_HOSTS",
+    "Config",
+    "FaultySite",
+    "SiteConfig",
+    "last_good_path",
+    "read_config",
+    "read_config_leniently",
+    "save_last_good",
+]

@@ -1,0 +1,109 @@
+"""``sites.json`` as it may be written: names and types, with the words that editors show.
+
+These models check what can be checked without looking anywhere else. They are strict: ``"true"``
+is not a boolean and ``1`` is not a string, because guessing hides mistakes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# The name of a site becomes part of URLs, file names and database roles.
+NAME_PATTERN: Final = r"^[a-z0-9](?:\.?[a-z0-9_-])*\.?$"
+NAME_LENGTH: Final = 63
+NAME_RULE: Final = (
+    f"a name has up to {NAME_LENGTH} lower-case letters, digits, dots, hyphens and underscores, "
+    "begins with a letter or digit, and has no two dots in a row"
+)
+
+_IDENTIFIER: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+WSGI_PATTERN: Final = rf"^{_IDENTIFIER}(?:\.{_IDENTIFIER})*(?::{_IDENTIFIER})?$"
+
+SiteName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
+# What the operating system can take as the name of a variable, less white space.
+VariableName = Annotated[str, StringConstraints(pattern=r"^[^=\s\x00]+$")]
+Host = Annotated[str, StringConstraints(min_length=1)]
+FileName = Annotated[str, StringConstraints(min_length=1)]
+Application = Annotated[str, StringConstraints(pattern=WSGI_PATTERN)]
+
+
+def is_site_name(name: str) -> bool:
+    """Tell whether a site can have this name."""
+    return len(name) <= NAME_LENGTH and re.fullmatch(NAME_PATTERN, name) is not None
+
+
+class _Strict(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
+    )
+
+
+class SiteEntry(_Strict):
+    """One Django project."""
+
+    hosts: Annotated[list[Host], Field(min_length=1)] | None = Field(
+        default=None,
+        description="The host names that the site answers to: exact ones, or `*.example.com` for "
+        "every name below `example.com`. May be left out if the name of the site is itself a host "
+        "name with a dot.",
+        examples=[["shop.example", "*.shop.example"]],
+    )
+    path: FileName = Field(
+        description="The folder of the project, the one with `manage.py` in it. Relative to the "
+        "folder of `sites.json`.",
+        examples=["projects/shop"],
+    )
+    wsgi: Application | None = Field(
+        default=None,
+        description="The WSGI application: `module`, or `module:attribute` if the attribute is not "
+        "`application`. Left out, it is found from `manage.py` and the settings.",
+        examples=["core.wsgi", "core.wsgi:application"],
+    )
+    env: dict[VariableName, str] = Field(
+        default={},
+        description="Environment variables of this site. `${NAME}` and `${NAME:-default}` stand "
+        "for variables of the gateway's own environment, `$${` for a plain `${`.",
+        examples=[{"DJANGO_SETTINGS_MODULE": "core.settings", "SECRET_KEY": "${SHOP_SECRET_KEY}"}],
+    )
+    env_file: FileName | None = Field(
+        default=None,
+        description="A file with further variables, a line `NAME=value` for each. `env` wins over "
+        "it. Relative to the folder of `sites.json`.",
+        examples=["projects/shop/.env"],
+    )
+    venv: FileName | None = Field(
+        default=None,
+        description="The virtual environment whose packages the site imports, made with the same "
+        "version of Python that runs the gateway. Left out, the gateway's own. Relative to the "
+        "folder of `sites.json`.",
+        examples=["projects/shop/.venv"],
+    )
+    preload: bool = Field(
+        default=False,
+        description="Load the site when the gateway starts instead of on its first request.",
+        examples=[True],
+    )
+
+
+class Document(_Strict):
+    """The sites that the gateway serves."""
+
+    schema_uri: str | None = Field(
+        default=None,
+        alias="$schema",
+        description="Where editors find the rules for this file. The gateway ignores it.",
+        examples=["./gateway/sites.schema.json"],
+    )
+    sites: dict[SiteName, SiteEntry] = Field(
+        description="The sites by name. A name consists of lower-case letters, digits, `.`, `_` "
+        "and `-`, begins with a letter or digit, and has no two dots in a row.",
+        examples=[{"shop.example": {"path": "projects/shop"}}],
+    )
+    default_site: SiteName | None = Field(
+        default=None,
+        description="The name of the site that answers to every host that no site names.",
+        examples=["shop.example"],
+    )

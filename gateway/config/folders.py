@@ -1,0 +1,62 @@
+"""What can be wrong with the folders and files that ``sites.json`` names. Nothing is opened."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import sys
+import sysconfig
+from pathlib import Path
+
+
+def why_not_a_folder(path: Path) -> str | None:
+    """Say why ``path`` cannot be used as a folder, ``None`` if it can."""
+    return _why_not(path, "folder")
+
+
+def why_not_a_file(path: Path) -> str | None:
+    """Say why ``path`` cannot be used as a file, ``None`` if it can."""
+    return _why_not(path, "file")
+
+
+def _why_not(path: Path, kind: str) -> str | None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return f"there is no {kind} {path}; create it, or correct the path"
+    except OSError as error:
+        return f"{path} cannot be looked at as user {os.geteuid()} ({error.strerror})"
+    except ValueError:
+        return "a path cannot contain a NUL character"
+    is_kind = stat.S_ISDIR if kind == "folder" else stat.S_ISREG
+    return None if is_kind(mode) else f"{path} is not a {kind}"
+
+
+def why_not_a_venv(venv: Path) -> str | None:
+    """Say why the folder ``venv`` cannot give packages to the running Python (PEP 405)."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(venv)}))
+    if not (venv / "pyvenv.cfg").is_file():
+        problem = f"{venv} is not a virtual environment, for it has no pyvenv.cfg"
+    elif not (venv / "bin" / "python").exists():
+        problem = f"{venv / 'bin' / 'python'} is missing, or points to a Python that is gone"
+    elif not packages.is_dir():
+        problem = (
+            f"{venv} was made for Python {_version_of(venv)}, and the gateway runs {running} "
+            f"(there is no {packages})"
+        )
+    else:
+        return None
+    return f"{problem}; make it again: python{running} -m venv --clear {shlex.quote(str(venv))}"
+
+
+def _version_of(venv: Path) -> str:
+    """Return the version of Python that a virtual environment was made for, such as ``3.12``."""
+    config = (venv / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+    for line in config.splitlines():
+        key, _, value = line.partition("=")
+        # venv writes the first, virtualenv and uv the second.
+        if key.strip().lower() in ("version", "version_info"):
+            return ".".join(value.strip().split(".")[:2])
+    return "unknown"

@@ -1,0 +1,212 @@
+"""From a site's entry in ``sites.json`` to a ``SiteConfig``: what types alone cannot check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from gateway.config.environment import inherited, interpolate, read_env_file
+from gateway.config.faults import Loc, fault_at, json_path, shown
+from gateway.config.folders import why_not_a_file, why_not_a_folder, why_not_a_venv
+from gateway.config.model import SiteConfig
+from gateway.discovery import SETTINGS_VARIABLE, DiscoveryError, find_wsgi, is_plain_module
+from gateway.errors import Fault
+from gateway.routing import InvalidHostError, normalise_host, normalise_pattern
+
+_ATTRIBUTE: Final = "application"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the meaning of an entry depends on beside the entry itself."""
+
+    base: Path
+    """The folder that relative paths start from."""
+    environ: Mapping[str, str]
+    """The gateway's own environment."""
+    admin_hosts: frozenset[str]
+
+
+class SiteDraft:
+    """One site on its way from its entry to a ``SiteConfig``, with what is wrong with it.
+
+    An entry with type faults becomes a draft too: whatever they spare is checked all the same, so
+    that everything that is wrong with a file is said at once.
+    """
+
+    def __init__(
+        self, name: str, entry: object, unsound: frozenset[Loc], around: Surroundings
+    ) -> None:
+        """Check ``entry``, but for the values at ``unsound``, which have type faults already."""
+        self.name = name
+        self.faults: list[Fault] = []
+        self._entry: dict[str, Any] = entry if isinstance(entry, dict) else {}
+        self._unsound = unsound
+        self._around = around
+
+        self.hosts: dict[str, Loc] = self._resolve_hosts()
+        self.env_file = self._absolute("env_file")
+        self._path = self._resolve_path("path", why_not_a_folder)
+        self._venv = self._resolve_path("venv", why_not_a_folder, why_not_a_venv)
+        self._env = self._resolve_env()
+        self._wsgi = self._resolve_wsgi()
+
+    def claim_hosts(self, claims: dict[str, Loc]) -> None:
+        """Enter the site's hosts into ``claims``, and give up those that an earlier site has."""
+        for host, loc in list(self.hosts.items()):
+            first = claims.setdefault(host, loc)
+            if first != loc:
+                del self.hosts[host]
+                message = (
+                    f"{shown(host)} is already served by site {shown(first[1])} "
+                    f"({json_path(first)}); remove it from one of the two"
+                )
+                self.faults.append(fault_at(loc, message))
+
+    def finish(self) -> SiteConfig:
+        """Return the site. Only for a draft without any fault."""
+        assert self._path is not None and self._wsgi is not None, "a faulty site has no SiteConfig"
+        return SiteConfig(
+            name=self.name,
+            hosts=tuple(self.hosts),
+            path=self._path,
+            wsgi=self._wsgi,
+            env=MappingProxyType(self._env),
+            env_file=self.env_file,
+            venv=self._venv,
+            preload=self._get("preload") is True,
+        )
+
+    def _loc(self, *steps: str | int) -> Loc:
+        return ("sites", self.name, *steps)
+
+    def _fault(self, message: str, *steps: str | int) -> None:
+        self.faults.append(fault_at(self._loc(*steps), message))
+
+    def _is_sound(self, *steps: str | int) -> bool:
+        """Tell whether there is no type fault at this place of the entry, or around it."""
+        loc = self._loc(*steps)
+        return not any(loc[:length] in self._unsound for length in range(2, len(loc) + 1))
+
+    def _get(self, key: str) -> Any:
+        """Return the value of a key; ``None`` if it is left out or has a type fault."""
+        return self._entry.get(key) if self._is_sound(key) else None
+
+    def _resolve_hosts(self) -> dict[str, Loc]:
+        """Return the valid hosts, in normal form, and where each of them stands."""
+        written: list[str] | None = self._get("hosts")
+        if written is None:
+            return self._host_from_name() if self._is_sound("hosts") else {}
+        hosts: dict[str, Loc] = {}
+        for index, value in enumerate(written):
+            if not self._is_sound("hosts", index):
+                continue
+            try:
+                host = normalise_pattern(value)
+            except InvalidHostError as error:
+                self._fault(f"{shown(value)} is not a host name: {error.reason}", "hosts", index)
+                continue
+            if host in hosts:
+                first = json_path(hosts[host])
+                self._fault(f"{shown(value)} stands in {first} already; remove one", "hosts", index)
+            elif not self._is_admin_host(host, "hosts", index):
+                hosts[host] = self._loc("hosts", index)
+        return hosts
+
+    def _host_from_name(self) -> dict[str, Loc]:
+        try:
+            host = normalise_host(self.name) if "." in self.name else None
+        except InvalidHostError:
+            host = None
+        if host is None:
+            self._fault(
+                f'it has no "hosts", and {shown(self.name)} is not a host name with a dot in it; '
+                'add for example "hosts": ["shop.localhost"]'
+            )
+        elif not self._is_admin_host(host):
+            return {host: self._loc()}
+        return {}
+
+    def _is_admin_host(self, host: str, *steps: str | int) -> bool:
+        if host not in self._around.admin_hosts:
+            return False
+        message = "is a host of the gateway's own pages; choose another, such as shop.localhost"
+        self._fault(f"{shown(host)} {message}", *steps)
+        return True
+
+    def _absolute(self, key: str) -> Path | None:
+        """Return the path that a key names, whether anything is there or not."""
+        value: str | None = self._get(key)
+        return None if value is None else self._around.base / value
+
+    def _resolve_path(self, key: str, *checks: Callable[[Path], str | None]) -> Path | None:
+        """Return the path that a key names if each check lets it pass by returning ``None``."""
+        path = self._absolute(key)
+        if path is None:
+            return None
+        problem = next(filter(None, (check(path) for check in checks)), None)
+        if problem is None:
+            return path
+        value: str = self._entry[key]
+        tilde = '; "~" is not expanded, write the whole path' if value.startswith("~") else ""
+        self._fault(f"{shown(value)}: {problem}{tilde}", key)
+        return None
+
+    def _resolve_env(self) -> dict[str, str]:
+        own: dict[str, str] = {}
+        for name, value in (self._get("env") or {}).items():
+            # An unsound value counts as set, or env_file would get a fault for referring to it.
+            own[name], problems = "", list[str]()
+            if self._is_sound("env", name):
+                own[name], problems = interpolate(value, self._around.environ)
+            for problem in problems:
+                self._fault(problem, "env", name)
+        below = inherited(self._around.environ, self._venv)
+        from_file: dict[str, str] = {}
+        env_file = self._resolve_path("env_file", why_not_a_file)
+        if env_file is not None:
+            from_file, problems = read_env_file(env_file, below, own)
+            for problem in problems:
+                self._fault(f"{env_file} {problem}", "env_file")
+        return {**below, **from_file, **own}
+
+    def _resolve_wsgi(self) -> str | None:
+        if self._path is None or not self._is_sound("wsgi"):
+            return None
+        written: str | None = self._get("wsgi")
+        if written is None:
+            return self._discover_wsgi(self._path)
+        module, _, attribute = written.partition(":")
+        parent, _, last = module.rpartition(".")
+        if is_plain_module(self._path, parent):
+            self._fault(
+                f"{shown(written)}: there is no module {shown(module)}, for {shown(parent)} is a "
+                f"file; write {shown(f'{parent}:{last}')} for what is defined in it",
+                "wsgi",
+            )
+        return f"{module}:{attribute or _ATTRIBUTE}"
+
+    def _discover_wsgi(self, project: Path) -> str | None:
+        settings = self._env.get(SETTINGS_VARIABLE)
+        if not settings and self._has_faulty_env():
+            # The settings might be named there; guessing on would only add a misleading fault.
+            return None
+        try:
+            return find_wsgi(project, settings)
+        except DiscoveryError as error:
+            self._fault(f'"wsgi" is left out and cannot be found: {error}')
+            return None
+
+    def _has_faulty_env(self) -> bool:
+        """Tell whether faults leave open which settings module the site names."""
+        places = {
+            json_path(self._loc(*steps)) for steps in (("env", SETTINGS_VARIABLE), ("env_file",))
+        }
+        return (
+            any(fault.path in places for fault in self.faults)
+            or not self._is_sound("env", SETTINGS_VARIABLE)
+            or not self._is_sound("env_file")
+        )

@@ -1,0 +1,101 @@
+"""Pydantic's errors in the words of whoever wrote the file.
+
+Values of ``env`` may be secrets and never appear, whatever is wrong with them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.config.document import NAME_RULE, Document, SiteEntry
+from gateway.config.faults import Loc, fault_at, kind, nearest, shown
+from gateway.errors import Fault
+
+_WANTED: Final = {
+    "string_type": "a string",
+    "bool_type": "true or false, without quotes",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
+
+
+def type_faults(error: ValidationError) -> tuple[list[Fault], frozenset[Loc]]:
+    """Return the faults, and the locations of the values that must not be used."""
+    faults = []
+    for details in error.errors(include_url=False):
+        loc = details["loc"]
+        match details["type"]:
+            case "extra_forbidden":
+                fault = fault_at(loc, _unknown_key(loc, details["input"]))
+            case "missing":
+                fault = fault_at(loc[:-1], _missing_key(loc))
+            case "string_pattern_mismatch" | "string_too_long" if loc[-1] == "[key]":
+                # This step is pydantic's way to say that the key, not its value, is wrong.
+                fault = fault_at(loc[:-1], _bad_key(loc[:-1]))
+            case _:
+                fault = fault_at(loc, _bad_value(loc, details))
+        faults.append(fault)
+    return faults, frozenset(details["loc"] for details in error.errors(include_url=False))
+
+
+def _model_of(loc: Loc) -> type[BaseModel]:
+    """Return the model of the object that holds the key at ``loc``."""
+    return SiteEntry if loc[0] == "sites" and len(loc) > 2 else Document
+
+
+def _example(loc: Loc) -> str | None:
+    """Return a sample of what could stand at ``loc``; ``None`` for what lies within a list."""
+    if len(loc) == 2 and loc[0] == "sites":
+        return json.dumps({"path": "projects/shop"})
+    for name, field in _model_of(loc).model_fields.items():
+        if len(loc) in (1, 3) and loc[-1] == (field.alias or name) and field.examples:
+            return json.dumps(field.examples[0])
+    return None
+
+
+def _unknown_key(loc: Loc, value: object) -> str:
+    key = str(loc[-1])
+    if len(loc) == 1 and isinstance(value, dict) and SiteEntry.model_fields.keys() & value.keys():
+        return f'unknown key; if {shown(key)} is a site, move it into "sites"'
+    fields = _model_of(loc).model_fields.items()
+    return f"unknown key; {nearest(key, (field.alias or name for name, field in fields))}"
+
+
+def _missing_key(loc: Loc) -> str:
+    key = shown(loc[-1])
+    return f"the key {key} is missing; add {key}: {_example(loc)}"
+
+
+def _bad_key(loc: Loc) -> str:
+    if len(loc) == 2:
+        return f"{shown(loc[-1])} cannot be the name of a site: {NAME_RULE}"
+    return (
+        f"{shown(loc[-1])} cannot be the name of a variable: "
+        'one has at least one character, and neither white space nor "="'
+    )
+
+
+def _bad_value(loc: Loc, details: ErrorDetails) -> str:
+    value, error, example = details["input"], details["type"], _example(loc)
+    within_env = len(loc) > 2 and loc[2] == "env"
+    found = kind(value) if within_env else shown(value)
+    if error in _WANTED:
+        such_as = f" such as {example}" if example and error != "bool_type" else ""
+        quotes = "; put it in quotes" if isinstance(value, int | float) and within_env else ""
+        return f"must be {_WANTED[error]}{such_as}, not {found}{quotes}"
+    if error in ("string_too_short", "too_short"):
+        return (
+            f"must not be empty; write something like {example}"
+            if example
+            else ("must not be empty; write something or leave it out")
+        )
+    if loc[-1] == "wsgi":
+        return f"{found} is not a module; write it with dots and without .py, such as {example}"
+    if loc[-1] == "default_site":
+        return f"{found} cannot be the name of a site: {NAME_RULE}"
+    return f"{found}: {details['msg']}"

@@ -1,0 +1,154 @@
+"""The application: the one place that wires the parts, and that says what a request passes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from textwrap import indent
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import pages
+from gateway.admin import endpoints
+from gateway.admin.auth import Authority
+from gateway.admin.token import obtain_token
+from gateway.backends.inprocess import InProcessBackend
+from gateway.config import ADMIN_HOSTS
+from gateway.errors import ConfigError, GatewayError, UnknownSiteError
+from gateway.registry import Registry
+from gateway.routing import InvalidHostError, normalise_host
+from gateway.settings import Settings
+from gateway.sitesfile import SitesFile
+from gateway.watch import Watch
+
+START_FAILED: Final = "lifespan.startup.failed"
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The gateway as an ASGI application. It needs a server that runs the lifespan.
+
+    Without ``settings`` they are read from the environment, when the application starts.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with _running(app, settings or Settings.load()):
+            yield
+
+    app = Starlette(
+        lifespan=lifespan,
+        routes=endpoints.routes(),
+        exception_handlers={
+            ConfigError: endpoints.config_error,
+            UnknownSiteError: endpoints.unknown_site,
+        },
+        # The way of a request, outermost first. What SiteDispatch passes on is for operators.
+        middleware=[
+            Middleware(PlainStartFailure),
+            Middleware(SiteDispatch),
+            Middleware(endpoints.NeverStored),
+        ],
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+@asynccontextmanager
+async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
+    """Everything that runs while the gateway serves; stopped in the reverse order."""
+    admin_hosts = ADMIN_HOSTS.union(settings.admin_hosts)
+    file = SitesFile(settings.sites, settings.state_dir, admin_hosts)
+    token = await asyncio.to_thread(obtain_token, settings)
+    config, faults = await asyncio.to_thread(file.read_at_start)
+    async with (
+        InProcessBackend(threads=settings.threads) as backend,
+        Registry(config, backend, file.read, faults=faults, retry=settings.load_retry) as registry,
+        Watch(registry),
+    ):
+        app.state.admin_hosts = admin_hosts
+        app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)
+        app.state.registry = registry
+        # Only begins here: uvicorn's supervisor ends a worker that takes 5 s to start.
+        registry.preload()
+        yield
+
+
+class SiteDispatch:
+    """Middleware: brings a request to its site, by its host.
+
+    What comes first is decided here and nowhere else: an unclear host, the admin hosts, the sites,
+    and on hosts that no site serves bare liveness. So no path of a site is ever shadowed.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._admin = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve any scope (ASGI)."""
+        if scope["type"] == "http":
+            await self._find(scope)(scope, receive, send)
+        elif scope["type"] == "websocket":
+            # WSGI has no websockets. Closing before accepting makes the server answer 403.
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await self._admin(scope, receive, send)
+
+    def _find(self, scope: Scope) -> ASGIApp:
+        state = scope["app"].state
+        registry: Registry | None = getattr(state, "registry", None)
+        if registry is None:
+            # The server does not run the lifespan, or has not yet.
+            return pages.unavailable()
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        try:
+            # RFC 9112, section 3.2: exactly one, and valid; all else is 400.
+            (value,) = hosts
+            host = normalise_host(value.decode("latin-1"))
+        except (ValueError, InvalidHostError):
+            return pages.bad_host()
+        if host in state.admin_hosts:
+            return self._admin
+        if site := registry.find(host):
+            return site
+        liveness = scope.get("root_path", "") + endpoints.HEALTH
+        return self._admin if scope["path"] == liveness else pages.no_site()
+
+
+class PlainStartFailure:
+    """Middleware: an error of the operator ends the start with its message, not a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve any scope; only the lifespan is of interest (ASGI lifespan, ``startup.failed``)."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        failure: Message | None = None
+
+        async def hold_failure(message: Message) -> None:
+            nonlocal failure
+            if message["type"] == START_FAILED:
+                failure = message
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hold_failure)
+        except BaseException as error:
+            if failure is None:
+                raise
+            if not isinstance(error, GatewayError):
+                await send(failure)
+                raise
+            what = "sites.json" if isinstance(error, ConfigError) else "A setting"
+            message = f"{what} cannot be used:\n{indent(str(error), '  ')}"
+            await send({"type": START_FAILED, "message": message})
+
+
+app = create_app()

@@ -1,0 +1,113 @@
+"""The gateway's own pages: one frame, templates that escape, no resource from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Final
+
+from starlette.responses import HTMLResponse
+
+_REFERENCE: Final = (
+    '<p class="quiet">If you report this, please mention <code>$error_id</code>.</p>'
+)
+
+
+class Html(str):
+    """Text that is HTML already and must not be escaped again."""
+
+    __slots__ = ()
+
+
+def html(template: str, /, **values: object) -> Html:
+    """``template`` (``$name``) filled in; every value that is not `Html` is escaped."""
+    safe = {
+        name: value if isinstance(value, Html) else escape(str(value))
+        for name, value in values.items()
+    }
+    return Html(Template(template).substitute(safe))
+
+
+def render(name: str, /, **values: object) -> Html:
+    """The file ``templates/NAME`` filled in as by `html`."""
+    return html(_asset(name), **values)
+
+
+def page(
+    title: str,
+    body: Html,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    styles: tuple[str, ...] = ("base.css",),
+) -> HTMLResponse:
+    """A whole page. It is never stored, and can load and run nothing but its ``styles``."""
+    style = Html("".join(_asset(name) for name in styles))
+    content = render("frame.html", title=title, style=style, body=body)
+    return HTMLResponse(content, status, {**_security_headers(style), **(headers or {})})
+
+
+def bad_host() -> HTMLResponse:
+    """400: the request does not say, in one valid way, which host it is for (RFC 9112, 3.2)."""
+    return _error(400, "Bad request", "The request needs exactly one valid Host header.")
+
+
+def no_site() -> HTMLResponse:
+    """404: no site answers to this host. Which ones there are is nobody's business."""
+    return _error(404, "Nothing here", "No site answers to this host.")
+
+
+def broken(error_id: str) -> HTMLResponse:
+    """500: the site's code let an exception through."""
+    return _error(500, "Something went wrong", "This page could not be shown.", error_id=error_id)
+
+
+def unavailable(error_id: str | None = None, *, retry_after: float = 1) -> HTMLResponse:
+    """503: the site has no code that works; ``retry_after`` is in seconds."""
+    return _error(
+        503,
+        "Temporarily unavailable",
+        "This site cannot answer at the moment. Please try again in a little while.",
+        error_id=error_id,
+        headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
+    )
+
+
+def _error(
+    status: int,
+    title: str,
+    text: str,
+    *,
+    error_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    reference = html(_REFERENCE, error_id=error_id) if error_id else ""
+    body = render("error.html", status=status, title=title, text=text, reference=reference)
+    return page(title, body, status=status, headers=headers)
+
+
+@functools.cache
+def _asset(name: str) -> str:
+    return (resources.files("gateway") / "templates" / name).read_text("utf-8")
+
+
+@functools.cache
+def _security_headers(style: str) -> Mapping[str, str]:
+    # The hash is of what stands between <style> and </style> (CSP Level 3, section 2.3.1).
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }

@@ -1,0 +1,133 @@
+"""The settings of the gateway itself: the environment variables whose names start ``GATEWAY_``.
+
+Sites are described by ``sites.json``, never here; and no site sees any of these variables.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.errors import GatewayError
+from gateway.routing import InvalidHostError, normalise_host
+
+PREFIX: Final = "GATEWAY_"
+
+
+class SettingsError(GatewayError):
+    """A ``GATEWAY_*`` variable has a value that cannot be used.
+
+    The message has a line for each of them, with the name of the variable and the remedy.
+    """
+
+
+class Settings(BaseSettings):
+    """What the operator sets for the whole gateway. Read with ``Settings.load()``.
+
+    Relative paths are relative to the working directory. An empty variable counts as not set.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
+
+    sites: Path = Field(
+        default=Path("sites.json"),
+        description="The file that names the sites.",
+    )
+    state_dir: Path = Field(
+        default=Path(".gateway"),
+        description="The folder of what the gateway remembers: its token, the last good "
+        "`sites.json`. It is made if it does not exist, for its owner only.",
+    )
+    admin_token: SecretStr | None = Field(
+        default=None,
+        description="The token that the admin endpoints want, in visible ASCII characters. Without "
+        "it and without a file, one is made and kept in the state folder.",
+    )
+    admin_token_file: Path | None = Field(
+        default=None,
+        description="A file that holds the token, instead of the variable.",
+    )
+    admin_open: bool = Field(
+        default=False,
+        description="`1` lets requests from this machine, not forwarded by any proxy, use the "
+        "admin endpoints without a token. For development only.",
+    )
+    admin_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="More hosts for the admin endpoints beside `localhost`, `127.0.0.1` and "
+        "`[::1]`, separated by commas. No site can claim them.",
+    )
+    load_retry: float = Field(
+        default=5.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds after which a request may try a site again that failed to load. It "
+        "doubles with each failure, up to a limit.",
+    )
+    threads: int = Field(
+        default=10,
+        ge=1,
+        description="Threads for each site: how many of its requests run at the same time.",
+    )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the settings from the environment of the process.
+
+        Raises ``SettingsError``.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            # Not chained: the original holds the values, and one of them may be the token.
+            raise SettingsError(
+                "\n".join(_explain(dict(item)) for item in error.errors())
+            ) from None
+
+    @field_validator("admin_token")
+    @classmethod
+    def _can_be_sent(cls, token: SecretStr | None) -> SecretStr | None:
+        """Refuse a token that no ``Authorization`` header can carry (RFC 6750, section 2.1)."""
+        if token is not None and not all("!" <= char <= "~" for char in token.get_secret_value()):
+            raise ValueError("use visible ASCII characters only, without spaces")
+        return token
+
+    @field_validator("admin_hosts", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("admin_hosts")
+    @classmethod
+    def _in_normal_form(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(dict.fromkeys(normalise_host(host) for host in hosts))
+        except InvalidHostError as error:
+            raise ValueError(error.reason) from None
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.admin_token is not None and self.admin_token_file is not None:
+            raise ValueError(
+                f"{PREFIX}ADMIN_TOKEN and {PREFIX}ADMIN_TOKEN_FILE are both set; leave one out"
+            )
+        return self
+
+
+def _explain(error: dict[str, Any]) -> str:
+    """Turn one of pydantic's errors into a line; the value of a secret is never in it."""
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "bool_parsing":
+        reason = "write 1 or 0"
+    if not error["loc"]:
+        return reason
+    field = str(error["loc"][0])
+    value = "" if "token" in field else f": {error['input']!r}"
+    return f"{PREFIX}{field.upper()}{value} cannot be used: {reason[0].lower()}{reason[1:]}"

@@ -1,0 +1,379 @@
+"""One site: its state, the generation that serves, the ones that retire, and what went wrong last.
+
+A `Site` is used from the event loop's thread only. Whatever it does between two ``await`` is
+therefore atomic; where an invariant rests on that, a comment says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import secrets
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import pages
+from gateway.config import FaultySite, SiteConfig
+from gateway.errors import LoadError
+from gateway.masking import Mask
+from gateway.state import Event, State, advance
+
+logger = logging.getLogger("gateway.site")
+
+RETRY_CAP: Final = 60.0
+"""Seconds that the back-off between attempts of a failed site grows to."""
+DRAIN_TIMEOUT: Final = 30.0
+"""Seconds a retired generation has for the requests it took before it is unloaded."""
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that closing a site waits for generations to unload once they are drained."""
+
+
+class Generation(Protocol):
+    """One loading of a site's code, able to serve."""
+
+    number: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request (ASGI)."""
+
+    async def close(self) -> None:
+        """Unload. Called exactly once, after the last request ended or was given up.
+
+        Never raises.
+        """
+
+
+class Backend(Protocol):
+    """A way to bring up and run generations."""
+
+    async def load(self, config: SiteConfig, number: int) -> Generation:
+        """Bring up generation ``number`` of a site; raises `LoadError`.
+
+        When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a generation did not come up; all texts are masked already."""
+
+    error_id: str
+    reason: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """What a site looks like at one moment, for those who may see details.
+
+    ``generation`` is the number of the one that serves, 0 if none does; ``loaded_at`` is UTC in
+    ISO 8601 and ``load_ms`` milliseconds, both of the last generation that came up. A ``failure``
+    beside the state ``ready`` means that a reload failed and the old code goes on.
+    """
+
+    name: str
+    state: State
+    generation: int
+    hosts: tuple[str, ...]
+    loaded_at: str | None = None
+    load_ms: float | None = None
+    failure: Failure | None = None
+
+
+class _Service:
+    """A generation and the requests it has taken; ``with`` it to be one of them."""
+
+    def __init__(self, generation: Generation) -> None:
+        self.generation = generation
+        self.in_flight = 0
+        self._released = asyncio.Event()
+        self._released.set()
+
+    def __enter__(self) -> Generation:
+        self.in_flight += 1
+        self._released.clear()
+        return self.generation
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._released.set()
+
+    def give_up(self) -> None:
+        """Stop waiting for the requests in flight."""
+        self._released.set()
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until no request is in flight, at most ``timeout`` seconds; false if some are."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._released.wait()
+        return not self.in_flight
+
+
+class Site:
+    """One site of the gateway, an ASGI application.
+
+    ``retry`` is the number of seconds before a request may start another attempt after a failed
+    one; it doubles with each failure. ``generations`` is how many an earlier site of this name
+    had: numbers are never used twice.
+    """
+
+    def __init__(
+        self,
+        config: SiteConfig,
+        backend: Backend,
+        *,
+        retry: float = 5.0,
+        generations: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self.state = State.COLD
+        self.generations = generations
+        self.failure: Failure | None = None
+        self._backend = backend
+        self._clock = clock
+        self._retry = retry
+        self._delay = retry
+        self._retry_at = 0.0
+        self._loaded_at: str | None = None
+        self._load_ms: float | None = None
+        self._service: _Service | None = None
+        self._attempt: asyncio.Task[None] | None = None
+        self._retiring: dict[_Service, asyncio.Task[None]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request, loading the site first if nothing is loaded."""
+        if self._service is None and (attempt := self._attempt or self._due_attempt()):
+            # Waiting neither cancels the attempt when this client leaves nor raises what it raised.
+            await asyncio.wait({attempt})
+        # No await between this look and the count in __enter__: a generation that is swapped out
+        # has either counted this request already or will never see it.
+        service = self._service
+        if service is None:
+            await self._unavailable()(scope, receive, send)
+            return
+        with service as generation:
+            await self._answer(generation, scope, receive, send)
+
+    async def load(self) -> None:
+        """Have a generation: join the attempt under way or begin one. `failure` tells of the end.
+
+        Does nothing when one serves already.
+        """
+        if self._service is None:
+            await asyncio.wait({self._attempt or self._begin()})
+
+    async def reload(self) -> None:
+        """Bring up a generation from what is on disk now, and let it take over.
+
+        The old one serves until then, and goes on serving when the new one does not come up
+        (`failure` says why). An attempt that is under way is waited for, not joined: it may have
+        read code that has changed since.
+        """
+        while self._attempt is not None:
+            await asyncio.wait({self._attempt})
+        await asyncio.wait({self._begin()})
+
+    async def close(self, drain: float = DRAIN_TIMEOUT) -> None:
+        """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
+
+        A second call shortens the wait of the first.
+        """
+        self._advance(Event.CLOSE)
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self._service is not None:
+            self._retire(self._service)
+            self._service = None
+        if not self._retiring:
+            return
+        patience = asyncio.get_running_loop().call_later(drain, self._give_up)
+        try:
+            await asyncio.wait(self._retiring.values(), timeout=drain + CLOSE_TIMEOUT)
+        finally:
+            patience.cancel()
+
+    def status(self) -> SiteStatus:
+        """What the site looks like now."""
+        return SiteStatus(
+            name=self.config.name,
+            state=self.state,
+            generation=self._service.generation.number if self._service else 0,
+            hosts=self.config.hosts,
+            loaded_at=self._loaded_at,
+            load_ms=self._load_ms,
+            failure=self.failure,
+        )
+
+    # Attempts
+
+    def _due_attempt(self) -> asyncio.Task[None] | None:
+        """A new attempt, if a request may start one now."""
+        due = self.state is State.FAILED and self._clock() >= self._retry_at
+        return self._begin() if due or self.state is State.COLD else None
+
+    def _begin(self) -> asyncio.Task[None]:
+        assert self._attempt is None, "a site has one attempt at a time"
+        if self._service is None:
+            self._advance(Event.LOAD)
+        # An empty context: code loaded on behalf of a request must not keep that request's.
+        self._attempt = asyncio.get_running_loop().create_task(
+            self._try_load(), name=f"load {self.config.name}", context=contextvars.Context()
+        )
+        return self._attempt
+
+    async def _try_load(self) -> None:
+        started = self._clock()
+        # The values to hide are those of the configuration this attempt was made with.
+        mask = Mask(self.config.env)
+        try:
+            generation = await self._backend.load(self.config, self.generations + 1)
+        except (Exception, SystemExit) as error:
+            self._failed(error, mask)
+        else:
+            self._take_over(generation, started)
+        finally:
+            self._attempt = None
+
+    def _take_over(self, generation: Generation, started: float) -> None:
+        self._advance(Event.LOADED)
+        old, self._service = self._service, _Service(generation)
+        self.generations = generation.number
+        self.failure = None
+        self._delay = self._retry
+        self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._load_ms = round((self._clock() - started) * 1000, 1)
+        if old is not None:
+            self._retire(old)
+        logger.info(
+            "%s: generation %d loaded in %.0f ms",
+            self.config.name,
+            generation.number,
+            self._load_ms,
+        )
+
+    def _failed(self, error: BaseException, mask: Mask) -> None:
+        self._advance(Event.FAILED)
+        if isinstance(error, LoadError):
+            reason, text = error.reason, error.traceback
+        else:
+            reason, text = _one_line(error), _traceback_of(error)
+        self.failure = Failure(_error_id(), mask(reason), mask(text))
+        self._retry_at = self._clock() + self._delay
+        self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
+        logger.error(
+            "%s: did not load (error %s): %s%s\n%s",
+            self.config.name,
+            self.failure.error_id,
+            self.failure.reason,
+            "; the old code goes on serving" if self._service else "",
+            self.failure.traceback,
+        )
+
+    # Requests
+
+    async def _answer(
+        self, generation: Generation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await generation(scope, receive, watched_send)
+        except (Exception, SystemExit) as error:
+            error_id = _error_id()
+            mask = Mask(self.config.env)
+            logger.error(
+                "%s: %s %r failed (error %s)\n%s",
+                self.config.name,
+                scope["method"],
+                mask(scope["path"]),
+                error_id,
+                mask(_traceback_of(error)),
+            )
+            # Once a response has begun nothing true can be added to it: the server sees that it
+            # is incomplete and cuts the connection, which tells the client as much.
+            if not started:
+                await pages.broken(error_id)(scope, receive, send)
+
+    def _unavailable(self) -> ASGIApp:
+        if self.failure is None:
+            return pages.unavailable()
+        wait = self._retry_at - self._clock()
+        return pages.unavailable(self.failure.error_id, retry_after=wait)
+
+    # Retirement
+
+    def _retire(self, service: _Service) -> None:
+        task = asyncio.create_task(
+            self._drain_and_unload(service), name=f"retire {self.config.name}"
+        )
+        self._retiring[service] = task
+        task.add_done_callback(lambda _: self._retiring.pop(service))
+
+    async def _drain_and_unload(self, service: _Service) -> None:
+        if not await service.drained(DRAIN_TIMEOUT):
+            logger.warning(
+                "%s: generation %d is unloaded although %d of its requests have not ended",
+                self.config.name,
+                service.generation.number,
+                service.in_flight,
+            )
+        await service.generation.close()
+
+    def _give_up(self) -> None:
+        for service in self._retiring:
+            service.give_up()
+
+    def _advance(self, event: Event) -> None:
+        self.state = advance(self.state, event)
+
+
+class UnusableSite:
+    """A site whose entry in ``sites.json`` is wrong: it answers 503 until the file is put right.
+
+    Only starting the gateway makes one; a reload refuses such a file as a whole.
+    """
+
+    state: Final = State.FAILED
+
+    def __init__(self, config: FaultySite) -> None:
+        self.config = config
+        faults = [str(fault) for fault in config.faults]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        self.failure = Failure(_error_id(), f"sites.json: {faults[0]}{more}", "\n".join(faults))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the error page."""
+        await pages.unavailable(self.failure.error_id, retry_after=RETRY_CAP)(scope, receive, send)
+
+    def status(self) -> SiteStatus:
+        """Always ``failed``, with the faults as its traceback."""
+        return SiteStatus(self.config.name, self.state, 0, self.config.hosts, failure=self.failure)
+
+
+def _error_id() -> str:
+    """What a visitor can quote and an operator can find in the log."""
+    return secrets.token_hex(4)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join("".join(traceback.format_exception_only(error)).split())
+
+
+def _traceback_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,76 @@
+"""``sites.json`` on disk, together with its last good copy in the state directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.config import (
+    Config,
+    last_good_path,
+    read_config,
+    read_config_leniently,
+    save_last_good,
+)
+from gateway.errors import ConfigError, Fault
+
+logger = logging.getLogger("gateway.config")
+
+
+class SitesFile:
+    """Reads the file, and keeps a copy of it whenever it is without fault. All of it blocks."""
+
+    def __init__(self, source: Path, state_dir: Path, admin_hosts: Collection[str]) -> None:
+        self._source = source.absolute()
+        self._state_dir = state_dir
+        self._admin_hosts = admin_hosts
+
+    def read(self) -> Config:
+        """Read strictly; raises `ConfigError` with every fault."""
+        config = read_config(self._source, environ=os.environ, admin_hosts=self._admin_hosts)
+        self._keep(config)
+        return config
+
+    def read_at_start(self) -> tuple[Config, tuple[Fault, ...]]:
+        """Make the best of what is there, and say what is wrong with the file.
+
+        One faulty site does not take the others down, and a file of which nothing can be made is
+        answered by the last good copy. Raises `ConfigError` if there is none.
+        """
+        try:
+            config = self._read_leniently(self._source)
+        except ConfigError as error:
+            return self._last_good(error), error.faults
+        if not config.faults:
+            self._keep(config)
+        return config, config.faults
+
+    def _last_good(self, error: ConfigError) -> Config:
+        copy = last_good_path(self._state_dir)
+        try:
+            config = self._read_leniently(copy)
+        except ConfigError:
+            raise error from None
+        logger.warning(
+            "%s CANNOT BE USED; serving the last good copy of it, %s", self._source, copy
+        )
+        watched = config.watched - {config.source} | {self._source}
+        return replace(config, source=self._source, watched=watched)
+
+    def _read_leniently(self, path: Path) -> Config:
+        return read_config_leniently(
+            path,
+            environ=os.environ,
+            admin_hosts=self._admin_hosts,
+            base=self._source.parent,
+        )
+
+    def _keep(self, config: Config) -> None:
+        try:
+            save_last_good(self._state_dir, config.text)
+        except OSError as error:
+            # A full disk is no reason to stop serving, or to refuse a good file.
+            logger.warning("no copy of %s was kept: %s", self._source, error)

@@ -1,0 +1,156 @@
+"""Watching ``sites.json`` and the files it names, and bringing them into effect when they change.
+
+Events only say when to look: what decides is whether the contents of the files differ from those
+seen last. Editors and mounted configuration replace files or swap symbolic links, so the folders
+are watched, those of every link on the way included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Final, Self
+
+from watchfiles import awatch
+
+from gateway.errors import ConfigError
+from gateway.registry import Registry
+
+logger = logging.getLogger("gateway.watch")
+
+QUIET: Final = 300
+"""Milliseconds without a further write after which a change counts as complete."""
+PATIENCE: Final = 2_000
+"""Milliseconds after which it is looked at even if writes go on (a log in the same folder)."""
+LOOK_AGAIN: Final = 2_000
+"""Milliseconds after which the files are looked at without an event: network file systems send
+none, a folder may not exist yet, a fault may lie outside the files (a folder that is missing)."""
+
+_MAX_LINKS: Final = 40
+STOP_TIMEOUT: Final = 1.0
+"""Seconds that leaving waits for the watch to end by itself."""
+
+
+class Watch:
+    """Keeps a registry in step with the files it was made of, while inside ``async with``."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._stop = asyncio.Event()
+        self._seen: bytes | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="watch sites.json")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Not cancelled at once, because the thread that waits for events has to end first; but a
+        # reload that hangs must not hold up the end.
+        self._stop.set()
+        await asyncio.wait({self._task}, timeout=STOP_TIMEOUT)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                await self._watch()
+            except Exception:
+                logger.exception("watching sites.json failed; it goes on in a moment")
+                await self._pause()
+
+    async def _watch(self) -> None:
+        """Look at every event, until other folders are to be watched."""
+        folders = await asyncio.to_thread(_folders, self._registry.watched)
+        # Changes between the last look and this watch are found here, not by an event.
+        await self._look()
+        async with aclosing(self._occasions(folders)) as occasions:
+            async for _ in occasions:
+                await self._look()
+                if await asyncio.to_thread(_folders, self._registry.watched) != folders:
+                    return
+
+    async def _occasions(self, folders: dict[Path, int]) -> AsyncGenerator[None, None]:
+        if not folders:
+            await self._pause()
+            yield
+            return
+        async for _ in awatch(
+            *folders,
+            watch_filter=None,
+            debounce=PATIENCE,
+            step=QUIET,
+            stop_event=self._stop,
+            rust_timeout=LOOK_AGAIN,
+            yield_on_timeout=True,
+            recursive=False,
+            ignore_permission_denied=True,
+        ):
+            yield
+
+    async def _look(self) -> None:
+        """Bring the files into effect if they changed or were wrong before."""
+        seen = await asyncio.to_thread(_digest, self._registry.watched)
+        if seen == self._seen and not self._registry.faulty:
+            return
+        self._seen = seen
+        # The registry has logged the faults, once.
+        with suppress(ConfigError):
+            await self._registry.refresh()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN / 1000):
+                await self._stop.wait()
+
+
+def _digest(files: Iterable[Path]) -> bytes:
+    """The contents of the files, missing and unreadable ones included, as one value."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            content = repr(error.errno).encode()
+        digest.update(hashlib.sha256(content).digest())
+    return digest.digest()
+
+
+def _folders(files: Iterable[Path]) -> dict[Path, int]:
+    """The folders in which something can happen to the files, with their inode numbers.
+
+    A folder that was removed and made again is another one.
+    """
+    found: dict[Path, int] = {}
+    for path in files:
+        # What cannot be followed now is tried again at the next look.
+        with suppress(OSError):
+            for folder in _folders_of(path):
+                found[folder] = folder.stat().st_ino
+    return found
+
+
+def _folders_of(path: Path) -> Iterator[Path]:
+    """The folder in which ``path`` ends up, and that of every symbolic link on the way there.
+
+    ``path`` is absolute; it is walked as the kernel walks it (path_resolution(7)).
+    """
+    here, parts, links = Path(path.anchor), list(reversed(path.parts[1:])), _MAX_LINKS
+    while parts:
+        part = parts.pop()
+        step = here.parent if part == os.pardir else here / part
+        if links and step.is_symlink():
+            yield here
+            links -= 1
+            target = here / os.readlink(step)
+            # Joining gave the target alone if it is absolute: then the walk begins again.
+            here = Path(target.anchor)
+            parts.extend(reversed(target.parts[1:]))
+        else:
+            here = step
+    yield here.parent

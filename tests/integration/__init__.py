@@ -1,0 +1,1 @@
+"""Tests of the whole gateway: real servers, real sites, HTTP from outside."""

@@ -1,0 +1,1 @@
+"""A REST API on PostgreSQL."""

@@ -1,0 +1,11 @@
+"""The addresses of the library."""
+
+from books.views import BookViewSet
+from core.facts import facts
+from django.urls import include, path
+from rest_framework.routers import DefaultRouter
+
+router = DefaultRouter()
+router.register("books", BookViewSet)
+
+urlpatterns = [path("facts/", facts), path("", include(router.urls))]

@@ -1,0 +1,108 @@
+"""Sites for the tests to serve: real ones, and the projects in ``projects/`` beside this file."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .cache import cached, virtual_environment
+from .programs import run
+from .servers import REPOSITORY
+
+PROJECTS: Final = Path(__file__).with_name("projects")
+OTHER_DJANGO: Final = "5.2" if sys.version_info >= (3, 12) else "4.2"
+"""The Django of the sites with an environment of their own; the gateway's own has a later one."""
+
+EDITOR: Final = "editor"
+EDITOR_PASSWORD: Final = "correct horse battery staple"
+"""Who may log in to Wagtail's admin."""
+
+_DJANGO: Final = f"django~={OTHER_DJANGO}.0"
+_WAGTAIL: Final = "wagtail~=8.0.0" if sys.version_info >= (3, 12) else "wagtail~=7.0.0"
+_REST: Final = (_DJANGO, "djangorestframework~=3.17", "psycopg[binary]~=3.2.0", "dj-database-url~=3.0")
+
+
+@dataclass(frozen=True)
+class BuiltSite:
+    """A project on disk that is ready to be served: its host, and its entry in ``sites.json``."""
+
+    host: str
+    entry: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where the project lies."""
+        return Path(self.entry["path"])
+
+
+def copy_project(source: Path, target: Path) -> Path:
+    """A copy of a project, without what running it has left behind; returns ``target``."""
+    leftovers = shutil.ignore_patterns("__pycache__", "db.sqlite3*", "media", ".venv", ".*_cache")
+    return Path(shutil.copytree(source, target, ignore=leftovers))
+
+
+def tiny_site(folder: Path, name: str, **env: str) -> BuiltSite:
+    """A project of one page, at ``folder/name``, for tests that break it."""
+    path = copy_project(PROJECTS / "tiny", folder / name)
+    return BuiltSite(f"{name}.localhost", _entry(f"{name}.localhost", path, SITE=name, **env))
+
+
+def sample_site(folder: Path, name: str, **env: str) -> BuiltSite:
+    """One of the repository's samples with a database of its own, as ``sites.json`` has it."""
+    shipped = json.loads((REPOSITORY / "sites.json").read_text())["sites"][name]
+    path = copy_project(REPOSITORY / shipped["path"], folder / name)
+    environ = {"SECRET_KEY": f"a key for the tests of {name} only", **env}
+    run([sys.executable, "manage.py", "migrate", "-v0"], folder=path, environ=environ)
+    entry = {**shipped, "path": str(path), "env": {**shipped["env"], **environ}}
+    return BuiltSite(shipped["hosts"][0], entry)
+
+
+def library_site(folder: Path, database_url: str) -> BuiltSite:
+    """A REST API on PostgreSQL, made with Django REST framework."""
+    venv = virtual_environment(_REST)
+    path = copy_project(PROJECTS / "library", folder / "library")
+    entry = _entry("library.localhost", path, venv, DATABASE_URL=database_url)
+    run([venv / "bin/python", "manage.py", "migrate", "-v0"], folder=path, environ=entry["env"])
+    return BuiltSite("library.localhost", entry)
+
+
+def wagtail_site(folder: Path) -> BuiltSite:
+    """What ``wagtail start`` makes, with somebody who may edit it."""
+    venv = virtual_environment([_DJANGO, _WAGTAIL])
+    recipe = [_DJANGO, _WAGTAIL, inspect.getsource(_start_wagtail)]
+    template = cached("wagtail", recipe, lambda draft: _start_wagtail(venv, draft))
+    path = Path(shutil.copytree(template, folder / "portal"))
+    return BuiltSite("portal.localhost", _entry("portal.localhost", path, venv, "portal"))
+
+
+def _start_wagtail(venv: Path, project: Path) -> None:
+    python = venv / "bin/python"
+    start = "from wagtail.bin.wagtail import main; main()"
+    run([python, "-c", start, "start", "portal", "."], folder=project)
+    urls = project / "portal/urls.py"
+    facts = "\n\nfrom portal.facts import facts\n\nurlpatterns.insert(0, path('facts/', facts))\n"
+    urls.write_text(urls.read_text() + facts)
+    shutil.copy(PROJECTS / "library/core/facts.py", project / "portal/facts.py")
+    run([python, "manage.py", "migrate", "-v0"], folder=project)
+    superuser = ["createsuperuser", "--noinput", "--username", EDITOR, "--email", "e@example.com"]
+    password = {"DJANGO_SUPERUSER_PASSWORD": EDITOR_PASSWORD}
+    run([python, "manage.py", *superuser], folder=project, environ=password)
+
+
+def _entry(
+    host: str, path: Path, venv: Path | None = None, package: str = "core", **env: str
+) -> dict[str, Any]:
+    settings = f"{package}.settings.dev" if package == "portal" else f"{package}.settings"
+    return {
+        "hosts": [host],
+        "path": str(path),
+        "wsgi": f"{package}.wsgi",
+        "env": {"DJANGO_SETTINGS_MODULE": settings, **env},
+        **({} if venv is None else {"venv": str(venv)}),
+    }
