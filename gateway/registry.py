@@ -182,10 +182,10 @@ class Registry:
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
-        sites = [site for site in self._sites.values() if isinstance(site, Site)]
-        await asyncio.gather(*(site.close(STOP_DRAIN) for site in (*sites, *self._leaving)))
         if tasks:
             await asyncio.wait(tasks)
+        sites = [site for site in self._sites.values() if isinstance(site, Site)]
+        await asyncio.gather(*(site.close(STOP_DRAIN) for site in (*sites, *self._leaving)))
 
     def find(self, host: str) -> Site | UnusableSite | None:
         """The site that answers to ``host``, which is in normal form."""

@@ -155,11 +155,11 @@ class HostTable:
 
 def _split_port(value: str) -> tuple[str, str]:
     """Split a host from what follows it: nothing, or a port with its colon, not yet checked."""
-    opening, bracket, rest = value.partition("]") if value.startswith("[") else ("", "", value)
-    if bracket:
-        return opening + bracket, rest
-    host, colon, port = value.partition(":")
-    return host, colon + port
+    if value.startswith("["):
+        end = value.find("]") + 1 or len(value)
+    else:
+        end = value.find(":") if ":" in value else len(value)
+    return value[:end], value[end:]
 
 
 def _normalise_ipv6(literal: str) -> str:

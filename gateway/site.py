@@ -30,6 +30,9 @@ logger = logging.getLogger("gateway.site")
 
 RETRY_CAP: Final = 60.0
 """Seconds that the back-off between attempts of a failed site grows to."""
+LOAD_WAIT: Final = 30.0
+"""Seconds that a visitor waits for a load. It goes on afterwards, but a load that hangs must not
+keep connections open for ever: the server would wait for them when it stops."""
 DRAIN_TIMEOUT: Final = 30.0
 """Seconds a retired generation has for the requests it took before it is unloaded."""
 CLOSE_TIMEOUT: Final = 10.0
@@ -89,18 +92,21 @@ class SiteStatus:
 
 
 class _Service:
-    """A generation and the requests it has taken; ``with`` it to be one of them."""
+    """A generation and the requests it has taken; ``with`` it to be one of them.
 
-    def __init__(self, generation: Generation) -> None:
+    ``mask`` hides the environment that the generation was loaded with.
+    """
+
+    def __init__(self, generation: Generation, mask: Mask) -> None:
         self.generation = generation
+        self.mask = mask
         self.in_flight = 0
         self._released = asyncio.Event()
         self._released.set()
 
-    def __enter__(self) -> Generation:
+    def __enter__(self) -> None:
         self.in_flight += 1
         self._released.clear()
-        return self.generation
 
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
@@ -155,15 +161,15 @@ class Site:
         """Serve one HTTP request, loading the site first if nothing is loaded."""
         if self._service is None and (attempt := self._attempt or self._due_attempt()):
             # Waiting neither cancels the attempt when this client leaves nor raises what it raised.
-            await asyncio.wait({attempt})
+            await asyncio.wait({attempt}, timeout=LOAD_WAIT)
         # No await between this look and the count in __enter__: a generation that is swapped out
         # has either counted this request already or will never see it.
         service = self._service
         if service is None:
             await self._unavailable()(scope, receive, send)
             return
-        with service as generation:
-            await self._answer(generation, scope, receive, send)
+        with service:
+            await self._answer(service, scope, receive, send)
 
     async def load(self) -> None:
         """Have a generation: join the attempt under way or begin one. `failure` tells of the end.
@@ -234,21 +240,21 @@ class Site:
 
     async def _try_load(self) -> None:
         started = self._clock()
-        # The values to hide are those of the configuration this attempt was made with.
-        mask = Mask(self.config.env)
+        # Both of this moment: the entry may change before the attempt ends.
+        config, mask = self.config, Mask(self.config.env)
         try:
-            generation = await self._backend.load(self.config, self.generations + 1)
+            generation = await self._backend.load(config, self.generations + 1)
         except (Exception, SystemExit) as error:
             self._failed(error, mask)
         else:
-            self._take_over(generation, started)
+            self._take_over(_Service(generation, mask), started)
         finally:
             self._attempt = None
 
-    def _take_over(self, generation: Generation, started: float) -> None:
+    def _take_over(self, new: _Service, started: float) -> None:
         self._advance(Event.LOADED)
-        old, self._service = self._service, _Service(generation)
-        self.generations = generation.number
+        old, self._service = self._service, new
+        self.generations = new.generation.number
         self.failure = None
         self._delay = self._retry
         self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -258,7 +264,7 @@ class Site:
         logger.info(
             "%s: generation %d loaded in %.0f ms",
             self.config.name,
-            generation.number,
+            self.generations,
             self._load_ms,
         )
 
@@ -282,9 +288,7 @@ class Site:
 
     # Requests
 
-    async def _answer(
-        self, generation: Generation, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _answer(self, service: _Service, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
         async def watched_send(message: Message) -> None:
@@ -293,17 +297,16 @@ class Site:
             await send(message)
 
         try:
-            await generation(scope, receive, watched_send)
+            await service.generation(scope, receive, watched_send)
         except (Exception, SystemExit) as error:
             error_id = _error_id()
-            mask = Mask(self.config.env)
             logger.error(
                 "%s: %s %r failed (error %s)\n%s",
                 self.config.name,
                 scope["method"],
-                mask(scope["path"]),
+                service.mask(scope["path"]),
                 error_id,
-                mask(_traceback_of(error)),
+                service.mask(_traceback_of(error)),
             )
             # Once a response has begun nothing true can be added to it: the server sees that it
             # is incomplete and cuts the connection, which tells the client as much.

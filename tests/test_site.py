@@ -148,6 +148,26 @@ async def test_a_client_that_leaves_does_not_end_the_load(
     assert backend.loads == [("shop", 1)]
 
 
+async def test_a_visitor_does_not_wait_for_ever(
+    site: Site, backend: Any, get: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.site.LOAD_WAIT", 0)
+    loaded = backend.hold("shop")
+    assert (await get(site)).status_code == 503
+    loaded.set()
+    await site.load()
+    assert (await get(site)).text == "shop 1"
+
+
+async def test_what_a_retiring_generation_was_loaded_with_is_masked(
+    site: Site, entry: Any, get: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.load()
+    site.config = entry("shop", env={"PASSWORD": "another"})
+    assert (await get(site, "/raise")).status_code == 500
+    assert "open-sesame" not in caplog.text
+
+
 async def test_status_tells_when_and_how_long(
     site: Site, backend: Any, clock: Any, get: Any
 ) -> None:

@@ -130,7 +130,6 @@ async def test_other_files_in_the_folder_and_the_same_contents_do_nothing(
     (folder / "db.sqlite3").write_text("x")
     replace(folder / "sites.json", content("one.example"))
     os.utime(folder / "sites.json")
-    await asyncio.to_thread((folder / "sites.json").read_text)
     replace(folder / "sites.json", content("two.example"))
     await registry.until(lambda: registry.hosts() == ("two.example",))
     assert registry.applied.empty()
@@ -198,7 +197,7 @@ async def test_the_watch_survives_errors(
 
 
 async def test_leaving_does_not_wait_for_a_reload_that_hangs(
-    folder: Path, watched: Any, backend: Any, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, folder: Path, watched: Any, backend: Any
 ) -> None:
     monkeypatch.setattr("gateway.watch.STOP_TIMEOUT", 0)
     registry = await watched()

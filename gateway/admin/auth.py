@@ -1,7 +1,7 @@
 """Who may do what: the trust model of the admin endpoints.
 
 A ``Host`` header proves nothing, and neither does a loopback peer: a proxy on the same machine is
-one too. What proves something is the token. See "Who may do what" in ``docs/admin.md``.
+one too. What proves something is the token.
 """
 
 from __future__ import annotations

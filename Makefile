@@ -1,0 +1,47 @@
+# make run    serve the sample projects and print the URLs to open
+# make test   lint, types, layers, tests
+#
+# PYTHON=  the interpreter; default: the newest CPython (3.11 or later) that really runs here
+# VENV=    the virtual environment to make and use
+# PORT=    the port of make run; 0 takes a free one
+
+VENV ?= .venv
+PORT ?= 8000
+BIN := $(VENV)/bin
+
+.PHONY: run test lint schema bench clean help
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+run: $(VENV)/.run
+	@$(BIN)/python tools/run.py --port $(PORT)
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+schema: $(VENV)/.run
+	$(BIN)/python -m gateway.config
+
+bench: $(VENV)/.test
+	$(BIN)/python bench/load.py
+
+$(VENV)/bin/python:
+	"$${PYTHON:-$$(tools/newest-python)}" -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[samples]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) .gateway .cache
