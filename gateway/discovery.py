@@ -207,7 +207,8 @@ def _parse(source: Path) -> ast.Module:
         raise DiscoveryError(
             f"{source}{where} is not Python ({error.msg}); correct it, or {_WRITE_WSGI}"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    # The parser's ways to say that a source is nested too deeply are the last two.
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise DiscoveryError(
             f"{source} cannot be read ({error}); correct it, or {_WRITE_WSGI}"
         ) from None

@@ -78,12 +78,14 @@ def interpolate(value: str, environ: Mapping[str, str]) -> tuple[str, list[str]]
             )
         elif default is not None:
             return environ.get(name) or default
-        elif name not in environ:
+        elif name in environ:
+            return environ[name]
+        else:
             problems.append(
                 f"uses ${{{name}}}, which is not set in the gateway's environment; set it there, "
                 f"or give a default: ${{{name}:-…}}"
             )
-        return environ.get(name or "", "")
+        return ""
 
     if "\0" in value:
         problems.append("contains a NUL character, which no variable can hold")

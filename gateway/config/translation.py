@@ -27,7 +27,8 @@ _WANTED: Final = {
 def type_faults(error: ValidationError) -> tuple[list[Fault], frozenset[Loc]]:
     """Return the faults, and the locations of the values that must not be used."""
     faults = []
-    for details in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for details in errors:
         loc = details["loc"]
         match details["type"]:
             case "extra_forbidden":
@@ -40,7 +41,7 @@ def type_faults(error: ValidationError) -> tuple[list[Fault], frozenset[Loc]]:
             case _:
                 fault = fault_at(loc, _bad_value(loc, details))
         faults.append(fault)
-    return faults, frozenset(details["loc"] for details in error.errors(include_url=False))
+    return faults, frozenset(details["loc"] for details in errors)
 
 
 def _model_of(loc: Loc) -> type[BaseModel]:
@@ -89,11 +90,8 @@ def _bad_value(loc: Loc, details: ErrorDetails) -> str:
         quotes = "; put it in quotes" if isinstance(value, int | float) and within_env else ""
         return f"must be {_WANTED[error]}{such_as}, not {found}{quotes}"
     if error in ("string_too_short", "too_short"):
-        return (
-            f"must not be empty; write something like {example}"
-            if example
-            else ("must not be empty; write something or leave it out")
-        )
+        remedy = f"something like {example}" if example else "something, or leave it out"
+        return f"must not be empty; write {remedy}"
     if loc[-1] == "wsgi":
         return f"{found} is not a module; write it with dots and without .py, such as {example}"
     if loc[-1] == "default_site":

@@ -7,6 +7,7 @@ Python trusts a ``.pyc`` by the size of the source and its mtime in whole second
 the same size within the same second serves stale code. Here the key is the whole ``stat``
 (nanoseconds, inode, ctime), and a file that changed a moment before it was read is known by its
 content instead: file systems tick slower than deploys (git calls such an entry "racily clean").
+A ``.pyc`` of a project is used only if it was written well after the last change of its source.
 """
 
 from __future__ import annotations
@@ -75,3 +76,26 @@ class CodeCache:
 
 
 CODE = CodeCache()
+
+
+def bytecode_is_newer(source: str, bytecode: str) -> bool:
+    """Whether the file ``bytecode`` can only have been compiled from ``source`` as it is now.
+
+    One that cannot is removed, to be written anew, unless the source has changed just now: then
+    another would be no better. Without one, it is asked whether one can be written. The change
+    time is the one that counts: unpacking a release sets the modification time to anything.
+    """
+    try:
+        changed = os.stat(source).st_ctime_ns
+        try:
+            written = os.stat(bytecode).st_mtime_ns
+        except FileNotFoundError:
+            return time.time_ns() - changed > _RACY
+        if written - changed > _RACY:
+            return True
+        if time.time_ns() - changed > _RACY:
+            os.unlink(bytecode)
+            return True
+    except OSError:
+        pass
+    return False

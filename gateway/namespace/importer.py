@@ -30,12 +30,14 @@ from __future__ import annotations
 import _imp
 import os
 import sys
+from importlib.util import cache_from_source
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Protocol
 
 from gateway.namespace import standins
-from gateway.namespace.codecache import CODE
+from gateway.namespace.codecache import CODE, bytecode_is_newer
+from gateway.namespace.locations import remembering
 
 _BOOTSTRAP = _imp.get_frozen_object("_frozen_importlib")
 _BOOTSTRAP_EXTERNAL = _imp.get_frozen_object("_frozen_importlib_external")
@@ -55,8 +57,12 @@ class Provider(Protocol):
         importer; what is not kept is asked for again at the next import.
         """
 
-    def trusts_bytecode(self, path: str) -> bool:
-        """Whether a ``.pyc`` beside the source at ``path`` may be used and written."""
+    def is_installed(self, path: str) -> bool:
+        """Whether the source at ``path`` changes only when something is installed.
+
+        Then Python's own rule says whether a ``.pyc`` beside it is good; ``bytecode_is_newer``
+        has a stricter one for what is deployed many times a day.
+        """
 
 
 class Modules(dict[str, ModuleType]):
@@ -147,6 +153,9 @@ class Importer:
             bootstrap._find_and_load_unlocked
         )
         bootstrap.setattr = self._set_on_parent
+        external.FileFinder.find_spec = remembering(
+            external, bootstrap, self._provider.is_installed
+        )
         loader = external.SourceFileLoader
         loader.get_code = self._wrap_get_code(loader.get_code)
         loader = external.ExtensionFileLoader
@@ -201,7 +210,8 @@ class Importer:
             path = loader.get_filename(fullname)
 
             def compile_() -> CodeType:
-                if self._provider.trusts_bytecode(path):
+                installed = self._provider.is_installed(path)
+                if installed or bytecode_is_newer(path, cache_from_source(path)):
                     code: CodeType = get_code(loader, fullname)
                 else:
                     code = loader.source_to_code(loader.get_data(path), path)

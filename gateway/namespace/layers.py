@@ -125,8 +125,8 @@ class LoadedUnit:
             return self._of_asking_site(name)
         return None
 
-    def trusts_bytecode(self, path: str) -> bool:
-        """See ``importer.Provider``; what is installed goes by Python's own rule."""
+    def is_installed(self, path: str) -> bool:
+        """See ``importer.Provider``."""
         return True
 
     def _share(self, name: str, module: ModuleType) -> ModuleType:

@@ -132,12 +132,8 @@ class Namespace:
         self._units[name] = unit
         return module
 
-    def trusts_bytecode(self, path: str) -> bool:
-        """See ``importer.Provider``.
-
-        What is installed goes by Python's own rule. Code of the project is always compiled from
-        its source: a deploy may change a file twice in a second, which the rule cannot tell.
-        """
+    def is_installed(self, path: str) -> bool:
+        """See ``importer.Provider``."""
         return self.environment.contains(path) or path.startswith(STDLIB_PATH)
 
     def _make_views(self) -> dict[str, ModuleType]:
