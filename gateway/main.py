@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import pages
+from gateway import log, pages
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
@@ -36,8 +36,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with _running(app, settings or Settings.load()):
-            yield
+        with log.visible():
+            async with _running(app, settings or Settings.load()):
+                yield
 
     app = Starlette(
         lifespan=lifespan,
@@ -107,7 +108,7 @@ class SiteDispatch:
         try:
             # RFC 9112, section 3.2: exactly one, and valid; all else is 400.
             (value,) = hosts
-            host = normalise_host(value.decode("latin-1"))
+            host = normalise_host(value.decode())
         except (ValueError, InvalidHostError):
             return pages.bad_host()
         if host in state.admin_hosts:

@@ -70,7 +70,10 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     "files",
     [
         {"core/settings/prod.py": "from .base import *", "core/settings/base.py": WSGI},
-        {"core/settings/prod.py": "from core.settings.base import *", "core/settings/base.py": WSGI},
+        {
+            "core/settings/prod.py": "from core.settings.base import *",
+            "core/settings/base.py": WSGI,
+        },
         {"core/settings/prod.py": "from ..common import *", "core/common.py": WSGI},
         {"core/settings/prod.py": "from . import *", "core/settings/__init__.py": WSGI},
         {"core/settings/prod.py": "from ..common import WSGI_APPLICATION", "core/common.py": WSGI},
@@ -90,6 +93,7 @@ def test_nothing_is_run(tmp_path: Path) -> None:
             "core/settings/base.py": 'WSGI_APPLICATION = "base.wsgi.application"',
         },
         {"core/settings/prod.py": f"WSGI_APPLICATION = None\n{WSGI}"},
+        {"core/settings/prod.py": f"WSGI_APPLICATION = None\nwith x:\n    {WSGI}"},
         {"core/settings/prod.py": 'WSGI_APPLICATION: str = "core.wsgi.application"'},
         # Modules that import each other end.
         {
@@ -142,6 +146,7 @@ def test_without_the_setting_the_nearest_wsgi_py_counts(
         ({"s.py": "DEBUG = 1"}, "s", "no wsgi.py"),
         ({"s.py": "DEBUG = \n"}, "s", "s.py, line 1 is not Python"),
         ({"s.py": "\0"}, "s", "s.py"),
+        ({"s.py": f"x = {'-' * 100_000}1"}, "s", "s.py"),
         ({"s.py": "WSGI_APPLICATION = NAME + '.wsgi'"}, "s", "s.py, line 1, computes"),
         ({"s.py": "WSGI_APPLICATION = 'application'"}, "s", 'not "module.attribute"'),
         ({"s.py": "WSGI_APPLICATION = 'core/wsgi.app'"}, "s", 'not "module.attribute"'),

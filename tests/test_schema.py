@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from pydantic import ValidationError
 
 from gateway.config.document import Document, SiteEntry
+from gateway.config.environment import INHERITED, INHERITED_PREFIX
 from gateway.config.schema import SCHEMA_PATH, schema_text
 
+DOCUMENTATION = Path(__file__).parents[1] / "docs" / "sites-json.md"
 SITE: dict[str, Any] = {"hosts": ["shop.example"], "path": "projects/shop"}
 WHOLE_SITE: dict[str, Any] = {
     "hosts": ["guestbook.localhost", "*.guestbook.localhost"],
@@ -133,3 +137,18 @@ def test_what_the_gateway_refuses_is_not_valid(
 ) -> None:
     assert not is_accepted(document)
     assert not validator.is_valid(document)
+
+
+def test_the_documented_samples_are_valid(validator: jsonschema.Draft202012Validator) -> None:
+    samples = re.findall(r"```json\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(samples) >= 2
+    for sample in map(json.loads, samples):
+        assert is_accepted(sample)
+        validator.validate(sample)
+
+
+def test_every_key_and_inherited_variable_is_documented() -> None:
+    text = DOCUMENTATION.read_text(encoding="utf-8")
+    keys = [field.alias or name for name, field in Document.model_fields.items()]
+    assert [key for key in [*keys, *SiteEntry.model_fields] if f"| `{key}` |" not in text] == []
+    assert [name for name in [*INHERITED, f"{INHERITED_PREFIX}*"] if f"`{name}`" not in text] == []

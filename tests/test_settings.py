@@ -120,7 +120,7 @@ def test_the_token_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
-        Settings().threads = 3  # type: ignore[misc]
+        Settings().threads = 3
 
 
 def test_the_documented_table_is_the_one_of_the_model() -> None:

@@ -54,7 +54,7 @@ def main() -> None:
     for site in sites.sites.values():
         print(f"migrating {site.name} …", flush=True)
         migrate(site)
-    config = uvicorn.Config("gateway.main:app", port=options.port)
+    config = uvicorn.Config("gateway.main:app", port=options.port, timeout_graceful_shutdown=10)
     Server(config, sites).run()
 
 

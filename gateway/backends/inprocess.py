@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
+import logging
 import threading
 import traceback
 from collections.abc import Callable
@@ -21,6 +23,8 @@ from gateway.threads import Threads, private_cwd
 from gateway.wsgi import Bridge, WSGIApplication
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class InProcessBackend:
@@ -48,7 +52,12 @@ class InProcessBackend:
     async def load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         """Load the code of a site into a new namespace; raises ``LoadError``."""
         build = functools.partial(_build, config, number, self._threads)
-        return await _on_daemon_thread(f"{config.name} loader", build)
+        future = _on_daemon_thread(f"{config.name} loader", build)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_unload_unwanted)
+            raise
 
 
 class InProcessGeneration:
@@ -67,11 +76,14 @@ class InProcessGeneration:
 
     async def close(self) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        await _on_daemon_thread(f"{self._namespace.name} unloader", self._unload)
+        unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
+        await asyncio.wrap_future(unloading)
 
-    def _unload(self) -> None:
-        self._namespace.close()
+    def unload(self) -> None:
+        """What ``close`` does, on the calling thread."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for error in self._namespace.close():
+            logger.warning("%s: an exit function raised %s", self._namespace.name, _reason(error))
         with contextlib.suppress(Exception):
             django.close_pools(self._namespace)
 
@@ -119,27 +131,23 @@ def _text(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
 
 
-async def _on_daemon_thread(name: str, function: Callable[[], T]) -> T:
+def _on_daemon_thread(name: str, function: Callable[[], T]) -> concurrent.futures.Future[T]:
     """Run ``function`` on a thread of its own, which does not block the exit if it hangs."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, exc: BaseException | None) -> None:
-        if future.done():
-            return
-        if exc is not None:
-            future.set_exception(exc)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
 
     def run() -> None:
-        result, error = None, None
         try:
             result = function()
         except BaseException as exc:
-            error = exc
-        with contextlib.suppress(RuntimeError):  # the loop may be closed by now
-            loop.call_soon_threadsafe(settle, result, error)
+            future.set_exception(exc)
+        else:
+            future.set_result(result)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return await future
+    return future
+
+
+def _unload_unwanted(future: concurrent.futures.Future[InProcessGeneration]) -> None:
+    if future.exception() is None:
+        future.result().unload()

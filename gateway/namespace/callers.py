@@ -5,9 +5,10 @@ named X" or "the environment". The question is answered in this order:
 
 1. the nearest calling frame whose builtins belong to a namespace (or to a unit of the environment
    layer) is the one that asks;
-2. a frame of the process that is not the standard library, or that executes a module of it, asks
-   for the process itself: what it finds may be kept for ever, so it must not be a site's (frames
-   of this package ask for their callers, unless they say ``for_process``);
+2. a frame of the process that is not shared code, or that executes a module of it, asks for the
+   process itself: what it finds may be kept for ever, so it must not be a site's. Shared are the
+   standard library and what ``share`` names; frames of this package ask for their callers, unless
+   they say ``for_process``;
 3. with neither on the stack (``executor.submit(pickle.loads, blob)``, the feeder thread of a
    ``multiprocessing.Queue``) it is the namespace that started the thread.
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType, ModuleType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -45,6 +46,7 @@ class Domain(Protocol):
 
 
 _domains: dict[int, weakref.ref[Domain]] = {}
+_shared: set[str] = set(STDLIB)
 
 
 def register(builtins: dict[str, Any], domain: Domain) -> None:
@@ -79,6 +81,11 @@ def domains(depth: int = 1) -> Iterator[Domain]:
         yield starter
 
 
+def share(names: Iterable[str]) -> None:
+    """Count modules of the process, by their top-level names, as code that sites share."""
+    _shared.update(names)
+
+
 def for_process(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call ``function`` so that, whoever called, it is the process that asks."""
     return function(*args, **kwargs)
@@ -98,7 +105,7 @@ def _speaks_for_process(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__")
     if not isinstance(name, str):
         return True
-    if name.partition(".")[0] in STDLIB:
+    if name.partition(".")[0] in _shared:
         return frame.f_code.co_name == "<module>"
     return not name.startswith(__package__)  # our own frames ask on behalf of their callers
 

@@ -30,8 +30,8 @@ from __future__ import annotations
 import _imp
 import os
 import sys
-from importlib.util import cache_from_source
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from importlib.util import cache_from_source
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Protocol
 

@@ -79,6 +79,9 @@ class ProcessUnit:
 
     def __init__(self, spec: UnitSpec) -> None:
         self.spec = spec
+        callers.share(
+            prefix.partition(".")[0] for item in spec.distributions for prefix in item.prefixes
+        )
 
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""

@@ -2,8 +2,9 @@
 
 Looking for a module costs a listing of its folder for each import system and several questions
 to the file system for each module: about a tenth of what loading a further site takes. An answer
-is good for as long as the folder has not changed, which is what ``FileFinder`` goes by as well. Folders
-of a project are asked each time: a package may go while its folder stays for a ``__pycache__``.
+is good for as long as the folder has not changed, which is what ``FileFinder`` goes by as well.
+Folders of a project are asked each time: a package may go while its folder stays for a
+``__pycache__``.
 """
 
 from __future__ import annotations

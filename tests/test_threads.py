@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.threads import Threads, private_cwd
+
+DEADLINE = 30.0
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads("shop", 2)
+    yield threads
+    threads.shutdown()
+    assert not threads.alive()
+
+
+def test_a_result_and_an_error_reach_the_caller(threads: Threads) -> None:
+    assert threads.submit(divmod, 7, 2).result(DEADLINE) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        threads.submit(divmod, 7, 0).result(DEADLINE)
+
+
+def test_sys_exit_in_a_task_ends_neither_thread_nor_process(threads: Threads) -> None:
+    with pytest.raises(SystemExit):
+        threads.submit(sys.exit, 3).result(DEADLINE)
+    assert threads.submit(int, "1").result(DEADLINE) == 1
+
+
+def test_never_more_threads_than_the_limit_and_everything_is_run(threads: Threads) -> None:
+    gate = threading.Barrier(2)
+    running = [threads.submit(gate.wait, DEADLINE) for _ in range(2)]
+    waiting = [threads.submit(threading.get_ident) for _ in range(20)]
+    idents = {future.result(DEADLINE) for future in waiting}
+    assert len(idents) <= 2
+    assert sorted(future.result(DEADLINE) for future in running) == [0, 1]
+    assert len(threads.alive()) == 2
+
+
+def test_the_thread_used_last_is_taken_first(threads: Threads) -> None:
+    ends = [threading.Event(), threading.Event()]
+    started = threading.Barrier(3)
+
+    def hold(end: threading.Event) -> int:
+        started.wait(DEADLINE)
+        end.wait(DEADLINE)
+        return threading.get_ident()
+
+    first, second = (threads.submit(hold, end) for end in ends)
+    started.wait(DEADLINE)
+    ends[0].set()
+    first_ident = first.result(DEADLINE)
+    ends[1].set()
+    last_ident = second.result(DEADLINE)
+    assert first_ident != last_ident
+    wait_until_idle(threads, 2)
+    assert threads.submit(threading.get_ident).result(DEADLINE) == last_ident
+
+
+def wait_until_idle(threads: Threads, count: int) -> None:
+    """A future is done a moment before its thread is idle again."""
+    for _ in range(100_000):
+        with threads._lock:
+            if len(threads._idle) == count:
+                return
+    raise AssertionError("the threads did not become idle")
+
+
+def test_a_thread_keeps_its_context_from_task_to_task() -> None:
+    threads = Threads("shop", 1)
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+    threads.submit(variable.set, "kept").result(DEADLINE)
+    assert threads.submit(variable.get).result(DEADLINE) == "kept"
+    assert variable.get() == "unset"
+    threads.shutdown()
+
+
+def test_idle_threads_end_and_new_ones_start() -> None:
+    ended = threading.Event()
+    threads = Threads("shop", 1, idle=0.01, end=ended.set)
+    before = threads.submit(threading.current_thread).result(DEADLINE)
+    assert ended.wait(DEADLINE)
+    before.join(DEADLINE)
+    assert not threads.alive()
+    assert threads.submit(threading.current_thread).result(DEADLINE) is not before
+    threads.shutdown()
+
+
+def test_start_and_end_run_on_every_thread_and_their_errors_stop_nothing() -> None:
+    calls: list[tuple[str, int]] = []
+
+    def start() -> None:
+        calls.append(("start", threading.get_ident()))
+        raise RuntimeError("no working directory")
+
+    threads = Threads("shop", 1, start=start, end=lambda: calls.append(("end", 0)))
+    ident = threads.submit(threading.get_ident).result(DEADLINE)
+    threads.shutdown()
+    assert calls == [("start", ident), ("end", 0)]
+
+
+def test_after_shutdown_nothing_is_taken_and_what_waits_is_cancelled() -> None:
+    threads = Threads("shop", 1)
+    end = threading.Event()
+    running = threads.submit(end.wait, DEADLINE)
+    waiting = threads.submit(int)
+    threads.shutdown(wait=False, cancel_futures=True)
+    assert waiting.cancelled()
+    with pytest.raises(RuntimeError, match="shop"):
+        threads.submit(int)
+    end.set()
+    assert running.result(DEADLINE)
+    threads.shutdown()
+
+
+def test_threads_never_block_the_exit(threads: Threads) -> None:
+    assert threads.submit(threading.current_thread).result(DEADLINE).daemon
+
+
+def test_a_thread_has_a_working_directory_of_its_own(threads: Threads, tmp_path: Path) -> None:
+    def look() -> tuple[bool, str]:
+        return private_cwd(tmp_path), os.getcwd()
+
+    before = os.getcwd()
+    private, cwd = threads.submit(look).result(DEADLINE)
+    assert os.getcwd() == before
+    if not private:
+        pytest.skip("this system lets no thread have a working directory of its own")
+    assert cwd == str(tmp_path.resolve())
+    (tmp_path / "note").write_text("relative")
+    assert threads.submit(Path("note").read_text).result(DEADLINE) == "relative"
