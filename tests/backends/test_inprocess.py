@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from textwrap import dedent
+
+import anyio
+import pytest
+from starlette.types import Message, Scope
+
+from gateway.backends.inprocess import InProcessBackend, InProcessGeneration
+from gateway.config import SiteConfig
+from gateway.errors import LoadError
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[InProcessBackend]:
+    async with InProcessBackend(threads=2) as backend:
+        yield backend
+
+
+def project(folder: Path, source: str, **environ: str) -> SiteConfig:
+    """A project whose ``app.py`` is ``source``."""
+    (folder / "app.py").write_text(dedent(source))
+    return SiteConfig(
+        name="shop",
+        hosts=("shop.localhost",),
+        path=folder,
+        wsgi="app:application",
+        env=environ,
+        env_file=None,
+        venv=None,
+        preload=False,
+    )
+
+
+async def ask(generation: InProcessGeneration) -> bytes:
+    scope: Scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await generation(scope, receive, send)
+    return b"".join(message.get("body", b"") for message in sent)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("def application(:", "SyntaxError: "),
+        ("import not_installed", "ModuleNotFoundError: No module named 'not_installed'"),
+        ("import sys; sys.exit('no')", "SystemExit: no"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("application = None", "TypeError: app:application is not callable"),
+        ("", "AttributeError: module 'app' has no attribute 'application'"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+    ],
+)
+async def test_code_that_does_not_come_up_is_a_load_error_of_one_line(
+    backend: InProcessBackend, tmp_path: Path, source: str, reason: str
+) -> None:
+    with pytest.raises(LoadError) as caught:
+        await backend.load(project(tmp_path, source), 1)
+    assert caught.value.reason.startswith(reason)
+    assert "\n" not in caught.value.reason
+    assert "Traceback" in caught.value.traceback
+
+
+async def test_a_folder_that_has_gone_is_a_load_error(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    folder = tmp_path / "release"
+    folder.mkdir()
+    config = project(folder, "")
+    (folder / "app.py").unlink()
+    folder.rmdir()
+    with pytest.raises(LoadError, match="release"):
+        await backend.load(config, 1)
+
+
+async def test_an_environment_for_another_python_is_named_with_both_versions(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    config = project(tmp_path, "")
+    venv = tmp_path / "venv"
+    (venv / "lib/python3.7/site-packages").mkdir(parents=True)
+    (venv / "pyvenv.cfg").write_text("version = 3.7.17\n")
+    with pytest.raises(LoadError) as caught:
+        await backend.load(replace(config, venv=venv), 1)
+    assert "3.7.17" in caught.value.reason
+    assert f"{sys.version_info.major}.{sys.version_info.minor}" in caught.value.reason
+
+
+ENVIRONMENT = """
+import os
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [repr(sorted(os.environ.items())).encode(), os.getcwd().encode()]
+"""
+
+
+async def test_a_site_sees_its_own_environment_and_folder(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    before = os.getcwd()
+    generation = await backend.load(project(tmp_path, ENVIRONMENT, WHO="shop"), 1)
+    answer = await ask(generation)
+    assert answer.startswith(b"[('WHO', 'shop')]")
+    assert answer.endswith(str(tmp_path.resolve()).encode()) or not hasattr(os, "unshare")
+    assert os.getcwd() == before
+    await generation.close()
+
+
+async def test_a_release_keeps_reading_its_own_folder_when_the_link_moves(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    lazily = """
+    def application(environ, start_response):
+        import part
+        start_response("200 OK", [])
+        return [part.NAME.encode()]
+    """
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        config = project(tmp_path / name, lazily)
+        (tmp_path / name / "part.py").write_text(f"NAME = {name!r}")
+    current = tmp_path / "current"
+    current.symlink_to("one")
+    config = replace(config, path=current)
+    first = await backend.load(config, 1)
+    current.unlink()
+    current.symlink_to("two")
+    second = await backend.load(config, 2)
+    assert [await ask(first), await ask(second)] == [b"one", b"two"]
+    await first.close()
+    await second.close()
+
+
+async def test_unloading_runs_exit_functions_and_ends_the_threads(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    source = """
+    import atexit, pathlib
+    atexit.register(pathlib.Path(__file__).with_name("left").touch)
+    atexit.register(lambda: 1 / 0)
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return [b"here"]
+    """
+    generation = await backend.load(project(tmp_path, source), 1)
+    assert await ask(generation) == b"here"
+    threads = generation._threads.alive()
+    await generation.close()
+    assert (tmp_path / "left").exists()
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 30)
+    assert not generation._threads.alive()
+
+
+async def test_a_load_that_nobody_waits_for_any_more_is_unloaded(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    source = """
+    import atexit, pathlib
+    here = pathlib.Path(__file__).parent
+    atexit.register((here / "left").touch)
+    (here / "started").touch()
+    with open(here / "go") as fifo:
+        fifo.read()
+    application = print
+    """
+    os.mkfifo(tmp_path / "go")
+    with anyio.fail_after(60):
+        load = asyncio.create_task(backend.load(project(tmp_path, source), 1))
+        while not (tmp_path / "started").exists():
+            await asyncio.sleep(0.01)
+        load.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await load
+        assert not (tmp_path / "left").exists()
+        (tmp_path / "go").write_text("")
+        while not (tmp_path / "left").exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_the_collector_runs_again_after_a_load(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    source = "import gc; held = not gc.isenabled(); application = print"
+    generation = await backend.load(project(tmp_path, source), 1)
+    assert generation._namespace.import_module("app").__dict__["held"]
+    assert gc.isenabled()
+    await generation.close()
