@@ -44,6 +44,9 @@ class Domain(Protocol):
     def import_module(self, name: str) -> ModuleType:
         """Import a module by its absolute name."""
 
+    def finds(self, name: str) -> bool:
+        """Whether ``import_module`` has something to import, as far as can be told without."""
+
 
 _domains: dict[int, weakref.ref[Domain]] = {}
 _shared: set[str] = set(STDLIB)
@@ -57,6 +60,12 @@ def register(builtins: dict[str, Any], domain: Domain) -> None:
     """
     key = id(builtins)
     _domains[key] = weakref.ref(domain, lambda _: _domains.pop(key, None))
+
+
+def registered() -> list[Domain]:
+    """Every domain there is."""
+    found = [reference() for reference in list(_domains.values())]
+    return [domain for domain in found if domain is not None]
 
 
 def domains(depth: int = 1) -> Iterator[Domain]:

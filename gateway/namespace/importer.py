@@ -27,21 +27,22 @@ Three details of CPython that have to be answered here, because C code does not 
 
 from __future__ import annotations
 
+import _frozen_importlib
 import _imp
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from importlib.util import cache_from_source
-from types import CodeType, ModuleType, TracebackType
+from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 from gateway.namespace import standins
 from gateway.namespace.codecache import CODE, bytecode_is_newer
 from gateway.namespace.locations import remembering
+from gateway.namespace.tracebacks import drop_own_frame, internal, trim
 
 _BOOTSTRAP = _imp.get_frozen_object("_frozen_importlib")
 _BOOTSTRAP_EXTERNAL = _imp.get_frozen_object("_frozen_importlib_external")
-_HERE = os.path.dirname(__file__) + os.sep
 _PREPARED = ("_imp", "_io", "_thread", "_warnings", "_weakref", "marshal", "posix")
 
 Import = Callable[[str], ModuleType]
@@ -69,16 +70,22 @@ class Modules(dict[str, ModuleType]):
     """``sys.modules`` of a namespace; what it holds has a stand-in in the interpreter's."""
 
     def __setitem__(self, name: str, module: ModuleType) -> None:
-        standins.ensure(name)
+        if sys.modules.get(name) is not module:  # programs put shared ones back
+            standins.ensure(name)
         super().__setitem__(name, module)
 
     def setdefault(self, name: str, default: ModuleType) -> ModuleType:
-        standins.ensure(name)
-        return super().setdefault(name, default)
+        if name not in self:
+            self[name] = default
+        return self[name]
 
     def update(self, *args: Any, **kwargs: ModuleType) -> None:
         for name, module in dict(*args, **kwargs).items():
             self[name] = module
+
+    def __ior__(self, other: Any) -> Modules:  # type: ignore[override,misc]
+        self.update(other)
+        return self
 
     def share(self, name: str, module: ModuleType) -> None:
         """Hold a module that is not private to the namespace."""
@@ -133,8 +140,15 @@ class Importer:
 
         The parent of ``name`` has to be imported already.
         """
-        parent = self.modules.get(name.rpartition(".")[0])
-        return self.bootstrap._find_spec(name, getattr(parent, "__path__", None))
+        parent = name.rpartition(".")[0]
+        path = getattr(self.modules.get(parent), "__path__", None)
+        if parent and path is None:  # without a path, the folders of the project are searched
+            return None
+        return self.bootstrap._find_spec(name, path)
+
+    def finds(self, name: str) -> bool:
+        """Whether ``name`` is imported or ``find_spec`` finds it."""
+        return name in self.modules or self.find_spec(name) is not None
 
     def _importing_during_set_up(
         self, name: str, globals: object = None, locals: object = None, *_: object
@@ -145,6 +159,8 @@ class Importer:
         bootstrap = self.bootstrap
         bootstrap._setup(_SetupSys({**self.modules, bootstrap.__name__: bootstrap}), _imp)
         bootstrap.sys = sys_view
+        # One for all import systems, or threads that wait for each other across two dead-lock.
+        bootstrap._blocking_on = _frozen_importlib._blocking_on  # type: ignore[attr-defined]
         bootstrap._bootstrap_external = external
         external._install(bootstrap)
         sys_view.path_hooks.insert(0, self._zip_hook)
@@ -152,12 +168,15 @@ class Importer:
         bootstrap._find_and_load_unlocked = self._wrap_find_and_load(
             bootstrap._find_and_load_unlocked
         )
+        bootstrap._find_and_load = self._wait_or(bootstrap._find_and_load)
+        bootstrap._find_spec = self._keep_spec(bootstrap._find_spec)
+        bootstrap._exec = self._unless_shared(bootstrap._exec)
         bootstrap.setattr = self._set_on_parent
         external.FileFinder.find_spec = remembering(
             external, bootstrap, self._provider.is_installed
         )
         loader = external.SourceFileLoader
-        loader.get_code = self._wrap_get_code(loader.get_code)
+        loader.get_code = self._wrap_get_code(loader, loader.get_code)
         loader = external.ExtensionFileLoader
         loader.create_module = self._wrap_create_extension(loader.create_module)
         self.modules.share("_frozen_importlib", bootstrap)
@@ -172,10 +191,62 @@ class Importer:
         return self.import_module("zipimport").zipimporter(path)
 
     def _set_on_parent(self, parent: ModuleType, child: str, module: ModuleType) -> None:
-        if self._shared.get(parent.__name__) is not parent:
+        if self._shared.get(getattr(parent, "__name__", "")) is not parent:
             setattr(parent, child, module)
 
+    def _wait_or(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
+        """As import.c does for a module that is there already: importlib alone raises where two
+        threads import a cycle crosswise, import.c accepts the partly initialised module."""
+
+        @internal
+        def _find_and_load(name: str, import_: Import) -> ModuleType:
+            module = self.modules.get(name)
+            if getattr(getattr(module, "__spec__", None), "_initializing", False):
+                self.bootstrap._lock_unlock_module(name)
+                if self.modules.get(name) is module:
+                    return module  # type: ignore[return-value]
+            try:
+                found: ModuleType = find_and_load(name, import_)
+                return found
+            except BaseException as exc:
+                drop_own_frame(exc)
+                raise
+
+        return _find_and_load
+
+    def _keep_spec(self, find_spec: Callable[..., Any]) -> Callable[..., Any]:
+        """``importlib.reload`` gives its ``target`` the spec that it finds."""
+
+        @internal
+        def _find_spec(name: str, path: Any, target: ModuleType | None = None) -> Any:
+            if target is not None and self._shared.get(name) is target:
+                return target.__spec__
+            try:
+                return find_spec(name, path, target)
+            except BaseException as exc:
+                drop_own_frame(exc)
+                raise
+
+        return _find_spec
+
+    def _unless_shared(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        """``importlib.reload`` must not run a module again that is everybody's."""
+
+        @internal
+        def _exec(spec: Any, module: ModuleType) -> ModuleType:
+            if self._shared.get(spec.name) is module:
+                return module
+            try:
+                executed: ModuleType = execute(spec, module)
+                return executed
+            except BaseException as exc:
+                drop_own_frame(exc)
+                raise
+
+        return _exec
+
     def _wrap_find_and_load(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
+        @internal
         def _find_and_load_unlocked(name: str, import_: Import) -> ModuleType:
             try:
                 parent = name.rpartition(".")[0]
@@ -190,7 +261,7 @@ class Importer:
                 return found
             except BaseException as exc:
                 self._take_off_parent(name)
-                _drop_own_frame(exc)
+                drop_own_frame(exc)
                 raise
             finally:
                 self._early.pop(name, None)
@@ -205,7 +276,8 @@ class Importer:
             if attributes.get(child) is early:
                 del attributes[child]
 
-    def _wrap_get_code(self, get_code: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_get_code(self, cls: type, get_code: Callable[..., Any]) -> Callable[..., Any]:
+        @internal
         def _get_code(loader: Any, fullname: str) -> CodeType:
             path = loader.get_filename(fullname)
 
@@ -218,9 +290,11 @@ class Importer:
                 return code
 
             try:
-                code = CODE.get(path, compile_)
+                if type(loader) is not cls:  # a project's own, which may change what it reads
+                    return get_code(loader, fullname)  # type: ignore[no-any-return]
+                code = CODE.get(path, internal(compile_))
             except BaseException as exc:
-                _drop_own_frame(exc)
+                drop_own_frame(exc)
                 raise
             self._codes.append(code)
             return code
@@ -228,12 +302,13 @@ class Importer:
         return _get_code
 
     def _wrap_create_extension(self, create: Callable[..., Any]) -> Callable[..., Any]:
+        @internal
         def create_module(loader: Any, spec: Any) -> ModuleType:
             before = sys.modules.get(spec.name)
             try:
                 module: ModuleType = create(loader, spec)
             except BaseException as exc:
-                _drop_own_frame(exc)
+                drop_own_frame(exc)
                 raise
             finally:
                 if sys.modules.get(spec.name) is not before:
@@ -252,6 +327,7 @@ class Importer:
         full_import: Callable[..., ModuleType] = self.bootstrap.__import__
         bind_early = self._bind_early
 
+        @internal
         def __import__(
             name: str,
             globals: Mapping[str, Any] | None = None,
@@ -284,7 +360,7 @@ class Importer:
                 return module
             except BaseException as exc:
                 # A bare raise adds no entry for this frame, so it does not show either.
-                exc.__traceback__ = _trim(exc)
+                exc.__traceback__ = trim(exc)
                 raise
 
         __import__.__module__ = "builtins"
@@ -304,12 +380,11 @@ class Importer:
         else:
             return
         for parent, child in pairs:
-            if not hasattr(parent, child):
-                full = f"{parent.__name__}.{child}"
-                submodule = self.modules.get(full)
-                if submodule is not None:
-                    self._early[full] = submodule
-                    setattr(parent, child, submodule)
+            full = f"{getattr(parent, '__name__', None)}.{child}"
+            submodule = self.modules.get(full)
+            if submodule is not None and not hasattr(parent, child):
+                self._early[full] = submodule
+                self._set_on_parent(parent, child, submodule)
 
 
 def _execute(name: str, code: CodeType, builtins: MutableMapping[str, Any]) -> Any:
@@ -317,43 +392,3 @@ def _execute(name: str, code: CodeType, builtins: MutableMapping[str, Any]) -> A
     module.__dict__["__builtins__"] = builtins
     exec(code, module.__dict__)
     return module
-
-
-def _drop_own_frame(exc: BaseException) -> None:
-    """Take the frame that handles ``exc`` out of its traceback; a bare ``raise`` must follow."""
-    if exc.__traceback__ is not None:
-        exc.__traceback__ = exc.__traceback__.tb_next
-
-
-def _trim(exc: BaseException) -> TracebackType | None:
-    """The traceback of ``exc`` without the frames of the import system.
-
-    The rule is import.c's: every run of them for an ``ImportError``, else those runs that end in
-    ``_call_with_frames_removed``.
-    """
-    always = isinstance(exc, ImportError)
-    kept: list[TracebackType] = []
-    run: list[TracebackType] = []
-    entry = exc.__traceback__
-    while entry is not None:
-        if _is_ours(entry.tb_frame.f_code.co_filename):
-            run.append(entry)
-        else:
-            if run and not always and not _calls_out(run[-1]):
-                kept += run
-            run = []
-            kept.append(entry)
-        entry = entry.tb_next
-    if run and not always and not _calls_out(run[-1]):
-        kept += run
-    for position, entry in enumerate(kept):
-        entry.tb_next = kept[position + 1] if position + 1 < len(kept) else None
-    return kept[0] if kept else None
-
-
-def _calls_out(entry: TracebackType) -> bool:
-    return entry.tb_frame.f_code.co_name == "_call_with_frames_removed"
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(("<frozen importlib._bootstrap", _HERE))

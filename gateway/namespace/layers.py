@@ -25,18 +25,25 @@ from gateway.namespace.importer import Importer, Modules
 
 PRIVATE = frozenset(
     {
+        "_csv",
         "argparse",
+        "csv",
         "distutils",
         "doctest",
         "fileinput",
+        "gettext",
         "importlib",
         "logging",
+        "mimetypes",
         "multiprocessing",
         "optparse",
         "pkgutil",
+        "random",
         "runpy",
         "site",
+        "tempfile",
         "unittest",
+        "warnings",
         "zipimport",
     }
 )
@@ -113,6 +120,10 @@ class LoadedUnit:
         except ImportError as exc:
             self._layer.explain(self.spec, exc)
             raise
+
+    def finds(self, name: str) -> bool:
+        """See ``callers.Domain``."""
+        return self._importer.finds(name)
 
     def provide(self, name: str) -> ModuleType | None:
         """See ``importer.Provider``."""

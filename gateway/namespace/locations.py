@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.namespace.tracebacks import internal
+
 _RACY = 2_000_000_000
 """Nanoseconds after a change in which the time of a folder does not tell the next change."""
 
@@ -39,10 +41,13 @@ def remembering(
     find_spec = external.FileFinder.find_spec
     loader_class = external.SourceFileLoader
     spec_class = bootstrap.ModuleSpec
+    loaders = external.FileFinder(os.sep, *external._get_supported_file_loaders())._loaders
 
+    @internal
     def remembering_find_spec(finder: Any, fullname: str, target: Any = None) -> Any:
         folder = finder.path
-        if not is_installed(folder + os.sep):
+        # A finder with other loaders is a project's own: it sees other files in the same folder.
+        if not is_installed(folder + os.sep) or finder._loaders != loaders:
             return find_spec(finder, fullname, target)
         key = (folder, fullname.rpartition(".")[2])
         try:

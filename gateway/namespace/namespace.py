@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from gateway.namespace import callers, views
+from gateway.namespace import callers, recording, tables, views
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Importer, Modules
 from gateway.namespace.layers import LAYER, PRIVATE, STDLIB_PATH, Unit, process_module
@@ -23,6 +23,8 @@ _LOADED_BEFORE_ANY_PROJECT = frozenset(
     }
 )  # fmt: skip
 """Names that a project cannot take, because the interpreter has imported them by then."""
+
+_VIEWS_FROM_THE_START = ("os", "atexit", "signal", "time")
 
 _alive: weakref.WeakSet[Namespace] = weakref.WeakSet()
 
@@ -49,7 +51,7 @@ class Namespace:
     ) -> None:
         self.name = name
         self.environment: Environment = LAYER.environment(os.fspath(venv) if venv else None)
-        self.recorded = views.Recorded()
+        self.recorded = recording.Recorded()
         self.environ = views.Environ(environ or {})
         self.modules = Modules()
         self._project = [os.fspath(entry) for entry in path]
@@ -59,14 +61,18 @@ class Namespace:
         self._sys: Any = views.make_sys(
             self.modules, [*self._project, *STDLIB_PATH], self.environment.prefix
         )
-        self._views = self._make_views()
-        for view_name, view in self._views.items():
-            self.modules.share(view_name, view)
+        recording.limit_sys(self._sys)
+        views.print_to(self._sys, self._builtins)
+        self._views: dict[str, ModuleType] = {"builtins": self._builtins, "sys": self._sys}
+        self.modules.share("builtins", self._builtins)
+        self.modules.share("sys", self._sys)
         callers.register(vars(self._builtins), self)
         self._importer = Importer(self._sys, vars(self._builtins), self)
-        for view_name, view in self._views.items():
-            self._importer.share(view_name, view)
+        for view_name in _VIEWS_FROM_THE_START:
+            self.import_module(view_name)
+        self._importer.share("os.path", os.path)
         self._make_main()
+        self._make_warnings()
         self._add_site_packages()
         _alive.add(self)
 
@@ -82,6 +88,10 @@ class Namespace:
         """Import a module of the namespace by its absolute name."""
         return self._importer.import_module(name)
 
+    def finds(self, name: str) -> bool:
+        """See ``callers.Domain``."""
+        return self._importer.finds(name)
+
     def run_script(self, script: str, args: Sequence[str] = ()) -> int:
         """Run a file as ``__main__`` with ``args`` in ``sys.argv``; returns its exit status.
 
@@ -95,10 +105,10 @@ class Namespace:
         try:
             exec(code, variables)
         except SystemExit as exc:
-            if isinstance(exc.code, str):
-                print(exc.code, file=sys.stderr)
-                return 1
-            return int(exc.code or 0)
+            if exc.code is None or isinstance(exc.code, int):
+                return exc.code or 0
+            print(exc.code, file=sys.stderr)
+            return 1
         return 0
 
     def close(self) -> list[BaseException]:
@@ -107,13 +117,15 @@ class Namespace:
         Modules go when the last thread that runs their code is gone.
         """
         errors = self.recorded.run_exit_functions()
+        tables.release(self)
         _alive.discard(self)
         return errors
 
     def provide(self, name: str) -> ModuleType | None:
         """See ``importer.Provider``."""
-        if name in self._views:
-            return self._views[name]
+        view = self._views.get(name) or self._make_view(name)
+        if view is not None:
+            return self._share(name, view)
         if self._importer.was_shared(name):
             # A project that takes a shared module out of its sys.modules and imports it again
             # wants a fresh one (defusedxml does, for a pure-Python xml.etree).
@@ -136,17 +148,53 @@ class Namespace:
         """See ``importer.Provider``."""
         return self.environment.contains(path) or path.startswith(STDLIB_PATH)
 
-    def _make_views(self) -> dict[str, ModuleType]:
-        os_view = views.make_os(self._builtins, self.environ, self.recorded)
-        return {
-            "builtins": self._builtins,
-            "sys": self._sys,
-            "os": os_view,
-            "os.path": os.path,
-            "atexit": views.make_atexit(self.recorded),
-            "signal": views.make_signal(self.recorded),
-            "time": views.make_time(),
-        }
+    def excepthook(self) -> Callable[[Any], object] | None:
+        """What the code has set as ``threading.excepthook``, if anything."""
+        view = self._views.get("threading")
+        return recording.excepthook_of(view) if view is not None else None
+
+    def _make_view(self, name: str) -> ModuleType | None:
+        """The view of a module that the namespace is not to use as it is, if it is one."""
+        view = None
+        match name:
+            case "os":
+                view = views.make_os(self._builtins, self.environ, self.recorded)
+            case "atexit":
+                view = recording.make_atexit(self.recorded)
+            case "copyreg":
+                view = tables.make_copyreg(self)
+            case "gc":
+                view = recording.make_gc()
+            case "locale":
+                view = recording.make_locale(self.recorded)
+            case "signal":
+                view = recording.make_signal(self.recorded)
+            case "socket":
+                view = recording.make_socket(self.recorded)
+            case "sqlite3" | "sqlite3.dbapi2" | "_sqlite3":
+                view = tables.make_sqlite3(self, process_module(name))
+            case "threading":
+                view = recording.make_threading()
+            case "time":
+                view = recording.make_time()
+        if view is not None:
+            self._views[name] = view
+            parent, _, child = name.rpartition(".")
+            if parent in self._views:
+                vars(self._views[parent])[child] = view
+        return view
+
+    def _make_warnings(self) -> None:
+        """Filters of the namespace's own.
+
+        ``_warnings`` has one list for the process, which the Python module takes over; but C code
+        reads it through ``sys.modules["warnings"]``, where a stand-in leads to this one.
+        """
+        options, self._sys.warnoptions = self._sys.warnoptions, []
+        warnings: Any = self.import_module("warnings")
+        self._sys.warnoptions = options
+        warnings.filters = list(warnings.filters)
+        warnings.onceregistry = {}
 
     def _make_main(self) -> None:
         main = ModuleType("__main__")

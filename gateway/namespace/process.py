@@ -10,6 +10,7 @@ import _posixsubprocess
 import contextlib
 import functools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +35,8 @@ def installed() -> Iterator[None]:
             stack.enter_context(_dispatching_environ())
             stack.enter_context(_noting_the_starter_of_threads())
             stack.enter_context(_children_with_their_environment())
+            for module, name, make in _SMALL_HOOKS:
+                stack.enter_context(_replaced(module, name, make))
             _register_fork_hook()
             stack.enter_context(_standins())
             yield
@@ -148,6 +151,83 @@ def _children_with_their_environment() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _replaced(holder: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    before = getattr(holder, name)
+    hook = make(before)
+    setattr(holder, name, hook)
+    try:
+        yield
+    finally:
+        # Somebody else may have put his own in its place meanwhile; that stays.
+        if getattr(holder, name) is hook:
+            setattr(holder, name, before)
+
+
+def _excepthook_of_the_thread(before: Callable[[Any], object]) -> Callable[[Any], object]:
+    """An exception that ends a thread goes to the hook of the site that started it."""
+
+    def excepthook(args: Any) -> object:
+        ident = args.thread.ident if args.thread is not None else None
+        owner = cast("Namespace | None", callers.thread_owner(ident)) if ident else None
+        hook = owner.excepthook() if owner is not None else None
+        return (hook or before)(args)
+
+    return excepthook
+
+
+def _init_with_the_timeout_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
+    """A socket that a site opens has the default timeout that the site has set."""
+
+    @functools.wraps(before)
+    def __init__(self: socket.socket, *args: Any, **kwargs: Any) -> None:
+        before(self, *args, **kwargs)
+        namespace = _asking()
+        if namespace is not None:
+            timeout = namespace.recorded.socket_timeout
+            if not isinstance(timeout, type):
+                self.settimeout(timeout)
+
+    return __init__
+
+
+def _enter_of_the_asker(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``contextlib.redirect_stdout`` in a site redirects what the site prints."""
+
+    def __enter__(self: Any) -> Any:
+        namespace = _asking()
+        if namespace is None:
+            return before(self)
+        target = namespace.import_module("sys")
+        self._old_targets.append((target, getattr(target, self._stream)))
+        setattr(target, self._stream, self._new_target)
+        return self._new_target
+
+    return __enter__
+
+
+def _exit_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
+    def __exit__(self: Any, *exc_info: Any) -> None:
+        if not isinstance(self._old_targets[-1], tuple):
+            return before(self, *exc_info)
+        target, stream = self._old_targets.pop()
+        setattr(target, self._stream, stream)
+        return None
+
+    return __exit__
+
+
+_redirect: Any = contextlib.redirect_stdout.__base__
+
+_SMALL_HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+    (threading, "excepthook", _excepthook_of_the_thread),
+    (socket.socket, "__init__", _init_with_the_timeout_of_the_asker),
+    (_redirect, "__enter__", _enter_of_the_asker),
+    (_redirect, "__exit__", _exit_of_the_asker),
+)
+"""Holder, name of the attribute, and what makes the hook of the attribute as it was."""
+
+
+@contextlib.contextmanager
 def _standins() -> Iterator[None]:
     finder = standins.Finder()
     sys.meta_path.insert(0, finder)
@@ -155,6 +235,10 @@ def _standins() -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] not in callers.STDLIB and isinstance(module, ModuleType):
                 standins.ensure(name)
+        for domain in callers.registered():  # units, which outlive the hooks
+            for name, module in list(domain.modules.items()):
+                if sys.modules.get(name) is not module:
+                    standins.ensure(name)
         yield
     finally:
         sys.meta_path.remove(finder)

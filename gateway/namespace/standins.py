@@ -46,8 +46,8 @@ _UNTOUCHED = frozenset(
 )
 
 _lock = threading.RLock()
-_real: dict[str, ModuleType] = {}
-"""The process's own modules behind the stand-ins."""
+_real: dict[str, ModuleType | None] = {}
+"""The process's own modules behind the stand-ins, ``None`` where it forbids the import."""
 
 
 class StandIn(ModuleType):
@@ -57,7 +57,8 @@ class StandIn(ModuleType):
         return getattr(_target(self, attribute), attribute)
 
     def __setattr__(self, attribute: str, value: object) -> None:
-        if attribute not in _OF_THE_IMPORT_SYSTEM:
+        # Nor does what it binds on the parent of such a module, another stand-in, concern anybody.
+        if attribute not in _OF_THE_IMPORT_SYSTEM and type(value) is not StandIn:
             setattr(_target(self, attribute), attribute, value)
 
     def __delattr__(self, attribute: str) -> None:
@@ -84,18 +85,23 @@ class Finder(importlib.abc.MetaPathFinder):
         if fullname.partition(".")[0] in callers.STDLIB:
             return None
         for domain in callers.domains():
-            try:
-                domain.import_module(fullname)
-            except ModuleNotFoundError as exc:
-                if exc.name is None or not (fullname + ".").startswith(exc.name + "."):
-                    raise
-            else:
-                return importlib.machinery.ModuleSpec(fullname, _Loader())
+            if domain.finds(fullname):
+                return importlib.machinery.ModuleSpec(fullname, _Loader(domain))
         return None
 
 
 class _Loader(importlib.abc.Loader):
+    """Imports for a domain.
+
+    Not the finder: that runs under the lock that every import of the process has to take, and
+    ``importlib`` asks a module that is there after it for its spec, and executes that.
+    """
+
+    def __init__(self, domain: callers.Domain) -> None:
+        self._domain = domain
+
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        self._domain.import_module(spec.name)
         return _make(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -113,8 +119,8 @@ def ensure(name: str) -> None:
             return
         if present is None and name.partition(".")[0] in callers.STDLIB:
             present = _import_real(name)
-        if present is not None:
-            _real[name] = present
+        if name in sys.modules:
+            _real[name] = sys.modules[name]
         sys.modules[name] = _make(name)
 
 
@@ -130,7 +136,7 @@ def remove_all() -> None:
         for name, module in list(sys.modules.items()):
             if type(module) is StandIn:
                 if name in _real:
-                    sys.modules[name] = _real.pop(name)
+                    sys.modules[name] = _real.pop(name)  # type: ignore[assignment]
                 else:
                     del sys.modules[name]
         _real.clear()
@@ -159,6 +165,8 @@ def _target(standin: StandIn, attribute: str) -> ModuleType:
     importing = attribute in ("__spec__", "__path__")
     for domain in callers.domains(depth=2):
         module = domain.modules.get(name)
+        if domain.transparent and module is not None and module is _real.get(name):
+            continue  # the unit merely uses the process's; its caller may have one of its own
         if module is None and importing:
             module = _import_for(domain, name)
         if module is not None:
@@ -166,8 +174,8 @@ def _target(standin: StandIn, attribute: str) -> ModuleType:
         if not domain.transparent:
             break
     else:
-        real = _real.get(name)
-        if real is None and importing:
+        real = replaced(name)  # also when stand-ins have gone and this one is still held
+        if real is None and importing and name not in _real:
             real = _import_real(name)
         if real is not None:
             return real
@@ -179,7 +187,9 @@ def _target(standin: StandIn, attribute: str) -> ModuleType:
 def _import_for(domain: callers.Domain, name: str) -> ModuleType | None:
     try:
         return domain.import_module(name)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not (name + ".").startswith(exc.name + "."):
+            raise
         return None
 
 

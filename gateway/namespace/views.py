@@ -1,9 +1,8 @@
 """Modules of the process as one namespace sees them.
 
 A view shares functions and classes with the module it shows, and owns what must be the
-namespace's: the import state and ``argv`` of ``sys``, the environment of ``os``, the exit
-functions of ``atexit``, the handlers of ``signal``, the time zone of ``time``. What a site
-registers through a view is recorded and never reaches the process.
+namespace's: here the import state and ``argv`` of ``sys`` and the environment of ``os``;
+``recording.py`` and ``tables.py`` have the others.
 
 Every view is a plain ``ModuleType``: ``importlib`` creates each module with ``type(sys)``, so a
 subclass would become the type of all modules of the namespace.
@@ -11,13 +10,9 @@ subclass would become the type of all modules of the namespace.
 
 from __future__ import annotations
 
-import atexit
 import os
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
@@ -35,30 +30,6 @@ _DYNAMIC = frozenset(
 
 # os.environ is a MutableMapping of str to the type checker; its real class is private.
 _EnvironBase: Any = type(os.environ)
-
-
-@dataclass(slots=True)
-class Recorded:
-    """What the code of a namespace asked the process for, kept here instead."""
-
-    exit_functions: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] = field(
-        default_factory=list
-    )
-    signal_handlers: dict[int, Any] = field(default_factory=dict)
-    before_fork: list[Callable[[], object]] = field(default_factory=list)
-    after_fork_in_parent: list[Callable[[], object]] = field(default_factory=list)
-    after_fork_in_child: list[Callable[[], object]] = field(default_factory=list)
-
-    def run_exit_functions(self) -> list[BaseException]:
-        """Call the ``atexit`` functions, the last registered first; returns what they raised."""
-        errors: list[BaseException] = []
-        while self.exit_functions:
-            function, args, kwargs = self.exit_functions.pop()
-            try:
-                function(*args, **kwargs)
-            except BaseException as exc:  # a site's SystemExit must not end the gateway
-                errors.append(exc)
-        return errors
 
 
 class Environ(_EnvironBase):  # type: ignore[misc]
@@ -144,7 +115,23 @@ def make_sys(modules: Modules, path: Iterable[str], prefix: str | None) -> Modul
     return view
 
 
-def make_os(builtins: ModuleType, environ: Environ, recorded: Recorded) -> ModuleType:
+def print_to(sys_view: Any, builtins: ModuleType) -> None:
+    """Let ``print`` write to what the namespace has as ``sys.stdout``."""
+    write = print
+
+    def print_(
+        *values: object, sep: str | None = " ", end: str | None = "\n", file: Any = None,
+        flush: bool = False,
+    ) -> None:  # fmt: skip
+        write(
+            *values, sep=sep, end=end, file=sys_view.stdout if file is None else file, flush=flush
+        )
+
+    print_.__name__ = "print"
+    vars(builtins)["print"] = disguise(print_, "builtins")
+
+
+def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType:
     """An ``os`` with the environment of the namespace.
 
     Its Python functions are the real ones bound to the view's globals, so each keeps its exact
@@ -186,84 +173,19 @@ def make_os(builtins: ModuleType, environ: Environ, recorded: Recorded) -> Modul
                 functions.append(function)
 
     for function in (putenv, unsetenv, execv, system, register_at_fork):
-        own[function.__name__] = _disguise(function, "os")
+        own[function.__name__] = disguise(function, "os")
     return view
 
 
-def make_atexit(recorded: Recorded) -> ModuleType:
-    """An ``atexit`` whose functions run when the namespace is unloaded."""
-    functions = recorded.exit_functions
-    view = _copy(atexit)
-
-    def register(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        if not callable(func):
-            raise TypeError("the first argument must be callable")
-        functions.append((func, args, kwargs))
-        return func
-
-    def unregister(func: Callable[..., Any], /) -> None:
-        functions[:] = [entry for entry in functions if entry[0] != func]
-
-    def _run_exitfuncs() -> None:
-        errors = recorded.run_exit_functions()
-        if errors:
-            raise errors[-1]
-
-    def _ncallbacks() -> int:
-        return len(functions)
-
-    for function in (register, unregister, functions.clear, _run_exitfuncs, _ncallbacks):
-        name = "_clear" if function.__name__ == "clear" else function.__name__
-        vars(view)[name] = function
-    return view
-
-
-def make_signal(recorded: Recorded) -> ModuleType:
-    """A ``signal`` that records handlers; the process keeps its own."""
-    handlers = recorded.signal_handlers
-    view = _copy(signal)
-
-    def signal_(signalnum: int, handler: Any) -> Any:
-        number = signal.Signals(signalnum)
-        if not callable(handler) and handler not in (signal.SIG_IGN, signal.SIG_DFL):
-            raise TypeError(
-                "signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object"
-            )
-        previous = getsignal(number)
-        handlers[number] = handler
-        return previous
-
-    def getsignal(signalnum: int) -> Any:
-        return handlers.get(signal.Signals(signalnum), signal.SIG_DFL)
-
-    def set_wakeup_fd(fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
-        return -1
-
-    signal_.__name__ = signal_.__qualname__ = "signal"
-    for function in (signal_, getsignal, set_wakeup_fd):
-        vars(view)[function.__name__] = _disguise(function, "signal")
-    return view
-
-
-def make_time() -> ModuleType:
-    """A ``time`` whose ``tzset`` leaves the zone of the process alone."""
-    view = _copy(time)
-
-    def tzset() -> None:
-        """Recorded only: the C library has one time zone for the process."""
-
-    vars(view)["tzset"] = _disguise(tzset, "time")
-    return view
-
-
-def _copy(module: ModuleType) -> ModuleType:
+def copy(module: ModuleType) -> ModuleType:
+    """A module with the same attributes."""
     view = ModuleType(module.__name__)
     vars(view).update(vars(module))
     return view
 
 
 def _bind_functions(module: ModuleType, builtins: ModuleType) -> ModuleType:
-    view = _copy(module)
+    view = copy(module)
     own = vars(view)
     own["__builtins__"] = vars(builtins)
     for name, value in vars(module).items():
@@ -281,7 +203,8 @@ def _bind_functions(module: ModuleType, builtins: ModuleType) -> ModuleType:
     return view
 
 
-def _disguise(function: Callable[..., Any], module: str) -> Callable[..., Any]:
+def disguise(function: Callable[..., Any], module: str) -> Callable[..., Any]:
+    """Let ``function`` look like one of ``module``."""
     function.__module__ = module
     function.__qualname__ = function.__name__
     return function

@@ -1,0 +1,223 @@
+"""What a site asks the process for, kept in its namespace instead.
+
+Views of ``atexit``, ``gc``, ``locale``, ``signal``, ``socket``, ``threading`` and ``time``: setting
+is recorded, asking gives what was recorded, and the process stays as it is. Where something can be
+done with the record it is: exit functions run when the namespace is unloaded, fork functions around
+a fork, a socket that the site opens gets its default timeout, an exception that ends one of its
+threads reaches its hook.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import locale
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from gateway.namespace.views import copy, disguise
+
+
+class Unset:
+    """Nothing has been recorded."""
+
+
+@dataclass(slots=True)
+class Recorded:
+    """The records of one namespace."""
+
+    exit_functions: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] = field(
+        default_factory=list
+    )
+    signal_handlers: dict[int, Any] = field(default_factory=dict)
+    before_fork: list[Callable[[], object]] = field(default_factory=list)
+    after_fork_in_parent: list[Callable[[], object]] = field(default_factory=list)
+    after_fork_in_child: list[Callable[[], object]] = field(default_factory=list)
+    locales: dict[int, str] = field(default_factory=dict)
+    socket_timeout: float | type[Unset] | None = Unset
+    """Seconds, as ``socket.setdefaulttimeout`` takes them."""
+
+    def run_exit_functions(self) -> list[BaseException]:
+        """Call the ``atexit`` functions, the last registered first; returns what they raised."""
+        errors: list[BaseException] = []
+        while self.exit_functions:
+            function, args, kwargs = self.exit_functions.pop()
+            try:
+                function(*args, **kwargs)
+            except BaseException as exc:  # a site's SystemExit must not end the gateway
+                errors.append(exc)
+        return errors
+
+
+def make_atexit(recorded: Recorded) -> ModuleType:
+    """An ``atexit`` whose functions run when the namespace is unloaded."""
+    functions = recorded.exit_functions
+    view = copy(atexit)
+
+    def register(func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        if not callable(func):
+            raise TypeError("the first argument must be callable")
+        functions.append((func, args, kwargs))
+        return func
+
+    def unregister(func: Callable[..., Any], /) -> None:
+        functions[:] = [entry for entry in functions if entry[0] != func]
+
+    def _clear() -> None:
+        functions.clear()
+
+    def _run_exitfuncs() -> None:
+        errors = recorded.run_exit_functions()
+        if errors:
+            raise errors[-1]
+
+    def _ncallbacks() -> int:
+        return len(functions)
+
+    return _replace(view, register, unregister, _clear, _run_exitfuncs, _ncallbacks)
+
+
+def make_signal(recorded: Recorded) -> ModuleType:
+    """A ``signal`` that records handlers."""
+    handlers = recorded.signal_handlers
+
+    def signal_(signalnum: int, handler: Any) -> Any:
+        number = signal.Signals(signalnum)
+        if not callable(handler) and handler not in (signal.SIG_IGN, signal.SIG_DFL):
+            raise TypeError(
+                "signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object"
+            )
+        previous = getsignal(number)
+        handlers[number] = handler
+        return previous
+
+    def getsignal(signalnum: int) -> Any:
+        return handlers.get(signal.Signals(signalnum), signal.SIG_DFL)
+
+    def set_wakeup_fd(fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
+        return -1
+
+    signal_.__name__ = "signal"
+    return _replace(copy(signal), signal_, getsignal, set_wakeup_fd)
+
+
+def make_time() -> ModuleType:
+    """A ``time`` whose ``tzset`` does nothing: the C library has one time zone for the process."""
+
+    def tzset() -> None:
+        """Leaves the time zone of the process alone."""
+
+    return _replace(copy(time), tzset)
+
+
+def make_gc() -> ModuleType:
+    """A ``gc`` that cannot stop or tune the collector of the process; ``collect`` works."""
+    view = copy(gc)
+    state = {"enabled": True, "threshold": gc.get_threshold()}
+
+    def enable() -> None:
+        state["enabled"] = True
+
+    def disable() -> None:
+        state["enabled"] = False
+
+    def isenabled() -> bool:
+        return bool(state["enabled"])
+
+    def set_threshold(threshold0: int, *others: int) -> None:
+        state["threshold"] = (threshold0, *others, *gc.get_threshold()[1 + len(others) :])
+
+    def get_threshold() -> Any:
+        return state["threshold"]
+
+    def freeze() -> None:
+        """Would keep what other sites unload."""
+
+    def unfreeze() -> None:
+        """Nothing has been frozen."""
+
+    return _replace(
+        view, enable, disable, isenabled, set_threshold, get_threshold, freeze, unfreeze
+    )
+
+
+def make_locale(recorded: Recorded) -> ModuleType:
+    """A ``locale`` whose ``setlocale`` has no effect: C has one locale for the process."""
+    locales = recorded.locales
+    build: Callable[..., str] = locale._build_localename  # type: ignore[attr-defined]
+
+    def setlocale(category: int, locale: Any = None) -> str:
+        if locale is not None:
+            name = locale if isinstance(locale, str) else build(locale)
+            locales[category] = name or "C"
+        return locales.get(category) or _locale_of_process(category)
+
+    return _replace(copy(locale), setlocale)
+
+
+def _locale_of_process(category: int) -> str:
+    return locale.setlocale(category)
+
+
+def make_socket(recorded: Recorded) -> ModuleType:
+    """A ``socket`` with a default timeout of the namespace's own."""
+
+    def setdefaulttimeout(timeout: float | None, /) -> None:
+        if timeout is not None and timeout < 0:
+            raise ValueError("Timeout value out of range")
+        recorded.socket_timeout = timeout
+
+    def getdefaulttimeout() -> float | None:
+        timeout = recorded.socket_timeout
+        return socket.getdefaulttimeout() if isinstance(timeout, type) else timeout
+
+    return _replace(copy(socket), setdefaulttimeout, getdefaulttimeout)
+
+
+def make_threading() -> ModuleType:
+    """A ``threading`` whose ``excepthook`` is the namespace's; see ``excepthook_of``."""
+    return copy(threading)
+
+
+def excepthook_of(view: ModuleType) -> Callable[[Any], object] | None:
+    """The hook that a site has put into its view of ``threading``, if it has."""
+    hook: Callable[[Any], object] = view.__dict__["excepthook"]
+    return None if hook is threading.__excepthook__ else hook
+
+
+def limit_sys(view: ModuleType) -> None:
+    """Let the recursion limit in a view of ``sys`` only raise that of the process."""
+    state: dict[str, Any] = {}
+
+    def setrecursionlimit(limit: int, /) -> None:
+        if limit > sys.getrecursionlimit():
+            sys.setrecursionlimit(limit)
+        elif limit < 1:
+            raise ValueError("recursion limit must be greater or equal than 1")
+        state["recursion"] = limit
+
+    def getrecursionlimit() -> int:
+        return int(state.get("recursion", sys.getrecursionlimit()))
+
+    def setswitchinterval(interval: float, /) -> None:
+        if interval <= 0:
+            raise ValueError("switch interval must be strictly positive")
+        state["switch"] = interval
+
+    def getswitchinterval() -> float:
+        return float(state.get("switch", sys.getswitchinterval()))
+
+    _replace(view, setrecursionlimit, getrecursionlimit, setswitchinterval, getswitchinterval)
+
+
+def _replace(view: ModuleType, *functions: Callable[..., Any]) -> ModuleType:
+    for function in functions:
+        vars(view)[function.__name__] = disguise(function, view.__name__)
+    return view

@@ -1,0 +1,121 @@
+"""Tables of the process that have one slot for a key.
+
+``sqlite3.register_converter`` and ``register_adapter`` and ``copyreg.pickle`` keep what was
+registered last, whoever registered it. Here the slot holds a function that asks who is asking, and
+each namespace's own entry stands behind it; what the process had there before stands behind all.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+import weakref
+from collections.abc import Callable, MutableMapping
+from types import ModuleType
+from typing import Any
+
+from gateway.namespace import callers
+from gateway.namespace.views import copy, disguise
+
+Function = Callable[..., Any]
+
+
+class Table:
+    """One such table.
+
+    ``slots`` is the process's own, ``absent`` what a slot does for those that have no entry.
+    """
+
+    def __init__(self, slots: MutableMapping[Any, Any], absent: Function) -> None:
+        self._slots = slots
+        self._absent = absent
+        self._entries: dict[Any, weakref.WeakKeyDictionary[callers.Domain, Function]] = {}
+        self._before: dict[Any, Function | None] = {}
+
+    def register(self, domain: callers.Domain, key: Any, function: Function) -> None:
+        """Make ``function`` the entry of ``domain``."""
+        entries = self._entries.get(key)
+        if entries is None:
+            entries = self._entries[key] = weakref.WeakKeyDictionary()
+            self._before[key] = self._slots.get(key)
+            self._slots[key] = self._slot(key, entries)
+        entries[domain] = function
+
+    def release(self, domain: callers.Domain) -> None:
+        """Forget the entries of ``domain``; a slot that nobody uses is as it was before."""
+        for key, entries in list(self._entries.items()):
+            entries.pop(domain, None)
+            if not entries:
+                del self._entries[key]
+                before = self._before.pop(key)
+                if before is None:
+                    self._slots.pop(key, None)
+                else:
+                    self._slots[key] = before
+
+    def _slot(
+        self, key: Any, entries: weakref.WeakKeyDictionary[callers.Domain, Function]
+    ) -> Function:
+        before = self._before[key]
+
+        def slot(value: Any) -> Any:
+            domain = callers.namespace()
+            function = entries.get(domain) if domain is not None else None
+            return (function or before or self._absent)(value)
+
+        return slot
+
+
+_tables: dict[str, Table] = {}
+
+
+def release(domain: callers.Domain) -> None:
+    """Forget what ``domain`` has registered anywhere."""
+    for table in _tables.values():
+        table.release(domain)
+
+
+def _table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
+    return _tables.setdefault(name, Table(slots, absent))
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
+    """A view of ``sqlite3``, ``sqlite3.dbapi2`` or ``_sqlite3``."""
+    _sqlite3 = sys.modules["_sqlite3"]
+    adapters = _table("adapters", _sqlite3.adapters, _unchanged)
+    converters = _table("converters", _sqlite3.converters, _unchanged)
+    view = copy(module)
+
+    def register_adapter(type: type, adapter: Function, /) -> None:
+        adapters.register(domain, (type, _sqlite3.PrepareProtocol), adapter)
+
+    def register_converter(typename: str, converter: Function, /) -> None:
+        converters.register(domain, typename.upper(), converter)
+
+    for function in (register_adapter, register_converter):
+        vars(view)[function.__name__] = disguise(function, module.__name__)
+    return view
+
+
+def make_copyreg(domain: callers.Domain) -> ModuleType:
+    """A view of ``copyreg``."""
+    reductions = _table("reductions", copyreg.dispatch_table, _reduce)
+    view = copy(copyreg)
+
+    def pickle(ob_type: type, pickle_function: Function, constructor_ob: Any = None) -> None:
+        if not callable(pickle_function):
+            raise TypeError("reduction functions must be callable")
+        reductions.register(domain, ob_type, pickle_function)
+        if constructor_ob is not None:
+            copyreg.constructor(constructor_ob)
+
+    vars(view)["pickle"] = disguise(pickle, "copyreg")
+    return view
+
+
+def _reduce(value: Any) -> Any:
+    return value.__reduce_ex__(4)

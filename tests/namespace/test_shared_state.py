@@ -1,0 +1,298 @@
+"""State that Python keeps once for a process: two namespaces and the process each have their own."""
+
+from __future__ import annotations
+
+import csv
+import decimal
+import gc
+import gettext
+import locale
+import mimetypes
+import random
+import signal
+import socket
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from gateway.namespace import Namespace
+
+pytestmark = pytest.mark.usefixtures("hooks")
+
+Run = Callable[[str], Any]
+
+
+@pytest.fixture
+def pair(hooks: None) -> Iterator[tuple[Run, Run]]:
+    """Two namespaces; each call runs a piece of code as a module in one, and returns ``result``."""
+    namespaces = [Namespace(name, environ={"NAME": name}) for name in ("a", "b")]
+
+    def runner(namespace: Namespace) -> Run:
+        def run(source: str) -> Any:
+            variables: dict[str, Any] = vars(namespace.modules["__main__"])
+            exec(compile(dedent(source), f"<{namespace.name}>", "exec"), variables)
+            return variables.get("result")
+
+        return run
+
+    yield runner(namespaces[0]), runner(namespaces[1])
+    for namespace in namespaces:
+        assert namespace.close() == []
+
+
+def test_warning_filters(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = list(warnings.filters)
+    a("import warnings; warnings.resetwarnings(); warnings.simplefilter('error')")
+    provoke = """
+    import warnings
+    try:
+        warnings.warn("careful", UserWarning)
+        result = "shown or ignored"
+    except UserWarning:
+        result = "raised"
+    """
+    b("import warnings; warnings.simplefilter('ignore')")
+    assert [a(provoke), b(provoke)] == ["raised", "shown or ignored"]
+    assert warnings.filters == before
+
+
+def test_warnings_from_c_code_go_by_the_filters_of_the_site(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    # The compiler, which is C, warns.
+    provoke = """
+    import warnings
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter({action!r})
+        compile("1 is 1", "<code>", "eval")
+    result = len(caught)
+    """
+    assert a(provoke.format(action="always")) == 1
+    assert b(provoke.format(action="ignore")) == 0
+
+
+def test_csv_dialects(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    a("import csv; csv.register_dialect('ours', delimiter='|')")
+    b("import csv; csv.register_dialect('ours', delimiter=';')")
+    read = "result = next(csv.reader(['1|2;3'], 'ours'))"
+    assert [a(read), b(read)] == [["1", "2;3"], ["1|2", "3"]]
+    assert "ours" not in csv.list_dialects()
+
+
+def test_mimetypes(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    a("import mimetypes; mimetypes.add_type('text/ours', '.ours')")
+    guess = "import mimetypes; result = mimetypes.guess_type('x.ours')[0]"
+    assert [a(guess), b(guess)] == ["text/ours", None]
+    assert mimetypes.guess_type("x.ours") == (None, None)
+
+
+def test_random_numbers(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    state = random.getstate()
+    a("import random; random.seed(1)")
+    b("import random; random.seed(1)")
+    draw = "result = random.random()"
+    first = a(draw)
+    assert a(draw) != first == b(draw)
+    assert random.getstate() == state
+
+
+def test_the_folder_for_temporary_files(pair: tuple[Run, Run], tmp_path: Path) -> None:
+    a, b = pair
+    before = tempfile.gettempdir()
+    a(f"import os, tempfile; os.environ['TMPDIR'] = {str(tmp_path)!r}")
+    b("import tempfile; tempfile.tempdir = '/b'")
+    ask = "result = tempfile.gettempdir()"
+    assert [a(ask), b(ask)] == [str(tmp_path), "/b"]
+    assert tempfile.gettempdir() == before
+
+
+def test_gettext_catalogues(pair: tuple[Run, Run], tmp_path: Path) -> None:
+    a, b = pair
+    a(f"import gettext; gettext.bindtextdomain('shop', {str(tmp_path)!r})")
+    b("import gettext; gettext.textdomain('ours')")
+    assert a("result = gettext.textdomain()") == "messages"
+    assert b("result = gettext.bindtextdomain('shop')") != str(tmp_path)
+    assert gettext.textdomain() == "messages"
+
+
+def test_locale(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = locale.setlocale(locale.LC_ALL)
+    ask = "import locale; result = locale.setlocale(locale.LC_NUMERIC)"
+    untouched = b(ask)
+    a("import locale; locale.setlocale(locale.LC_NUMERIC, ('de_DE', 'UTF-8'))")
+    assert a(ask) == "de_DE.UTF-8"
+    assert b(ask) == untouched
+    assert locale.setlocale(locale.LC_ALL) == before
+
+
+def test_the_time_zone_of_the_c_library(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = time.tzname, time.localtime(0)
+    a("import os, time; os.environ['TZ'] = 'Asia/Tokyo'; time.tzset()")
+    assert b("import os; result = os.environ.get('TZ')") is None
+    assert (time.tzname, time.localtime(0)) == before
+
+
+def test_the_default_timeout_of_sockets(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    a("import socket; socket.setdefaulttimeout(7)")
+    ask = """
+    import socket, http.client
+    with socket.socket() as s:
+        result = [socket.getdefaulttimeout(), s.gettimeout()]
+    """
+    assert [a(ask), b(ask)] == [[7, 7.0], [None, None]]
+    assert socket.getdefaulttimeout() is None
+
+
+def test_signal_handlers(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = signal.getsignal(signal.SIGTERM)
+    a("import signal; signal.signal(signal.SIGTERM, print)")
+    ask = "import signal; result = signal.getsignal(signal.SIGTERM)"
+    assert [a(ask), b(ask)] == [print_of(a), signal.SIG_DFL]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def print_of(run: Run) -> Any:
+    return run("result = print")
+
+
+def test_the_garbage_collector(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = gc.isenabled(), gc.get_threshold()
+    a("import gc; gc.disable(); gc.set_threshold(5); gc.freeze()")
+    ask = "import gc; result = [gc.isenabled(), gc.get_threshold()[0]]"
+    assert [a(ask), b(ask)] == [[False, 5], [True, before[1][0]]]
+    assert (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()) == (*before, 0)
+
+
+def test_the_recursion_limit_is_only_raised(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = sys.getrecursionlimit()
+    try:
+        a("import sys; sys.setrecursionlimit(200)")
+        assert a("result = sys.getrecursionlimit()") == 200
+        assert sys.getrecursionlimit() == before
+        b(f"import sys; sys.setrecursionlimit({before + 100})")
+        assert sys.getrecursionlimit() == before + 100
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_sqlite_converters_and_adapters(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = dict(sqlite3.converters), dict(sqlite3.adapters)  # type: ignore[attr-defined]
+    use = """
+    import decimal, sqlite3
+    sqlite3.register_converter("thing", lambda value: ({mark!r}, value.decode()))
+    sqlite3.register_adapter(decimal.Decimal, lambda value: {mark!r} + str(value))
+    db = sqlite3.connect(":memory:", detect_types=sqlite3.PARSE_DECLTYPES, check_same_thread=False)
+    db.execute("create table t (x thing, y text)")
+    def ask():
+        db.execute("delete from t")
+        db.execute("insert into t values ('1', ?)", [decimal.Decimal(2)])
+        return db.execute("select * from t").fetchone()
+    result = ask()
+    """
+    assert a(use.format(mark="a")) == (("a", "1"), "a2")
+    assert b(use.format(mark="b")) == (("b", "1"), "b2")
+    assert a("result = ask()") == (("a", "1"), "a2")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(a, "result = ask()").result() == (("a", "1"), "a2")
+    for run in pair:
+        run("db.close()")
+    with sqlite3.connect(":memory:") as db, pytest.raises(sqlite3.Error):
+        db.execute("select ?", [decimal.Decimal(1)])
+    db.close()
+    assert before[0].keys() < sqlite3.converters.keys()  # type: ignore[attr-defined]
+
+
+def test_entries_in_tables_go_with_their_namespace(hooks: None) -> None:
+    before = dict(sqlite3.converters), dict(sqlite3.adapters)  # type: ignore[attr-defined]
+    namespace = Namespace("a")
+    namespace.import_module("sqlite3").register_converter("thing", str)
+    namespace.import_module("sqlite3.dbapi2").register_adapter(decimal.Decimal, str)
+    namespace.import_module("sqlite3").register_converter("timestamp", str)
+    namespace.close()
+    assert (sqlite3.converters, sqlite3.adapters) == before  # type: ignore[attr-defined]
+
+
+def test_pickling_of_shared_types_by_copyreg(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    use = """
+    import copyreg, pickle, types, fractions
+    copyreg.pickle(fractions.Fraction, lambda f: (str, (NAME + str(f),)))
+    result = pickle.loads(pickle.dumps(fractions.Fraction(1, 2)))
+    """
+    for run, name in zip(pair, "ab", strict=True):
+        assert run(f"NAME = {name!r}\n" + dedent(use)) == f"{name}1/2"
+    assert a("result = pickle.loads(pickle.dumps(fractions.Fraction(1, 2)))") == "a1/2"
+    import fractions
+    import pickle
+
+    assert pickle.loads(pickle.dumps(fractions.Fraction(1, 2))) == fractions.Fraction(1, 2)
+
+
+def test_decimal_contexts_of_threads(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    precise = "import decimal; decimal.getcontext().prec = 4; result = str(decimal.Decimal(10) / 3)"
+    divide = "import decimal; result = str(decimal.Decimal(10) / 3)"
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        assert one.submit(a, precise).result() == "3.333"
+        assert len(other.submit(b, divide).result()) > 20
+
+
+def test_standard_output(pair: tuple[Run, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = pair
+    a("import io, sys; sys.stdout = io.StringIO(); print('to a')")
+    b("print('to all')")
+    print("from the process")
+    redirect = """
+    import contextlib, io
+    with contextlib.redirect_stdout(io.StringIO()) as caught:
+        print("caught")
+    result = caught.getvalue()
+    """
+    assert b(redirect) == "caught\n"
+    assert a("result = sys.stdout.getvalue()") == "to a\n"
+    assert capsys.readouterr().out == "to all\nfrom the process\n"
+
+
+def test_the_hook_for_exceptions_that_end_threads(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    source = """
+    import threading
+    seen = []
+    threading.excepthook = lambda args: seen.append(str(args.exc_value))
+    def fail():
+        raise LookupError(NAME)
+    """
+    for run, name in zip(pair, "ab", strict=True):
+        run(f"NAME = {name!r}\n" + dedent(source))
+    for run in pair:
+        run("thread = threading.Thread(target=fail); thread.start(); thread.join()")
+    assert [a("result = seen"), b("result = seen")] == [["a"], ["b"]]
+    assert threading.excepthook is not None
+
+
+def test_patching_a_function_of_a_viewed_module(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    a("import time, threading, os; time.time = lambda: 0; threading.get_ident = lambda: -1")
+    ask = "import time, threading; result = time.time() == 0 or threading.get_ident() == -1"
+    assert [a(ask), b(ask)] == [True, False]
+    assert time.time() != 0
