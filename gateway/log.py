@@ -1,10 +1,12 @@
-"""Where the gateway's own log goes when nobody has said so: to standard error, with the time."""
+"""The gateway's own log, and what it adds to the records of sites."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -30,3 +32,20 @@ def visible() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def mark_records(logging_of_site: ModuleType, site: str, generation: int) -> None:
+    """Let each record of a site carry its name and generation, for formats to use.
+
+    ``%(site)s`` and ``%(generation)d``; ``logging_of_site`` is the module of its namespace.
+    """
+    module: Any = logging_of_site
+    make = module.getLogRecordFactory()
+
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record: logging.LogRecord = make(*args, **kwargs)
+        record.site = site
+        record.generation = generation
+        return record
+
+    module.setLogRecordFactory(factory)

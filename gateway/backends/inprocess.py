@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import collector, django
+from gateway import collector, django, log
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
 from gateway.namespace import EnvironmentError_, Namespace, installed
@@ -96,8 +96,11 @@ def _build(config: SiteConfig, number: int, limit: int) -> InProcessGeneration:
             namespace = Namespace(
                 f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
             )
+            log.mark_records(namespace.import_module("logging"), config.name, number)
             application = _find_application(namespace, config.wsgi)
             django.import_urls(namespace)
+        for patched in namespace.confine_patches():
+            logger.info("%s replaces %s, for itself alone", config.name, patched)
         django.close_connections(namespace)
     except EnvironmentError_ as exc:
         raise LoadError(str(exc)) from exc

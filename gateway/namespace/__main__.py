@@ -18,17 +18,20 @@ from gateway.namespace import EnvironmentError_, Namespace, installed
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script in one or more namespaces; returns the worst exit status of the copies."""
     options = _parser().parse_args(argv)
-    statuses: list[int] = []
+    statuses = dict.fromkeys(range(options.copies), 1)  # of a copy that died, too
+
+    def run(copy: int) -> None:
+        statuses[copy] = _run(options, copy)
+
     with installed():
         threads = [
-            threading.Thread(target=lambda n=n: statuses.append(_run(options, n)), name=f"copy {n}")
-            for n in range(options.copies)
+            threading.Thread(target=run, args=(copy,), name=f"copy {copy}") for copy in statuses
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    return max(statuses)
+    return max(statuses.values())
 
 
 def _parser() -> argparse.ArgumentParser:

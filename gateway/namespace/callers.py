@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType, ModuleType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from gateway.namespace.tracebacks import internal
+
 STDLIB = frozenset(sys.stdlib_module_names)
 
 P = ParamSpec("P")
@@ -68,6 +70,12 @@ def registered() -> list[Domain]:
     return [domain for domain in found if domain is not None]
 
 
+def domain_of(builtins: Mapping[str, Any]) -> Domain | None:
+    """The domain whose code runs under ``builtins``."""
+    reference = _domains.get(id(builtins))
+    return reference() if reference is not None else None
+
+
 def domains(depth: int = 1) -> Iterator[Domain]:
     """Every domain that may be asking, the nearest first; ends where the process itself asks.
 
@@ -76,12 +84,11 @@ def domains(depth: int = 1) -> Iterator[Domain]:
     frame: FrameType | None = sys._getframe(depth + 1)
     while frame is not None:
         reference = _domains.get(id(frame.f_builtins))
-        if reference is not None:
-            domain = reference()
-            if domain is not None:
-                yield domain
-                if not domain.transparent:
-                    return
+        domain = reference() if reference is not None else None
+        if domain is not None:
+            yield domain
+            if not domain.transparent:
+                return
         elif _speaks_for_process(frame):
             return
         frame = frame.f_back
@@ -95,6 +102,7 @@ def share(names: Iterable[str]) -> None:
     _shared.update(names)
 
 
+@internal
 def for_process(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call ``function`` so that, whoever called, it is the process that asks."""
     return function(*args, **kwargs)

@@ -39,7 +39,7 @@ from typing import Any, Protocol
 from gateway.namespace import standins
 from gateway.namespace.codecache import CODE, bytecode_is_newer
 from gateway.namespace.locations import remembering
-from gateway.namespace.tracebacks import drop_own_frame, internal, trim
+from gateway.namespace.tracebacks import drop_own_frames, internal, trim
 
 _BOOTSTRAP = _imp.get_frozen_object("_frozen_importlib")
 _BOOTSTRAP_EXTERNAL = _imp.get_frozen_object("_frozen_importlib_external")
@@ -130,6 +130,7 @@ class Importer:
         """Whether ``name`` has been bound to a module of another layer before."""
         return name in self._shared
 
+    @internal
     def import_module(self, name: str) -> ModuleType:
         """Import a module by its absolute name, as ``importlib.import_module`` does."""
         module: ModuleType = self.bootstrap._gcd_import(name)
@@ -209,7 +210,7 @@ class Importer:
                 found: ModuleType = find_and_load(name, import_)
                 return found
             except BaseException as exc:
-                drop_own_frame(exc)
+                drop_own_frames(exc)
                 raise
 
         return _find_and_load
@@ -224,7 +225,7 @@ class Importer:
             try:
                 return find_spec(name, path, target)
             except BaseException as exc:
-                drop_own_frame(exc)
+                drop_own_frames(exc)
                 raise
 
         return _find_spec
@@ -240,7 +241,7 @@ class Importer:
                 executed: ModuleType = execute(spec, module)
                 return executed
             except BaseException as exc:
-                drop_own_frame(exc)
+                drop_own_frames(exc)
                 raise
 
         return _exec
@@ -261,7 +262,7 @@ class Importer:
                 return found
             except BaseException as exc:
                 self._take_off_parent(name)
-                drop_own_frame(exc)
+                drop_own_frames(exc)
                 raise
             finally:
                 self._early.pop(name, None)
@@ -283,18 +284,19 @@ class Importer:
 
             def compile_() -> CodeType:
                 installed = self._provider.is_installed(path)
-                if installed or bytecode_is_newer(path, cache_from_source(path)):
-                    code: CodeType = get_code(loader, fullname)
-                else:
-                    code = loader.source_to_code(loader.get_data(path), path)
-                return code
+                if not installed and not bytecode_is_newer(path, cache_from_source(path)):
+                    loader.path_stats = _no_stats
+                try:
+                    return get_code(loader, fullname)  # type: ignore[no-any-return]
+                finally:
+                    vars(loader).pop("path_stats", None)
 
             try:
                 if type(loader) is not cls:  # a project's own, which may change what it reads
                     return get_code(loader, fullname)  # type: ignore[no-any-return]
-                code = CODE.get(path, internal(compile_))
+                code = CODE.get(path, compile_)
             except BaseException as exc:
-                drop_own_frame(exc)
+                drop_own_frames(exc)
                 raise
             self._codes.append(code)
             return code
@@ -308,7 +310,7 @@ class Importer:
             try:
                 module: ModuleType = create(loader, spec)
             except BaseException as exc:
-                drop_own_frame(exc)
+                drop_own_frames(exc)
                 raise
             finally:
                 if sys.modules.get(spec.name) is not before:
@@ -335,6 +337,8 @@ class Importer:
             fromlist: Sequence[str] | None = (),
             level: int = 0,
         ) -> ModuleType:
+            if level < 0:
+                raise ValueError("level must be >= 0")
             try:
                 if level == 0:
                     absolute = name
@@ -385,6 +389,11 @@ class Importer:
             if submodule is not None and not hasattr(parent, child):
                 self._early[full] = submodule
                 self._set_on_parent(parent, child, submodule)
+
+
+def _no_stats(path: str) -> None:
+    """Without the time of the source, ``get_code`` neither reads nor writes a ``.pyc``."""
+    raise OSError(path)
 
 
 def _execute(name: str, code: CodeType, builtins: MutableMapping[str, Any]) -> Any:

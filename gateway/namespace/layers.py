@@ -11,7 +11,7 @@ it lives as long as the process. Units of the gateway's own environment are the 
 
 from __future__ import annotations
 
-import importlib
+import _frozen_importlib
 import os
 import sysconfig
 import threading
@@ -19,9 +19,10 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Protocol
 
-from gateway.namespace import callers, standins, views
+from gateway.namespace import callers, patches, standins, views
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
+from gateway.namespace.tracebacks import internal
 
 PRIVATE = frozenset(
     {
@@ -67,6 +68,7 @@ class Unit(Protocol):
     def import_module(self, name: str) -> ModuleType: ...
 
 
+@internal
 def process_module(name: str) -> ModuleType:
     """A module of the process, imported into it if it is not there yet.
 
@@ -74,10 +76,12 @@ def process_module(name: str) -> ModuleType:
     """
     module = standins.replaced(name)
     if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
-        callers.for_process(importlib.import_module, name)
+        callers.for_process(_frozen_importlib._gcd_import, name)  # type: ignore[attr-defined]
         module = standins.replaced(name)
         if module is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    if name.partition(".")[0] in callers.STDLIB:
+        patches.watch(module)
     return module
 
 
@@ -90,6 +94,7 @@ class ProcessUnit:
             prefix.partition(".")[0] for item in spec.distributions for prefix in item.prefixes
         )
 
+    @internal
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
         return process_module(name)
@@ -113,6 +118,7 @@ class LoadedUnit:
         callers.register(vars(builtins), self)
         self._importer = Importer(sys_view, vars(builtins), self)
 
+    @internal
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit, or one that the unit's code may use."""
         try:
@@ -125,6 +131,7 @@ class LoadedUnit:
         """See ``callers.Domain``."""
         return self._importer.finds(name)
 
+    @internal
     def provide(self, name: str) -> ModuleType | None:
         """See ``importer.Provider``."""
         top = name.partition(".")[0]
@@ -152,6 +159,7 @@ class LoadedUnit:
             return True
         return self._importer.find_spec(top) is None
 
+    @internal
     def _of_asking_site(self, name: str) -> ModuleType | None:
         """A module of the site that is calling, not kept here: it would pin its generation."""
         for domain in callers.domains():

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from gateway.namespace import callers, recording, tables, views
+from gateway.namespace import callers, patches, recording, tables, views
 from gateway.namespace.environment import Environment
-from gateway.namespace.importer import Importer, Modules
+from gateway.namespace.importer import Import, Importer, Modules
 from gateway.namespace.layers import LAYER, PRIVATE, STDLIB_PATH, Unit, process_module
+from gateway.namespace.tracebacks import internal
 
 _LOADED_BEFORE_ANY_PROJECT = frozenset(
     {
@@ -84,6 +85,7 @@ class Namespace:
     def __repr__(self) -> str:
         return f"<Namespace {self.name}>"
 
+    @internal
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the namespace by its absolute name."""
         return self._importer.import_module(name)
@@ -118,9 +120,11 @@ class Namespace:
         """
         errors = self.recorded.run_exit_functions()
         tables.release(self)
+        patches.release(self)
         _alive.discard(self)
         return errors
 
+    @internal
     def provide(self, name: str) -> ModuleType | None:
         """See ``importer.Provider``."""
         view = self._views.get(name) or self._make_view(name)
@@ -134,19 +138,25 @@ class Namespace:
         if top in callers.STDLIB:
             if top in PRIVATE or self._is_taken_by_project(top):
                 return None
-            return self._share(name, process_module(name))
+            return self._from(process_module, name)
         unit = self._units.get(name.rpartition(".")[0])
         if unit is None:
             unit = LAYER.unit_of(self.environment, name)
             if unit is None or not self._would_import_from_environment(name):
                 return None
-        module = self._share(name, unit.import_module(name))
         self._units[name] = unit
-        return module
+        return self._from(unit.import_module, name)
 
     def is_installed(self, path: str) -> bool:
         """See ``importer.Provider``."""
         return self.environment.contains(path) or path.startswith(STDLIB_PATH)
+
+    def confine_patches(self) -> list[str]:
+        """Keep what the code has replaced in shared modules and classes to itself.
+
+        To be called when the code has been loaded. Returns what was replaced, for people.
+        """
+        return patches.adopt()
 
     def excepthook(self) -> Callable[[Any], object] | None:
         """What the code has set as ``threading.excepthook``, if anything."""
@@ -178,6 +188,7 @@ class Namespace:
             case "time":
                 view = recording.make_time()
         if view is not None:
+            process_module(name)  # a view shows the classes of the real one
             self._views[name] = view
             parent, _, child = name.rpartition(".")
             if parent in self._views:
@@ -215,6 +226,15 @@ class Namespace:
             self._sys.flags = flags
         for root in self.environment.roots:
             site.addsitedir(root)
+
+    @internal
+    def _from(self, import_: Import, name: str) -> ModuleType | None:
+        try:
+            return self._share(name, import_(name))
+        except ModuleNotFoundError as exc:
+            if exc.name != name:
+                raise
+            return None  # our own search will fail too, in the words and with the frames of Python
 
     def _share(self, name: str, module: ModuleType) -> ModuleType:
         self._importer.share(name, module)

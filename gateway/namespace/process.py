@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, cast
 
-from gateway.namespace import callers, standins
+from gateway.namespace import callers, patches, standins
 from gateway.namespace.namespace import Namespace
 
 _installed = threading.Lock()
@@ -39,6 +39,7 @@ def installed() -> Iterator[None]:
                 stack.enter_context(_replaced(module, name, make))
             _register_fork_hook()
             stack.enter_context(_standins())
+            stack.callback(patches.forget)
             yield
     finally:
         _installed.release()

@@ -12,6 +12,7 @@ it imports the real one.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -117,8 +118,9 @@ def ensure(name: str) -> None:
         present = sys.modules.get(name)
         if type(present) is StandIn:
             return
-        if present is None and name.partition(".")[0] in callers.STDLIB:
-            present = _import_real(name)
+        if name not in sys.modules and name.partition(".")[0] in callers.STDLIB:
+            with contextlib.suppress(ImportError):  # a name that only the namespace has
+                _import_real(name)
         if name in sys.modules:
             _real[name] = sys.modules[name]
         sys.modules[name] = _make(name)

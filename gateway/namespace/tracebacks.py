@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from itertools import dropwhile
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -10,6 +12,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _IMPORTLIB = "<frozen importlib._bootstrap"
 _NAME = f"{_IMPORTLIB} of a gateway.namespace>"
+_HERE = os.path.dirname(__file__) + os.sep
+_IN_C = frozenset(
+    {"__import__", "_calc___package__", "_gcd_import", "_resolve_name", "_sanity_check"}
+)
 
 
 def internal(function: F) -> F:
@@ -22,17 +28,22 @@ def internal(function: F) -> F:
     return function
 
 
-def drop_own_frame(exc: BaseException) -> None:
-    """Take the frame that handles ``exc`` out of its traceback; a bare ``raise`` must follow."""
-    if exc.__traceback__ is not None:
-        exc.__traceback__ = exc.__traceback__.tb_next
+def drop_own_frames(exc: BaseException) -> None:
+    """Take the frame that handles ``exc``, and those of ours that it called, out of its traceback.
+
+    A bare ``raise`` must follow.
+    """
+    entry = exc.__traceback__
+    while entry is not None and _is_ours(entry):
+        entry = entry.tb_next
+    exc.__traceback__ = entry
 
 
 def trim(exc: BaseException) -> TracebackType | None:
     """The traceback of ``exc`` without the frames of the import system.
 
     The rule is import.c's: every run of them for an ``ImportError``, else those runs that end in
-    ``_call_with_frames_removed``.
+    ``_call_with_frames_removed``. What import.c does in C has no frame at all.
     """
     always = isinstance(exc, ImportError)
     kept: list[TracebackType] = []
@@ -42,17 +53,22 @@ def trim(exc: BaseException) -> TracebackType | None:
         if entry.tb_frame.f_code.co_filename.startswith(_IMPORTLIB):
             run.append(entry)
         else:
-            if run and not always and not _calls_out(run[-1]):
-                kept += run
+            kept += [] if always else _shown(run)
             run = []
             kept.append(entry)
         entry = entry.tb_next
-    if run and not always and not _calls_out(run[-1]):
-        kept += run
+    kept += [] if always else _shown(run)
     for position, entry in enumerate(kept):
         entry.tb_next = kept[position + 1] if position + 1 < len(kept) else None
     return kept[0] if kept else None
 
 
-def _calls_out(entry: TracebackType) -> bool:
-    return entry.tb_frame.f_code.co_name == "_call_with_frames_removed"
+def _shown(run: list[TracebackType]) -> list[TracebackType]:
+    if run and run[-1].tb_frame.f_code.co_name == "_call_with_frames_removed":
+        return []
+    return list(dropwhile(lambda entry: entry.tb_frame.f_code.co_name in _IN_C, run))
+
+
+def _is_ours(entry: TracebackType) -> bool:
+    name = entry.tb_frame.f_code.co_filename
+    return name == _NAME or name.startswith(_HERE)

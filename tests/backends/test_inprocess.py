@@ -201,6 +201,23 @@ async def test_a_load_that_nobody_waits_for_any_more_is_unloaded(
             await asyncio.sleep(0.01)
 
 
+async def test_records_of_a_site_carry_its_name_and_generation(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    source = """
+    import io, logging
+    out = io.StringIO()
+    logging.basicConfig(stream=out, format="%(site)s #%(generation)d %(message)s")
+    logging.getLogger("orders").warning("sold out")
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return [out.getvalue().encode()]
+    """
+    generation = await backend.load(project(tmp_path, source), 3)
+    assert await ask(generation) == b"shop #3 sold out\n"
+    await generation.close()
+
+
 async def test_the_collector_runs_again_after_a_load(
     backend: InProcessBackend, tmp_path: Path
 ) -> None:
