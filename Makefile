@@ -1,5 +1,6 @@
 # make run    serve the sample projects and print the URLs to open
 # make test   lint, types, layers, tests
+# make test-django   Django's own test suite in a namespace; an hour or more
 #
 # PYTHON=  the interpreter; default: the newest CPython (3.11 or later) that really runs here
 # VENV=    the virtual environment to make and use
@@ -9,7 +10,7 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: run test lint schema bench clean help
+.PHONY: run test test-django lint schema bench clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -19,6 +20,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
+
+test-django: $(VENV)/.test
+	$(BIN)/python -m tests.django_suite
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,13 +21,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from samples import SAMPLE, megabytes, prepare
 from starlette.types import Message
 
 from gateway.backends.inprocess import InProcessBackend
 from gateway.config import ADMIN_HOSTS, read_config
-
-ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = "shop"
 
 
 def main() -> None:
@@ -51,24 +48,6 @@ def main() -> None:
     report(rounds)
 
 
-def prepare(folder: Path, sites: int) -> None:
-    """Write ``sites`` copies of the sample, migrated, and a ``sites.json`` that lists them."""
-    environ = {"DJANGO_SETTINGS_MODULE": "core.settings", "SECRET_KEY": "x" * 60}
-    entries = {}
-    for number in range(sites):
-        copy = folder / f"site{number}"
-        shutil.copytree(ROOT / "projects" / SAMPLE, copy, ignore=shutil.ignore_patterns("db*"))
-        entries[copy.name] = {
-            "hosts": [f"{copy.name}.localhost"],
-            "path": copy.name,
-            "wsgi": "core.wsgi",
-            "env": environ,
-        }
-        command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
-        subprocess.run(command, cwd=copy, env={**os.environ, **environ}, check=True)
-    (folder / "sites.json").write_text(json.dumps({"sites": entries}))
-
-
 async def one_round(folder: Path) -> list[tuple[float, float]]:
     """Load every site; milliseconds and megabytes of each."""
     config = read_config(folder / "sites.json", environ=os.environ, admin_hosts=ADMIN_HOSTS)
@@ -76,13 +55,13 @@ async def one_round(folder: Path) -> list[tuple[float, float]]:
     async with InProcessBackend(threads=1) as backend:
         generations = []  # kept: what is measured is what stays
         for site in config.sites.values():
-            before, started = resident_megabytes(), time.perf_counter()
+            before, started = megabytes(os.getpid()), time.perf_counter()
             generation = await backend.load(site, 1)
             milliseconds = (time.perf_counter() - started) * 1000
             status = await front_page(generation, site.hosts[0])
             assert status == 200, f"{site.name} answered {status}"
             generations.append(generation)
-            figures.append((milliseconds, resident_megabytes() - before))
+            figures.append((milliseconds, megabytes(os.getpid()) - before))
     return figures
 
 
@@ -111,12 +90,6 @@ async def front_page(generation: object, host: str) -> int:
     }
     await generation(scope, receive, send)  # type: ignore[operator]
     return statuses[0]
-
-
-def resident_megabytes() -> float:
-    """The resident memory of this process."""
-    out = subprocess.run(["ps", "-o", "rss=", "-p", str(os.getpid())], capture_output=True)
-    return int(out.stdout) / 1024
 
 
 def report(rounds: list[list[tuple[float, float]]]) -> None:

@@ -66,7 +66,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     token = await asyncio.to_thread(obtain_token, settings)
     config, faults = await asyncio.to_thread(file.read_at_start)
     async with (
-        InProcessBackend(threads=settings.threads) as backend,
+        InProcessBackend(settings.threads, settings.load_timeout) as backend,
         Registry(config, backend, file.read, faults=faults, retry=settings.load_retry) as registry,
         Watch(registry),
     ):

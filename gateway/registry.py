@@ -270,21 +270,21 @@ class Registry:
                 raise
             self._note_faults(())
             diff = self._adopt(config)
-            outcomes = await _in_turns(
-                partial(self._settle, name, diff, run.demand) for name in self._sites
-            )
-            removed = {
-                name: Outcome(Result.REMOVED, self._generations.get(name, 0))
-                for name in sorted(diff.removed)
-            }
-            return diff, MappingProxyType(
-                {**dict(zip(self._sites, outcomes, strict=True)), **removed}
-            )
+            sites = self._sites
+        # Loading is outside the turn: a site that hangs holds up its own reloads and no others.
+        outcomes = await _in_turns(
+            partial(self._settle, site, diff, run.demand) for site in sites.values()
+        )
+        removed = {
+            name: Outcome(Result.REMOVED, self._generations.get(name, 0))
+            for name in sorted(diff.removed)
+        }
+        return diff, MappingProxyType({**dict(zip(sites, outcomes, strict=True)), **removed})
 
-    async def _settle(self, name: str, diff: _Diff, demand: _Demand) -> Outcome:
+    async def _settle(self, site: Site | UnusableSite, diff: _Diff, demand: _Demand) -> Outcome:
         """Bring up what the file or somebody wants of one site."""
-        site = self._sites[name]
         assert isinstance(site, Site), "a strict reading leaves no unusable site"
+        name = site.config.name
         before = site.status()
         preload = site.config.preload and before.state is State.COLD
         if not (name in diff.stale or preload or demand.covers(name, before.state)):
@@ -294,6 +294,8 @@ class Registry:
         await site.reload()
         after = site.status()
         duration = round((self._clock() - started) * 1000, 1)
+        if after.state is State.CLOSED:
+            return Outcome(Result.REMOVED, 0, duration)
         if after.failure:
             return Outcome(Result.FAILED, after.generation, duration, after.failure.reason)
         result = Result.RELOADED if before.generation else Result.LOADED

@@ -155,6 +155,7 @@ class Site:
         self._load_ms: float | None = None
         self._service: _Service | None = None
         self._attempt: asyncio.Task[None] | None = None
+        self._next_attempt: asyncio.Task[None] | None = None
         self._retiring: dict[_Service, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -184,11 +185,16 @@ class Site:
 
         The old one serves until then, and goes on serving when the new one does not come up
         (`failure` says why). An attempt that is under way is waited for, not joined: it may have
-        read code that has changed since.
+        read code that has changed since. All reloads that come during it share the one after it.
         """
-        while self._attempt is not None:
-            await asyncio.wait({self._attempt})
-        await asyncio.wait({self._begin()})
+        if self._attempt is None:
+            await asyncio.wait({self._begin()})
+            return
+        if self._next_attempt is None:
+            self._next_attempt = asyncio.get_running_loop().create_task(
+                self._reload_after_this(), name=f"reload {self.config.name}"
+            )
+        await asyncio.wait({self._next_attempt})
 
     async def close(self, drain: float = DRAIN_TIMEOUT) -> None:
         """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
@@ -222,6 +228,13 @@ class Site:
         )
 
     # Attempts
+
+    async def _reload_after_this(self) -> None:
+        while self._attempt is not None:
+            await asyncio.wait({self._attempt})
+        self._next_attempt = None
+        if self.state is not State.CLOSED:
+            await asyncio.wait({self._begin()})
 
     def _due_attempt(self) -> asyncio.Task[None] | None:
         """A new attempt, if a request may start one now."""

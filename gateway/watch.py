@@ -43,6 +43,7 @@ class Watch:
         self._registry = registry
         self._stop = asyncio.Event()
         self._seen: bytes | None = None
+        self._refreshes: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="watch sites.json")
@@ -53,8 +54,10 @@ class Watch:
         # reload that hangs must not hold up the end.
         self._stop.set()
         await asyncio.wait({self._task}, timeout=STOP_TIMEOUT)
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        tasks = {self._task, *self._refreshes}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     async def _run(self) -> None:
         while not self._stop.is_set():
@@ -99,9 +102,19 @@ class Watch:
         if seen == self._seen and not self._registry.faulty:
             return
         self._seen = seen
-        # The registry has logged the faults, once.
-        with suppress(ConfigError):
+        # Not waited for: a site that hangs while it loads must not make the next change unseen.
+        refresh = asyncio.create_task(self._refresh(), name="bring sites.json into effect")
+        self._refreshes.add(refresh)
+        refresh.add_done_callback(self._refreshes.discard)
+
+    async def _refresh(self) -> None:
+        try:
             await self._registry.refresh()
+        except ConfigError:
+            pass  # the registry has logged the faults, once
+        except Exception:
+            logger.exception("bringing sites.json into effect failed; it goes on in a moment")
+            self._seen = None
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -30,11 +31,13 @@ logger = logging.getLogger(__name__)
 class InProcessBackend:
     """A ``site.Backend``. As a context manager it has the namespace hooks in the process.
 
-    ``threads`` is how many requests of one site may run at the same time.
+    ``threads`` is how many requests of one site may run at the same time, ``load_timeout`` how
+    many seconds its code may take to load.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, load_timeout: float = 120.0) -> None:
         self._threads = threads
+        self._load_timeout = load_timeout
         self._stack = contextlib.ExitStack()
 
     async def __aenter__(self) -> InProcessBackend:
@@ -51,12 +54,21 @@ class InProcessBackend:
 
     async def load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         """Load the code of a site into a new namespace; raises ``LoadError``."""
+        with collector.held():  # here, not on the thread: that may hang
+            return await self._load(config, number)
+
+    async def _load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         build = functools.partial(_build, config, number, self._threads)
-        future = _on_daemon_thread(f"{config.name} loader", build)
+        thread, future = _on_daemon_thread(f"{config.name} loader", build)
         try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
+            async with asyncio.timeout(self._load_timeout):
+                return await asyncio.wrap_future(future)
+        except (asyncio.CancelledError, TimeoutError) as exc:
+            # A thread cannot be ended from outside: what it brings up after all is not wanted.
             future.add_done_callback(_unload_unwanted)
+            if isinstance(exc, TimeoutError):
+                reason = f"it did not load within {self._load_timeout:g} s"
+                raise LoadError(reason, f"{reason}; it is here:\n\n{_stack(thread)}") from None
             raise
 
 
@@ -76,7 +88,7 @@ class InProcessGeneration:
 
     async def close(self) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools."""
-        unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
+        _, unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
         await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
@@ -92,13 +104,12 @@ def _build(config: SiteConfig, number: int, limit: int) -> InProcessGeneration:
     try:
         path = config.path.resolve(strict=True)
         private_cwd(path)
-        with collector.held():
-            namespace = Namespace(
-                f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
-            )
-            log.mark_records(namespace.import_module("logging"), config.name, number)
-            application = _find_application(namespace, config.wsgi)
-            django.import_urls(namespace)
+        namespace = Namespace(
+            f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
+        )
+        log.mark_records(namespace.import_module("logging"), config.name, number)
+        application = _find_application(namespace, config.wsgi)
+        django.import_urls(namespace)
         for patched in namespace.confine_patches():
             logger.info("%s replaces %s, for itself alone", config.name, patched)
         django.close_connections(namespace)
@@ -134,7 +145,14 @@ def _text(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
 
 
-def _on_daemon_thread(name: str, function: Callable[[], T]) -> concurrent.futures.Future[T]:
+def _stack(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
+def _on_daemon_thread(
+    name: str, function: Callable[[], T]
+) -> tuple[threading.Thread, concurrent.futures.Future[T]]:
     """Run ``function`` on a thread of its own, which does not block the exit if it hangs."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
@@ -147,8 +165,9 @@ def _on_daemon_thread(name: str, function: Callable[[], T]) -> concurrent.future
         else:
             future.set_result(result)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return future
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread, future
 
 
 def _unload_unwanted(future: concurrent.futures.Future[InProcessGeneration]) -> None:

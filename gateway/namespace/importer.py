@@ -67,10 +67,19 @@ class Provider(Protocol):
 
 
 class Modules(dict[str, ModuleType]):
-    """``sys.modules`` of a namespace; what it holds has a stand-in in the interpreter's."""
+    """``sys.modules`` of a namespace; what it holds has a stand-in in the interpreter's.
+
+    But for what is not private to the namespace: that is in ``shared`` too. ``views`` are the
+    names of those that are nevertheless the namespace's own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared: dict[str, ModuleType] = {}
+        self.views: set[str] = set()
 
     def __setitem__(self, name: str, module: ModuleType) -> None:
-        if sys.modules.get(name) is not module:  # programs put shared ones back
+        if self.shared.get(name) is not module:  # programs put shared ones back
             standins.ensure(name)
         super().__setitem__(name, module)
 
@@ -88,7 +97,8 @@ class Modules(dict[str, ModuleType]):
         return self
 
     def share(self, name: str, module: ModuleType) -> None:
-        """Hold a module that is not private to the namespace."""
+        """Hold a module of another layer."""
+        self.shared[name] = module
         super().__setitem__(name, module)
 
 
@@ -111,7 +121,6 @@ class Importer:
         self.modules: Modules = sys_view.modules
         self._provider = provider
         self._codes: list[CodeType] = []
-        self._shared: dict[str, ModuleType] = {}
         self._early: dict[str, ModuleType] = {}
         builtins["__import__"] = self._importing_during_set_up
         for name in _PREPARED:
@@ -123,12 +132,16 @@ class Importer:
 
     def share(self, name: str, module: ModuleType) -> None:
         """Bind a module of another layer."""
-        self._shared[name] = module
         self.modules.share(name, module)
+
+    def shares(self, name: str) -> bool:
+        """Whether ``name`` is bound to a module of another layer."""
+        module = self.modules.get(name)
+        return module is not None and self.modules.shared.get(name) is module
 
     def was_shared(self, name: str) -> bool:
         """Whether ``name`` has been bound to a module of another layer before."""
-        return name in self._shared
+        return name in self.modules.shared
 
     @internal
     def import_module(self, name: str) -> ModuleType:
@@ -192,7 +205,8 @@ class Importer:
         return self.import_module("zipimport").zipimporter(path)
 
     def _set_on_parent(self, parent: ModuleType, child: str, module: ModuleType) -> None:
-        if self._shared.get(getattr(parent, "__name__", "")) is not parent:
+        name = getattr(parent, "__name__", "")
+        if name in self.modules.views or self.modules.shared.get(name) is not parent:
             setattr(parent, child, module)
 
     def _wait_or(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
@@ -220,7 +234,7 @@ class Importer:
 
         @internal
         def _find_spec(name: str, path: Any, target: ModuleType | None = None) -> Any:
-            if target is not None and self._shared.get(name) is target:
+            if target is not None and self.modules.shared.get(name) is target:
                 return target.__spec__
             try:
                 return find_spec(name, path, target)
@@ -235,7 +249,7 @@ class Importer:
 
         @internal
         def _exec(spec: Any, module: ModuleType) -> ModuleType:
-            if self._shared.get(spec.name) is module:
+            if self.modules.shared.get(spec.name) is module:
                 return module
             try:
                 executed: ModuleType = execute(spec, module)
@@ -257,6 +271,8 @@ class Importer:
                         return self.modules[name]
                 module = self._provider.provide(name)
                 if module is not None:
+                    if parent:  # a private one; below a shared one it is there already
+                        self._set_on_parent(self.modules[parent], name[len(parent) + 1 :], module)
                     return module
                 found: ModuleType = find_and_load(name, import_)
                 return found

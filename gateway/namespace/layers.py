@@ -28,6 +28,7 @@ PRIVATE = frozenset(
     {
         "_csv",
         "argparse",
+        "concurrent.futures.process",
         "csv",
         "distutils",
         "doctest",

@@ -127,17 +127,17 @@ class Namespace:
     @internal
     def provide(self, name: str) -> ModuleType | None:
         """See ``importer.Provider``."""
+        if self._is_private(name):
+            return None
         view = self._views.get(name) or self._make_view(name)
         if view is not None:
+            self.modules.views.add(name)
             return self._share(name, view)
         if self._importer.was_shared(name):
             # A project that takes a shared module out of its sys.modules and imports it again
             # wants a fresh one (defusedxml does, for a pure-Python xml.etree).
             return None
-        top = name.partition(".")[0]
-        if top in callers.STDLIB:
-            if top in PRIVATE or self._is_taken_by_project(top):
-                return None
+        if name.partition(".")[0] in callers.STDLIB:
             return self._from(process_module, name)
         unit = self._units.get(name.rpartition(".")[0])
         if unit is None:
@@ -158,6 +158,11 @@ class Namespace:
         """
         return patches.adopt()
 
+    def seen_environ(self) -> Any:
+        """What the code has as ``os.environ``, which it may have replaced by another mapping."""
+        view = self._views.get("os")
+        return self.environ if view is None else view.__dict__["environ"]
+
     def excepthook(self) -> Callable[[Any], object] | None:
         """What the code has set as ``threading.excepthook``, if anything."""
         view = self._views.get("threading")
@@ -171,10 +176,15 @@ class Namespace:
                 view = views.make_os(self._builtins, self.environ, self.recorded)
             case "atexit":
                 view = recording.make_atexit(self.recorded)
+            case "concurrent.futures":
+                process_module(name)
+                view = views.make_futures(self._builtins)
             case "copyreg":
                 view = tables.make_copyreg(self)
             case "gc":
                 view = recording.make_gc()
+            case "inspect":
+                view = views.make_inspect(self._builtins, self._sys)
             case "locale":
                 view = recording.make_locale(self.recorded)
             case "signal":
@@ -184,15 +194,12 @@ class Namespace:
             case "sqlite3" | "sqlite3.dbapi2" | "_sqlite3":
                 view = tables.make_sqlite3(self, process_module(name))
             case "threading":
-                view = recording.make_threading()
+                view = recording.make_threading(self.recorded)
             case "time":
                 view = recording.make_time()
         if view is not None:
             process_module(name)  # a view shows the classes of the real one
             self._views[name] = view
-            parent, _, child = name.rpartition(".")
-            if parent in self._views:
-                vars(self._views[parent])[child] = view
         return view
 
     def _make_warnings(self) -> None:
@@ -240,8 +247,21 @@ class Namespace:
         self._importer.share(name, module)
         return module
 
+    def _is_private(self, name: str) -> bool:
+        """Whether the namespace has a module of its own under a standard-library name."""
+        top, _, below = name.partition(".")
+        if top not in callers.STDLIB:
+            return False
+        if below:
+            return name in PRIVATE or not self._importer.shares(name.rpartition(".")[0])
+        return top in PRIVATE or self._is_taken_by_project(top)
+
     def _is_taken_by_project(self, top: str) -> bool:
-        """Whether the project has a module of its own under a standard-library name."""
+        """Whether the project has a module of its own under a standard-library name.
+
+        Of a name alone that cannot be said: ``locale`` is a folder of many projects, and no
+        package.
+        """
         if top in _LOADED_BEFORE_ANY_PROJECT:
             return False
         for entry in self._sys.path:
@@ -250,7 +270,8 @@ class Namespace:
             if entry not in self._names:
                 self._names[entry] = _names_in(entry)
             if top in self._names[entry]:
-                return True
+                spec = self._importer.find_spec(top)
+                return bool(spec and spec.has_location and not spec.origin.startswith(STDLIB_PATH))
         return False
 
     def _would_import_from_environment(self, name: str) -> bool:

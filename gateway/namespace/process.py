@@ -6,6 +6,7 @@ name. These few hooks let it ask who is asking.
 
 from __future__ import annotations
 
+import _frozen_importlib
 import _posixsubprocess
 import contextlib
 import functools
@@ -16,10 +17,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from gateway.namespace import callers, patches, standins
+from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
+from gateway.namespace.views import Environ
 
 _installed = threading.Lock()
 _fork_hook_registered = False
@@ -55,7 +58,12 @@ class _DispatchingEnviron(os._Environ):  # type: ignore[type-arg]
     @property
     def _data(self) -> Any:
         namespace = _asking()
-        return self.__dict__["_data"] if namespace is None else namespace.environ._data
+        if namespace is None:
+            return self.__dict__["_data"]
+        environ = namespace.seen_environ()
+        if isinstance(environ, Environ):
+            return environ._data
+        return {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
 
     def __setitem__(self, key: Any, value: Any) -> None:
         namespace = _asking()
@@ -63,8 +71,7 @@ class _DispatchingEnviron(os._Environ):  # type: ignore[type-arg]
             super().__setitem__(key, value)
         else:
             raw_key, raw_value = self.encodekey(key), self.encodevalue(value)
-            namespace.environ.put(raw_key, raw_value)
-            namespace.environ._data[raw_key] = raw_value
+            namespace.seen_environ()[os.fsdecode(raw_key)] = os.fsdecode(raw_value)
 
     def __delitem__(self, key: Any) -> None:
         namespace = _asking()
@@ -72,9 +79,10 @@ class _DispatchingEnviron(os._Environ):  # type: ignore[type-arg]
             super().__delitem__(key)
         else:
             raw_key = self.encodekey(key)
-            namespace.environ.unset(raw_key)
-            if namespace.environ._data.pop(raw_key, None) is None:
-                raise KeyError(key)
+            try:
+                del namespace.seen_environ()[os.fsdecode(raw_key)]
+            except KeyError:
+                raise KeyError(key) from None
 
 
 @contextlib.contextmanager
@@ -135,9 +143,17 @@ def _children_with_their_environment() -> Iterator[None]:
 
         return spawn_for_asker
 
+    def execv_for_asker(path: Any, argv: Any, /) -> NoReturn:
+        namespace = _asking()
+        if namespace is not None:
+            os.execve(path, argv, namespace.environ.inherited)
+        execv(path, argv)
+
+    execv = os.execv
     replacements: list[tuple[ModuleType, str, Callable[..., Any]]] = [
         (_posixsubprocess, "fork_exec", fork_exec_for_asker),
         (subprocess, "_fork_exec", fork_exec_for_asker),
+        (os, "execv", execv_for_asker),
         (os, "posix_spawn", for_asker(os.posix_spawn)),
         (os, "posix_spawnp", for_asker(os.posix_spawnp)),
     ]
@@ -191,6 +207,17 @@ def _init_with_the_timeout_of_the_asker(before: Callable[..., None]) -> Callable
     return __init__
 
 
+def _displayhook_of_the_asker(before: Callable[[Any], object]) -> Callable[[Any], object]:
+    """What an interactive statement evaluates to is shown by the asker (``doctest``)."""
+
+    def displayhook(value: Any, /) -> object:
+        namespace = _asking()
+        hook = before if namespace is None else namespace.import_module("sys").displayhook
+        return hook(value)
+
+    return displayhook
+
+
 def _enter_of_the_asker(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """``contextlib.redirect_stdout`` in a site redirects what the site prints."""
 
@@ -220,6 +247,8 @@ def _exit_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
 _redirect: Any = contextlib.redirect_stdout.__base__
 
 _SMALL_HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+    (_frozen_importlib, "_lock_unlock_module", standins.waiting),
+    (sys, "displayhook", _displayhook_of_the_asker),
     (threading, "excepthook", _excepthook_of_the_thread),
     (socket.socket, "__init__", _init_with_the_timeout_of_the_asker),
     (_redirect, "__enter__", _enter_of_the_asker),
@@ -237,9 +266,9 @@ def _standins() -> Iterator[None]:
             if name.partition(".")[0] not in callers.STDLIB and isinstance(module, ModuleType):
                 standins.ensure(name)
         for domain in callers.registered():  # units, which outlive the hooks
-            for name, module in list(domain.modules.items()):
-                if sys.modules.get(name) is not module:
-                    standins.ensure(name)
+            modules = cast("Modules", domain.modules)
+            for name in modules.keys() - modules.shared.keys():
+                standins.ensure(name)
         yield
     finally:
         sys.meta_path.remove(finder)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import gc
 import locale
+import operator
 import signal
 import socket
 import sys
@@ -85,11 +86,20 @@ def make_atexit(recorded: Recorded) -> ModuleType:
 
 
 def make_signal(recorded: Recorded) -> ModuleType:
-    """A ``signal`` that records handlers."""
+    """A ``signal`` that records handlers.
+
+    A timer does not start: where its handler is not installed, its signal would end the process.
+    """
     handlers = recorded.signal_handlers
 
+    def valid(signalnum: int) -> int:
+        number = operator.index(signalnum)
+        if not 0 < number < signal.NSIG:
+            raise ValueError("signal number out of range")
+        return number
+
     def signal_(signalnum: int, handler: Any) -> Any:
-        number = signal.Signals(signalnum)
+        number = valid(signalnum)
         if not callable(handler) and handler not in (signal.SIG_IGN, signal.SIG_DFL):
             raise TypeError(
                 "signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object"
@@ -99,13 +109,26 @@ def make_signal(recorded: Recorded) -> ModuleType:
         return previous
 
     def getsignal(signalnum: int) -> Any:
-        return handlers.get(signal.Signals(signalnum), signal.SIG_DFL)
+        return handlers.get(valid(signalnum), signal.SIG_DFL)
+
+    def raise_signal(signalnum: int, /) -> None:
+        handler = getsignal(signalnum)
+        if callable(handler):
+            handler(valid(signalnum), sys._getframe(1))
+        elif handler is not signal.SIG_IGN:
+            signal.raise_signal(signalnum)
+
+    def alarm(seconds: int, /) -> int:
+        return 0
+
+    def setitimer(which: int, seconds: float, interval: float = 0.0, /) -> tuple[float, float]:
+        return 0.0, 0.0
 
     def set_wakeup_fd(fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
         return -1
 
     signal_.__name__ = "signal"
-    return _replace(copy(signal), signal_, getsignal, set_wakeup_fd)
+    return _replace(copy(signal), signal_, getsignal, raise_signal, alarm, setitimer, set_wakeup_fd)
 
 
 def make_time() -> ModuleType:
@@ -181,9 +204,19 @@ def make_socket(recorded: Recorded) -> ModuleType:
     return _replace(copy(socket), setdefaulttimeout, getdefaulttimeout)
 
 
-def make_threading() -> ModuleType:
-    """A ``threading`` whose ``excepthook`` is the namespace's; see ``excepthook_of``."""
-    return copy(threading)
+def make_threading(recorded: Recorded) -> ModuleType:
+    """A ``threading`` whose ``excepthook`` is the namespace's; see ``excepthook_of``.
+
+    What is to be called when the interpreter waits for its threads is called before the other
+    exit functions, which come first in Python too.
+    """
+    view = copy(threading)
+
+    def _register_atexit(func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        recorded.exit_functions.append((func, args, kwargs))
+
+    vars(view)["_register_atexit"] = disguise(_register_atexit, "threading")
+    return view
 
 
 def excepthook_of(view: ModuleType) -> Callable[[Any], object] | None:

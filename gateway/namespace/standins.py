@@ -12,17 +12,19 @@ it imports the real one.
 
 from __future__ import annotations
 
+import _frozen_importlib
 import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
 from gateway.namespace import callers
+from gateway.namespace.tracebacks import internal
 
 _NAME = "_gateway_name"
 _OF_THE_IMPORT_SYSTEM = frozenset(
@@ -46,27 +48,51 @@ _UNTOUCHED = frozenset(
     }
 )
 
+_LOADING = _frozen_importlib._find_and_load_unlocked.__code__  # type: ignore[attr-defined]
+
 _lock = threading.RLock()
 _real: dict[str, ModuleType | None] = {}
 """The process's own modules behind the stand-ins, ``None`` where it forbids the import."""
 
 
 class StandIn(ModuleType):
-    """Stands in ``sys.modules`` for the modules of one name, whoever's they are."""
+    """Stands in ``sys.modules`` for the modules of one name, whoever's they are.
+
+    Reading an attribute imports nothing: many walk over ``sys.modules``. For who has no such
+    module, its spec says that the module is being initialised, so that an import of the name
+    comes to ``waiting``.
+    """
 
     def __getattribute__(self, attribute: str) -> Any:
-        return getattr(_target(self, attribute), attribute)
+        name = _name_of(self)
+        module = _held(name)
+        if module is None and attribute == "__path__" and sys._getframe(1).f_code is _LOADING:
+            module = _import(name)  # a module below it is being imported
+        if module is not None:
+            return getattr(module, attribute)
+        match attribute:
+            case "__spec__":
+                spec = importlib.machinery.ModuleSpec(name, None)
+                spec._initializing = True  # type: ignore[attr-defined]
+                return spec
+            case "__dict__":
+                return {}
+        raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
 
     def __setattr__(self, attribute: str, value: object) -> None:
         # Nor does what it binds on the parent of such a module, another stand-in, concern anybody.
         if attribute not in _OF_THE_IMPORT_SYSTEM and type(value) is not StandIn:
-            setattr(_target(self, attribute), attribute, value)
+            setattr(_module(_name_of(self), attribute), attribute, value)
 
     def __delattr__(self, attribute: str) -> None:
-        delattr(_target(self, attribute), attribute)
+        delattr(_module(_name_of(self), attribute), attribute)
+
+    def __bool__(self) -> bool:
+        """Whether who asks has such a module; ``sys.modules.get`` would have said ``None``."""
+        return _held(_name_of(self)) is not None
 
     def __dir__(self) -> Iterable[str]:
-        return dir(_target(self, "__dir__"))
+        return dir(_module(_name_of(self), "__dir__"))
 
     def __repr__(self) -> str:
         return f"<module {_name_of(self)!r} of whoever asks (a gateway stand-in)>"
@@ -155,44 +181,63 @@ def _name_of(module: StandIn) -> str:
     return name
 
 
-def _target(standin: StandIn, attribute: str) -> ModuleType:
-    """The module that the asker means.
-
-    The import statement reads ``__spec__`` of what it finds in ``sys.modules`` (import.c,
-    ``import_ensure_initialized``) and ``__path__`` of a parent that it finds there: that is the
-    sign that somebody imports the name, and then the asker gets it imported. Anything else may be
-    a walk over ``sys.modules``, which must not import what nobody wanted.
-    """
-    name = _name_of(standin)
-    importing = attribute in ("__spec__", "__path__")
-    for domain in callers.domains(depth=2):
+def _held(name: str) -> ModuleType | None:
+    """The module of that name that the asker has imported."""
+    for domain in callers.domains():
         module = domain.modules.get(name)
-        if domain.transparent and module is not None and module is _real.get(name):
-            continue  # the unit merely uses the process's; its caller may have one of its own
-        if module is None and importing:
-            module = _import_for(domain, name)
-        if module is not None:
+        if _merely_uses(domain, name):
+            continue
+        if module is not None or not domain.transparent:
             return module
-        if not domain.transparent:
-            break
-    else:
-        real = replaced(name)  # also when stand-ins have gone and this one is still held
-        if real is None and importing and name not in _real:
-            real = _import_real(name)
-        if real is not None:
-            return real
-    if importing:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+    return replaced(name)  # also when stand-ins have gone and one is still held
 
 
-def _import_for(domain: callers.Domain, name: str) -> ModuleType | None:
-    try:
-        return domain.import_module(name)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or not (name + ".").startswith(exc.name + "."):
-            raise
-        return None
+def _module(name: str, attribute: str) -> ModuleType:
+    module = _held(name)
+    if module is None:
+        raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    """Import a module for whoever asks; raises ``ModuleNotFoundError``."""
+    for domain in callers.domains():
+        if _merely_uses(domain, name):
+            continue
+        try:
+            return domain.import_module(name)
+        except ModuleNotFoundError as exc:
+            missing = exc.name is not None and (name + ".").startswith(exc.name + ".")
+            if not domain.transparent or not missing:
+                raise
+    if name in _real:
+        real = _real[name]
+        if real is None:
+            raise ModuleNotFoundError(f"import of {name} halted; None in sys.modules", name=name)
+        return real
+    return _import_real(name)
+
+
+def _merely_uses(domain: callers.Domain, name: str) -> bool:
+    """Whether a unit has the process's module, where its caller may have one of its own."""
+    module = domain.modules.get(name) if domain.transparent else None
+    return module is not None and module is _real.get(name)
+
+
+def waiting(before: Callable[[str], object]) -> Callable[[str], object]:
+    """A ``_lock_unlock_module`` that imports for whoever asks.
+
+    The import statement calls it for a module that it finds in ``sys.modules`` and that is being
+    initialised (import.c, ``import_ensure_initialized``), to wait for that.
+    """
+
+    @internal
+    def _lock_unlock_module(name: str) -> None:
+        if type(sys.modules.get(name)) is StandIn and _import(name) is not _real.get(name):
+            return
+        before(name)
+
+    return _lock_unlock_module
 
 
 def _import_real(name: str) -> ModuleType:

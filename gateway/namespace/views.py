@@ -10,17 +10,18 @@ subclass would become the type of all modules of the namespace.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from gateway.namespace.importer import Modules
 
 _DYNAMIC = frozenset(
     {
-        "__stderr__", "__stdin__", "__stdout__", "displayhook", "excepthook", "last_exc",
+        "__stderr__", "__stdin__", "__stdout__", "excepthook", "last_exc",
         "last_traceback", "last_type", "last_value", "ps1", "ps2", "stderr", "stdin", "stdout",
         "unraisablehook",
     }
@@ -60,6 +61,13 @@ class Environ(_EnvironBase):  # type: ignore[misc]
             del self._data[raw_key]
         except KeyError:
             raise KeyError(key) from None
+
+    def as_bytes(self) -> Environ:
+        """``os.environb``: the same environment."""
+        twin = Environ({})
+        _EnvironBase.__init__(twin, self._data, _bytes, _bytes, _bytes, _bytes)
+        twin.inherited = self.inherited
+        return twin
 
     def put(self, key: bytes, value: bytes) -> None:
         """Give children ``key``; refuses what the C library's ``setenv`` refuses."""
@@ -116,7 +124,7 @@ def make_sys(modules: Modules, path: Iterable[str], prefix: str | None) -> Modul
 
 
 def print_to(sys_view: Any, builtins: ModuleType) -> None:
-    """Let ``print`` write to what the namespace has as ``sys.stdout``."""
+    """Let ``print`` and ``sys.displayhook`` write to what the namespace has as ``sys.stdout``."""
     write = print
 
     def print_(
@@ -127,8 +135,15 @@ def print_to(sys_view: Any, builtins: ModuleType) -> None:
             *values, sep=sep, end=end, file=sys_view.stdout if file is None else file, flush=flush
         )
 
+    def displayhook(value: object, /) -> None:
+        if value is not None:
+            vars(builtins)["_"] = None
+            print_(repr(value))
+            vars(builtins)["_"] = value
+
     print_.__name__ = "print"
     vars(builtins)["print"] = disguise(print_, "builtins")
+    sys_view.displayhook = sys_view.__displayhook__ = disguise(displayhook, "sys")
 
 
 def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType:
@@ -140,16 +155,13 @@ def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType
     view = _bind_functions(os, builtins)
     own = vars(view)
     own["environ"] = environ
-    own["environb"] = _EnvironBase(environ._data, _bytes, _bytes, _bytes, _bytes)
+    own["environb"] = environ.as_bytes()
 
     def putenv(name: str | bytes, value: str | bytes, /) -> None:
         environ.put(os.fsencode(name), os.fsencode(value))
 
     def unsetenv(name: str | bytes, /) -> None:
         environ.unset(os.fsencode(name))
-
-    def execv(path: Any, argv: Any, /) -> NoReturn:
-        os.execve(path, argv, environ.inherited)
 
     def system(command: str) -> int:
         argv = ["/bin/sh", "-c", command]
@@ -172,8 +184,26 @@ def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType
             if function is not None:
                 functions.append(function)
 
-    for function in (putenv, unsetenv, execv, system, register_at_fork):
+    for function in (putenv, unsetenv, system, register_at_fork):
         own[function.__name__] = disguise(function, "os")
+    return view
+
+
+def make_inspect(builtins: ModuleType, sys_view: ModuleType) -> ModuleType:
+    """An ``inspect`` that finds modules in the namespace's ``sys.modules``."""
+    view = _bind_functions(inspect, builtins)
+    vars(view).update(sys=sys_view, modulesbyfile={}, _filesbymodname={})
+    return view
+
+
+def make_futures(builtins: ModuleType) -> ModuleType:
+    """A ``concurrent.futures`` whose executor for processes is imported in the namespace.
+
+    It starts children by ``multiprocessing``, which every namespace has for itself.
+    """
+    view = _bind_functions(sys.modules["concurrent.futures"], builtins)
+    for name in ("ProcessPoolExecutor", "process"):
+        vars(view).pop(name, None)
     return view
 
 

@@ -218,6 +218,14 @@ async def test_records_of_a_site_carry_its_name_and_generation(
     await generation.close()
 
 
+async def test_a_load_that_hangs_fails_after_its_time_and_says_where(tmp_path: Path) -> None:
+    source = "import threading; never = threading.Event().wait; never(); application = print"
+    async with InProcessBackend(threads=1, load_timeout=0.2) as backend:
+        with pytest.raises(LoadError, match=r"did not load within 0\.2 s") as caught:
+            await backend.load(project(tmp_path, source), 1)
+    assert "app.py" in caught.value.traceback
+
+
 async def test_the_collector_runs_again_after_a_load(
     backend: InProcessBackend, tmp_path: Path
 ) -> None:

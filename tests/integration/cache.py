@@ -47,7 +47,13 @@ def virtual_environment(requirements: Iterable[str]) -> Path:
     def make(draft: Path) -> None:
         run([sys.executable, "-m", "venv", draft], folder=draft)
         # Not bin/pip: like all scripts in there it names the folder that the draft has now.
-        pip = [draft / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        pip: list[str | Path] = [
+            draft / "bin" / "python",
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-input",
+        ]
         run([*pip, "install", "--quiet", *wanted], folder=draft)
 
     return cached("venv", wanted, make)

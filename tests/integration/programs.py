@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from .waiting import until
 
-PATIENCE_AT_END: Final = 40.0
+PATIENCE_AT_END: Final = 60.0
 """Seconds that a program has to end once it was asked to."""
 _SHOWN: Final = 12_000
 _REQUIRED: Final = "GATEWAY_REQUIRE_SERVICES"
@@ -48,6 +48,7 @@ class Program:
         self.log = log
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
+        self._killed = False
 
     @property
     def pid(self) -> int:
@@ -70,7 +71,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                user=self._user,
+                **_identity(self._user),
             )
         try:
             until(lambda: self._alive() and ready(), f"{self.command} is ready")
@@ -79,7 +80,10 @@ class Program:
             raise AssertionError(f"{error}\n{self.tail()}") from error
 
     def stop(self) -> int:
-        """Ask it to end; returns its exit status. Raises ``AssertionError`` if it goes on."""
+        """Ask it to end; returns its exit status. Raises ``AssertionError`` if it goes on.
+
+        What has ended already is left alone.
+        """
         assert self._process is not None, "the program was not started"
         if self._process.poll() is None:
             self._process.send_signal(self.stop_signal)
@@ -88,7 +92,9 @@ class Program:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.command} did not end\n{self.tail()}") from None
-        assert status in self.good_ends, f"{self.command} ended with {status}\n{self.tail()}"
+        assert self._killed or status in self.good_ends, (
+            f"{self.command} ended with {status}\n{self.tail()}"
+        )
         return status
 
     def kill(self) -> None:
@@ -96,6 +102,7 @@ class Program:
         assert self._process is not None, "the program was not started"
         self._process.kill()
         self._process.wait()
+        self._killed = True
 
     def tail(self) -> str:
         """The end of the output, for a message."""
@@ -115,8 +122,8 @@ def run(
     environ: Mapping[str, str] | None = None,
     user: str | None = None,
 ) -> str:
-    """Run a command to its end and return what it printed; raises ``AssertionError`` if it fails."""
-    done = subprocess.run(
+    """Run a command to its end and return what it printed; raises ``AssertionError`` on failure."""
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
         env=plain_environ(**(environ or {})),
@@ -125,7 +132,7 @@ def run(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        user=user,
+        **_identity(user),
     )
     assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout[-_SHOWN:]}"
     return done.stdout
@@ -154,10 +161,14 @@ def find_program(name: str, package: str, *folders: Path) -> Path:
 
 def unprivileged(user: str) -> str | None:
     """``user`` if we are root, for what should or will not run as root; otherwise nobody else."""
-    if os.geteuid() != 0:
-        return None
-    pwd.getpwnam(user)
-    return user
+    return user if os.geteuid() == 0 else None
+
+
+def _identity(user: str | None) -> dict[str, Any]:
+    """What makes ``subprocess`` start a program as somebody else, without any of our groups."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 @contextmanager

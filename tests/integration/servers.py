@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,14 +30,21 @@ class Gateway(Program):
     # uvicorn ends by the signal that it was sent, after a clean stop.
     good_ends = frozenset({0, -signal.SIGTERM})
 
-    def __init__(self, folder: Path, sites: Sites, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sites: Sites,
+        environ: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         super().__init__(
-            [sys.executable, "-m", "uvicorn", "gateway.main:app", "--port", "0"],
+            [sys.executable, "-m", "uvicorn", "gateway.main:app", "--port", "0", *options],
             folder=folder,
             environ=plain_environ(PYTHONPATH=str(REPOSITORY), **(environ or {})),
             log=folder / "gateway.log",
         )
         self.port = 0
+        self.sites: Sites = {}
         self._clients = ExitStack()
         self.write_sites(sites)
 
@@ -66,6 +73,7 @@ class Gateway(Program):
 
     def write_sites(self, sites: Sites) -> None:
         """Replace ``sites.json`` as editors do: the new file takes the place of the old one."""
+        self.sites = sites
         self.write_text(json.dumps({"sites": sites}, indent=2))
 
     def write_text(self, text: str) -> None:

@@ -145,7 +145,14 @@ def _initialise(initdb: Path, data: Path, password: str, user: str | None) -> No
     secret = data.parent / "password"
     secret.write_text(password)
     secret.chmod(0o644)
-    options = ["--auth", "scram-sha-256", "--pwfile", secret, "--username", _SUPERUSER]
+    options: list[str | Path] = [
+        "--auth",
+        "scram-sha-256",
+        "--pwfile",
+        secret,
+        "--username",
+        _SUPERUSER,
+    ]
     # The C locale is on every machine.
     options += ["--encoding", "UTF8", "--locale", "C", "--no-sync"]
     run([initdb, "--pgdata", data, *options], folder=data.parent, user=user)

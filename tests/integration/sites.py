@@ -25,15 +25,26 @@ EDITOR_PASSWORD: Final = "correct horse battery staple"
 
 _DJANGO: Final = f"django~={OTHER_DJANGO}.0"
 _WAGTAIL: Final = "wagtail~=8.0.0" if sys.version_info >= (3, 12) else "wagtail~=7.0.0"
-_REST: Final = (_DJANGO, "djangorestframework~=3.17", "psycopg[binary]~=3.2.0", "dj-database-url~=3.0")
+# Not the psycopg that the gateway's own environment has: two versions in one process.
+_REST: Final = (
+    _DJANGO,
+    "djangorestframework~=3.17",
+    "psycopg[binary]~=3.2.0",
+    "dj-database-url~=3.0",
+)
 
 
 @dataclass(frozen=True)
 class BuiltSite:
-    """A project on disk that is ready to be served: its host, and its entry in ``sites.json``."""
+    """A project on disk that is ready to be served: its name and its entry in ``sites.json``."""
 
-    host: str
+    name: str
     entry: Mapping[str, Any]
+
+    @property
+    def host(self) -> str:
+        """The first host it answers to."""
+        return str(self.entry["hosts"][0])
 
     @property
     def folder(self) -> Path:
@@ -50,7 +61,30 @@ def copy_project(source: Path, target: Path) -> Path:
 def tiny_site(folder: Path, name: str, **env: str) -> BuiltSite:
     """A project of one page, at ``folder/name``, for tests that break it."""
     path = copy_project(PROJECTS / "tiny", folder / name)
-    return BuiltSite(f"{name}.localhost", _entry(f"{name}.localhost", path, SITE=name, **env))
+    return BuiltSite(name, _entry(name, path, {"SITE": name, **env}))
+
+
+def twin_site(folder: Path, marker: str, late: int) -> BuiltSite:
+    """One of two projects that differ in nothing but the ``marker`` that stands in each module.
+
+    ``late`` is how many modules it has that are imported only by requests, of each of two kinds.
+    """
+    path = copy_project(PROJECTS / "twin", folder / marker)
+    part = path / "shop/late/part.py"
+    for number in range(late):
+        for kind in ("part", "thread"):
+            shutil.copy(part, part.with_name(f"{kind}{number:02}.py"))
+    for file in (file for file in path.rglob("*") if file.suffix in {".py", ".txt"}):
+        file.write_text(file.read_text().replace("@MARKER@", marker))
+    env = {
+        "SITE": marker,
+        "SECRET_KEY": f"key of {marker}",
+        "HOME": f"/home/{marker}",
+        "TMPDIR": f"/nowhere/{marker}",
+        "http_proxy": f"http://proxy.invalid/{marker}",
+    }
+    run([sys.executable, "manage.py", "migrate", "-v0"], folder=path, environ=env)
+    return BuiltSite(marker, _entry(marker, path, env))
 
 
 def sample_site(folder: Path, name: str, **env: str) -> BuiltSite:
@@ -60,16 +94,16 @@ def sample_site(folder: Path, name: str, **env: str) -> BuiltSite:
     environ = {"SECRET_KEY": f"a key for the tests of {name} only", **env}
     run([sys.executable, "manage.py", "migrate", "-v0"], folder=path, environ=environ)
     entry = {**shipped, "path": str(path), "env": {**shipped["env"], **environ}}
-    return BuiltSite(shipped["hosts"][0], entry)
+    return BuiltSite(name, entry)
 
 
 def library_site(folder: Path, database_url: str) -> BuiltSite:
     """A REST API on PostgreSQL, made with Django REST framework."""
     venv = virtual_environment(_REST)
     path = copy_project(PROJECTS / "library", folder / "library")
-    entry = _entry("library.localhost", path, venv, DATABASE_URL=database_url)
+    entry = _entry("library", path, {"DATABASE_URL": database_url}, venv)
     run([venv / "bin/python", "manage.py", "migrate", "-v0"], folder=path, environ=entry["env"])
-    return BuiltSite("library.localhost", entry)
+    return BuiltSite("library", entry)
 
 
 def wagtail_site(folder: Path) -> BuiltSite:
@@ -78,7 +112,7 @@ def wagtail_site(folder: Path) -> BuiltSite:
     recipe = [_DJANGO, _WAGTAIL, inspect.getsource(_start_wagtail)]
     template = cached("wagtail", recipe, lambda draft: _start_wagtail(venv, draft))
     path = Path(shutil.copytree(template, folder / "portal"))
-    return BuiltSite("portal.localhost", _entry("portal.localhost", path, venv, "portal"))
+    return BuiltSite("portal", _entry("portal", path, {}, venv, "portal"))
 
 
 def _start_wagtail(venv: Path, project: Path) -> None:
@@ -96,11 +130,15 @@ def _start_wagtail(venv: Path, project: Path) -> None:
 
 
 def _entry(
-    host: str, path: Path, venv: Path | None = None, package: str = "core", **env: str
+    name: str,
+    path: Path,
+    env: Mapping[str, str],
+    venv: Path | None = None,
+    package: str = "core",
 ) -> dict[str, Any]:
     settings = f"{package}.settings.dev" if package == "portal" else f"{package}.settings"
     return {
-        "hosts": [host],
+        "hosts": [f"{name}.localhost"],
         "path": str(path),
         "wsgi": f"{package}.wsgi",
         "env": {"DJANGO_SETTINGS_MODULE": settings, **env},

@@ -14,9 +14,17 @@ import pytest
 
 from .clients import csrf_token, submit
 from .servers import Gateway
-from .sites import EDITOR, EDITOR_PASSWORD, OTHER_DJANGO, BuiltSite
+from .services import PostgreSQL
+from .sites import EDITOR, EDITOR_PASSWORD, OTHER_DJANGO, BuiltSite, sample_site
 
 _FOOTER = re.compile(r"Django (?P<django>\S+) · Python \S+ · process (?P<pid>\d+)")
+
+
+@pytest.fixture(scope="module")
+def shop(postgres: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> BuiltSite:
+    """A sample that talks to PostgreSQL by another psycopg than the library does."""
+    url = postgres.create_database("shop")
+    return sample_site(tmp_path_factory.mktemp("shop"), "shop", DATABASE_URL=url)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +36,7 @@ def gateway(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """All of them behind one gateway."""
-    sites = {"portal": portal, "library": library, "guestbook": guestbook, "shop": shop}
-    entries = {name: site.entry for name, site in sites.items()}
+    entries = {site.name: site.entry for site in (portal, library, guestbook, shop)}
     with Gateway(tmp_path_factory.mktemp("real"), entries) as running:
         yield running
 
@@ -139,9 +146,11 @@ def test_rest_framework_refuses_what_is_no_book(gateway: Gateway, library: Built
     nameless = reader.post("/books/", json={"isbn": "1"})
     assert nameless.status_code == 400
     assert nameless.json() == {"title": ["This field is required."]}
-    assert reader.post("/books/", content="{", headers={"Content-Type": "application/json"}).json()[
-        "detail"
-    ].startswith("JSON parse error")
+    assert (
+        reader.post("/books/", content="{", headers={"Content-Type": "application/json"})
+        .json()["detail"]
+        .startswith("JSON parse error")
+    )
     assert reader.get("/books/424242/").status_code == 404
 
 
@@ -177,3 +186,16 @@ def test_a_form_without_its_csrf_token_is_refused(gateway: Gateway, portal: Buil
     assert csrf_token(visitor.get("/admin/login/"))
     answer = visitor.post("/admin/login/", data={"username": EDITOR, "password": EDITOR_PASSWORD})
     assert answer.status_code == 403
+
+
+def test_two_versions_of_psycopg_serve_side_by_side(
+    gateway: Gateway, library: BuiltSite, shop: BuiltSite, postgres: PostgreSQL
+) -> None:
+    customer, reader = gateway.client(shop.host), gateway.client(library.host)
+    for number in range(3):
+        book = {"isbn": f"psycopg {number}", "title": "Persuasion"}
+        assert reader.post("/books/", json=book).status_code == 201
+        submit(customer, "/basket/dragon-well/", {"quantity": "1"}, form="/tea/dragon-well/")
+    assert "€55.50" in customer.get("/basket/").text
+    assert len(reader.get("/books/", params={"search": "Persuasion"}).json()) == 3
+    assert postgres.password not in gateway.output

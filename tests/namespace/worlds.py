@@ -96,6 +96,7 @@ class Program:
             self.folder.name, path=[self.folder, *path], environ=environ, venv=venv
         )
         self.close.append(namespace.close)
+        namespace.import_module("warnings").simplefilter("error")
         status = namespace.run_script(str(script), args)
         assert status == 0, f"the program ended with {status}"
         return json.loads(json.dumps(vars(namespace.modules["__main__"])["result"]))

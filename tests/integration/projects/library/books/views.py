@@ -3,9 +3,10 @@
 from typing import ClassVar
 
 import psycopg
-from books.models import Book
 from django.db import IntegrityError, transaction
 from rest_framework import filters, serializers, viewsets
+
+from books.models import Book
 
 
 class BookSerializer(serializers.ModelSerializer):

@@ -1,9 +1,10 @@
 """The addresses of the library."""
 
 from books.views import BookViewSet
-from core.facts import facts
 from django.urls import include, path
 from rest_framework.routers import DefaultRouter
+
+from core.facts import facts
 
 router = DefaultRouter()
 router.register("books", BookViewSet)

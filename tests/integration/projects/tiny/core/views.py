@@ -9,7 +9,14 @@ RELEASE = "first"
 
 def front(request: HttpRequest) -> HttpResponse:
     """Who answers."""
-    return JsonResponse({"site": os.environ["SITE"], "release": RELEASE, "pid": os.getpid()})
+    return JsonResponse(
+        {
+            "site": os.environ["SITE"],
+            "greeting": os.environ.get("GREETING", ""),
+            "release": RELEASE,
+            "pid": os.getpid(),
+        }
+    )
 
 
 def own_health(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,150 @@
+"""Questions to the Django of a site that has been loaded, in its scratch process.
+
+Nothing here writes to a database, and none that is down makes the check fail or wait for long.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from gateway.checks.facts import Database, Project
+from gateway.namespace import Namespace
+from gateway.threads import Threads
+
+CONNECT_SECONDS: Final = 3
+"""How long a database may take to accept a connection, where its driver can be told."""
+DATABASE_SECONDS: Final = 8
+"""How long all databases together may take to answer, whatever holds them up."""
+
+_OPTIONS: Final = {
+    "postgresql": {"connect_timeout": CONNECT_SECONDS},
+    "mysql": {"connect_timeout": CONNECT_SECONDS},
+    "sqlite": {"timeout": CONNECT_SECONDS},
+}
+_NO_DATABASE: Final = "unknown"
+"""The vendor of what Django puts in place of a database for a site that has none."""
+_LOCAL_HOSTS: Final = (".localhost", "127.0.0.1", "[::1]")
+
+
+def ask(namespace: Namespace, hosts: Iterable[str], threads: Threads) -> Project | None:
+    """What the site's Django says of itself; ``None`` for a site that does not use it."""
+    if "django.conf" not in namespace.modules:
+        return None
+    conf: Any = namespace.import_module("django.conf")
+    if not conf.settings.configured:
+        return None
+    problems: list[str] = []
+
+    def answer(what: str, question: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return threads.submit(question, *args).result()
+        except BaseException as exc:  # the code of the site may raise anything
+            problems.append(f"{what}: {_reason(exc)}")
+            return None
+
+    settings = conf.settings
+    refused = answer("ALLOWED_HOSTS", _refused, namespace, settings, tuple(hosts))
+    databases = answer("the databases", _aliases, namespace)
+    return Project(
+        settings=answer("the settings module", _settings_module, settings),
+        debug=answer("DEBUG", lambda: bool(settings.DEBUG)),
+        time_zone=answer("TIME_ZONE", lambda: settings.TIME_ZONE and str(settings.TIME_ZONE)),
+        use_tz=answer("USE_TZ", lambda: bool(settings.USE_TZ)),
+        refused=refused or (),
+        databases=_ask_databases(namespace, databases or (), threads),
+        problems=tuple(problems),
+    )
+
+
+def _settings_module(settings: Any) -> str | None:
+    name = getattr(settings, "SETTINGS_MODULE", None)  # settings.configure() has none
+    return name if isinstance(name, str) else None
+
+
+def _refused(namespace: Namespace, settings: Any, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """The hosts that ``HttpRequest.get_host`` would refuse."""
+    http: Any = namespace.import_module("django.http.request")
+    allowed = list(settings.ALLOWED_HOSTS)
+    if settings.DEBUG and not allowed:
+        allowed = list(_LOCAL_HOSTS)
+    domains = {host: http.split_domain_port(host)[0] for host in hosts}
+    return tuple(h for h, domain in domains.items() if not http.validate_host(domain, allowed))
+
+
+def _aliases(namespace: Namespace) -> tuple[str, ...]:
+    if "django.db" not in namespace.modules:
+        return ()
+    db: Any = namespace.import_module("django.db")
+    return tuple(db.connections)
+
+
+def _ask_databases(
+    namespace: Namespace, aliases: Iterable[str], threads: Threads
+) -> tuple[Database, ...]:
+    """Ask all at the same time: the slowest decides how long it takes."""
+    asked = {alias: threads.submit(_ask_database, namespace, alias) for alias in aliases}
+    end = time.monotonic() + DATABASE_SECONDS
+    answers = (_answer(alias, future, end) for alias, future in asked.items())
+    return tuple(answer for answer in answers if answer.vendor != _NO_DATABASE)
+
+
+def _answer(alias: str, future: Future[Database], end: float) -> Database:
+    try:
+        return future.result(max(0.0, end - time.monotonic()))
+    except TimeoutError:
+        reason = f"no answer within {DATABASE_SECONDS} seconds"
+    except BaseException as exc:
+        reason = _reason(exc)
+    return Database(alias, "", None, reason)
+
+
+def _ask_database(namespace: Namespace, alias: str) -> Database:
+    """Runs on a thread of its own: Django has a connection for each."""
+    db: Any = namespace.import_module("django.db")
+    connection = db.connections[alias]
+    answer = functools.partial(Database, alias, connection.vendor)
+    if connection.vendor == _NO_DATABASE:
+        return answer(None)
+    if missing := _missing_file(connection):
+        # Connecting would make an empty file.
+        return answer(None, missing=missing)
+    options = dict(connection.settings_dict.get("OPTIONS") or {})
+    options.pop("pool", None)  # it would open connections of its own, and wait for them
+    options.update(_OPTIONS.get(connection.vendor, {}))
+    connection.settings_dict["OPTIONS"] = options
+    try:
+        return answer(_pending(namespace, connection))
+    except BaseException as exc:
+        return answer(None, _reason(exc))
+    finally:
+        connection.close()
+
+
+def _missing_file(connection: Any) -> str | None:
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():
+        return None
+    name = os.fspath(connection.settings_dict["NAME"])
+    return None if name.startswith("file:") or os.path.exists(name) else name
+
+
+def _pending(namespace: Namespace, connection: Any) -> tuple[str, ...] | None:
+    """The migrations that ``manage.py migrate`` would apply.
+
+    ``None`` for a further database that Django has never migrated: an old one that is only read.
+    """
+    executor_module: Any = namespace.import_module("django.db.migrations.executor")
+    executor = executor_module.MigrationExecutor(connection)
+    if connection.alias != "default" and not executor.recorder.has_table():
+        return None
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return tuple(f"{migration.app_label}.{migration.name}" for migration, _ in plan)
+
+
+def _reason(exc: BaseException) -> str:
+    text = " ".join(str(exc).split())
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

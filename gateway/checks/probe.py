@@ -1,0 +1,154 @@
+"""What runs in the scratch process of a check, with two arguments: ``ANSWER`` and ``STACK``.
+
+Loads one site as the gateway would and writes what it finds to the pipe ``ANSWER``, a line of
+`Facts` after each stage, so that nothing is lost when the site ends the process or never returns.
+Then the pipe ``STACK`` tells where it was. The numbers are file descriptors; the request comes on
+standard input.
+
+It runs with the rights of whoever starts the check, as the gateway does with its own: check a site
+as the user that serves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import functools
+import os
+import resource
+import sys
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+from gateway.backends.inprocess import InProcessBackend, InProcessGeneration
+from gateway.checks import asking, observing
+from gateway.checks.facts import (
+    ASKING_SECONDS,
+    UNLOADING_SECONDS,
+    Facts,
+    Request,
+    Stage,
+    Thread,
+)
+from gateway.django import close_connections
+from gateway.errors import LoadError
+from gateway.namespace import Namespace
+from gateway.threads import Threads, private_cwd
+
+_EXIT_SECONDS: Final = 5.0
+"""How long the exit functions of the site may take, and then its threads to end."""
+_ASKERS: Final = 16
+"""Threads to ask with, so that databases are asked at the same time."""
+
+
+class Probe:
+    """One check of one site."""
+
+    def __init__(self, request: Request, answer: int, stack: int) -> None:
+        self._request = request
+        self._answer = answer
+        self._stack = stack
+        version = ".".join(map(str, sys.version_info[:3]))
+        self._facts = Facts(stage="starting", python=version)
+        self._failure: LoadError | None = None
+
+    async def run(self) -> None:
+        """Go through all stages."""
+        async with InProcessBackend(threads=1) as backend:
+            before = observing.Before()
+            self._enter("loading", self._request.limit)
+            generation = await self._load(backend)
+            namespace = next(iter(Namespace.alive()), None)
+            if namespace is not None:
+                self._observe(namespace, before)
+            if generation is not None and namespace is not None:
+                self._enter("asking", ASKING_SECONDS)
+                await self._ask(namespace)
+                self._enter("unloading", UNLOADING_SECONDS)
+                await self._unload(generation, namespace)
+            self._enter("done", UNLOADING_SECONDS)
+
+    def _enter(self, stage: Stage, limit: float) -> None:
+        """Tell what is known so far; the process ends itself if ``stage`` takes too long."""
+        self._facts = replace(self._facts, stage=stage)
+        _write(self._answer, self._facts.encode())
+        # A thread in C: it works however the code of the site holds the interpreter.
+        faulthandler.dump_traceback_later(limit, exit=True, file=self._stack)
+
+    def _learn(self, **facts: Any) -> None:
+        self._facts = replace(self._facts, **facts)
+
+    async def _load(self, backend: InProcessBackend) -> InProcessGeneration | None:
+        start = time.perf_counter()
+        try:
+            generation = await backend.load(self._request.site, 1)
+        except LoadError as error:
+            self._learn(loaded=False, reason=error.reason, traceback=error.traceback)
+            self._failure = error  # its frames hold the namespace, which has more to tell
+            return None
+        self._learn(loaded=True, seconds=round(time.perf_counter() - start, 3))
+        return generation
+
+    def _observe(self, namespace: Namespace, before: observing.Before) -> None:
+        threads = observing.running_threads(namespace)
+        self._learn(
+            django=observing.django_version(namespace, loaded=self._facts.loaded is True),
+            units=observing.units(namespace),
+            needing_django=observing.native_code_that_needs_django(namespace),
+            signals=observing.signals(namespace),
+            patches=before.patches(namespace),
+            changed=before.changed(),
+            locales=observing.locales(namespace),
+            threads=tuple(Thread(thread.name) for thread in threads),
+        )
+
+    async def _ask(self, namespace: Namespace) -> None:
+        path = self._request.site.path.resolve()
+        threads = Threads(
+            "check",
+            _ASKERS,
+            start=functools.partial(private_cwd, path),  # type: ignore[arg-type]
+            end=functools.partial(close_connections, namespace),
+        )
+        project = asking.ask(namespace, self._request.hosts, threads)
+        zone = project.time_zone if project is not None else None
+        self._learn(
+            # Drivers of databases are imported when they are needed.
+            units=observing.units(namespace),
+            project=project,
+            process_zone=observing.process_zone(),
+            other_zone=zone is not None and observing.is_other_zone(zone),
+            private_folder=threads.submit(os.getcwd).result() == str(path),
+        )
+        threads.shutdown(wait=False)
+
+    async def _unload(self, generation: InProcessGeneration, namespace: Namespace) -> None:
+        threads = observing.running_threads(namespace)
+        try:
+            await asyncio.wait_for(generation.close(), _EXIT_SECONDS)
+        except TimeoutError:
+            self._learn(exit_hangs=True)
+            return
+        self._learn(threads=observing.outcome(threads, 1.0))
+
+
+def main() -> None:
+    """Check what standard input asks for. Does not return."""
+    answer, stack = (int(argument) for argument in sys.argv[1:])
+    for descriptor in (answer, stack):
+        os.set_inheritable(descriptor, False)
+    faulthandler.enable(stack, all_threads=False)
+    # A crash that was looked for is no reason to leave a core file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    request = Request.decode(sys.stdin.buffer.read())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    asyncio.run(Probe(request, answer, stack).run())
+    os._exit(0)  # threads of the site may never end, and nobody waits for them here
+
+
+def _write(descriptor: int, text: bytes) -> None:
+    while text:
+        text = text[os.write(descriptor, text) :]

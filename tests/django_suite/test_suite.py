@@ -1,0 +1,101 @@
+"""A part of Django's own test suite comes out in a namespace as it does under plain Python."""
+
+from __future__ import annotations
+
+import os
+import site
+from pathlib import Path
+
+import pytest
+
+from tests.integration.servers import REPOSITORY
+
+from . import inherent
+from .runs import Run, compare, run_in_namespaces, run_plain
+from .suites import BESIDE, SUBSET, Suite, UnavailableError, suite, supported
+
+_TIMEOUT = 600.0
+
+# The first run has to download and to install first.
+pytestmark = pytest.mark.timeout(2400)
+
+
+def get(series: str) -> Suite:
+    """The suite of a series; skips the test, or fails it where nothing may be skipped."""
+    try:
+        return suite(series)
+    except UnavailableError as exc:
+        if os.environ.get("GATEWAY_REQUIRE_SERVICES") == "1":
+            raise
+        pytest.skip(str(exc).splitlines()[0])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs leave what they print."""
+    return tmp_path_factory.mktemp("django-suite")
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Run:
+    """The subset under plain Python, for the newest Django that there is for this one."""
+    newest = max(supported(), key=float)
+    return run_plain(get(newest), SUBSET, folder / "plain", _TIMEOUT)
+
+
+@pytest.fixture(scope="module")
+def namespace(plain: Run, folder: Path) -> Run:
+    """The same in a namespace."""
+    (run,) = run_in_namespaces([plain.suite], SUBSET, folder / "namespace", _TIMEOUT)
+    return run
+
+
+def test_plain_python_is_the_world_without_a_gateway(plain: Run) -> None:
+    assert plain.world == {
+        "django": plain.suite.version,
+        "django_of_venv": True,
+        "finds_gateway": False,
+        "has_variable_of_host": False,
+        "interpreter_runs_gateway": False,
+        "modules_of_interpreter": True,
+        "path_beside": [],
+    }
+
+
+def test_the_other_world_really_is_a_namespace(namespace: Run) -> None:
+    assert namespace.world == {
+        "django": namespace.suite.version,
+        "django_of_venv": True,  # not the gateway's, which lies in its own site-packages
+        "finds_gateway": False,
+        "has_variable_of_host": False,
+        "interpreter_runs_gateway": True,
+        "modules_of_interpreter": False,
+        "path_beside": [],
+    }
+    assert not any(namespace.suite.venv.is_relative_to(root) for root in site.getsitepackages())
+
+
+def test_every_test_comes_out_the_same(plain: Run, namespace: Run) -> None:
+    assert len(plain.outcomes) > 1000
+    verdict = inherent.judge(namespace, compare(plain, namespace))
+    assert verdict.passed, str(verdict)
+
+
+@pytest.mark.skipif(len(supported()) < 2 or "6.1" not in supported(), reason="6.1 wants 3.12")
+def test_two_djangos_beside_each_other_do_not_disturb_each_other(folder: Path) -> None:
+    suites = [get("5.2"), get("6.1")]
+    plains = [run_plain(item, BESIDE, folder / f"plain-{item.series}", _TIMEOUT) for item in suites]
+    runs = run_in_namespaces(suites, BESIDE, folder / "beside", _TIMEOUT)
+    assert [run.world["django"] for run in runs] == [item.version for item in suites]
+    for before, run in zip(plains, runs, strict=True):
+        verdict = inherent.judge(run, compare(before, run), beside=True)
+        assert verdict.passed, str(verdict)
+
+
+def test_the_documentation_lists_what_differs() -> None:
+    assert inherent.markdown() in (REPOSITORY / "docs" / "namespaces.md").read_text()
+
+
+def test_nothing_is_listed_twice() -> None:
+    tests = [test for entry in inherent.listed() for test in entry.tests]
+    assert len(tests) == len(set(tests))

@@ -1,0 +1,3 @@
+"""The only app."""
+
+MARKER = "@MARKER@"

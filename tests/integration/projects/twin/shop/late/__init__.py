@@ -1,0 +1,1 @@
+"""Modules that are imported while requests are answered. ``part.py`` gets many copies."""

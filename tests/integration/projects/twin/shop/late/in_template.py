@@ -1,0 +1,3 @@
+"""Imported late."""
+
+MARKER = "@MARKER@"
