@@ -73,7 +73,8 @@ class Settings(BaseSettings):
         default=120.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds that the code of a site may take to load before that counts as failed.",
+        description="Seconds that the code of a site may take to load before that counts as "
+        "failed.",
     )
     threads: int = Field(
         default=10,

@@ -1,4 +1,4 @@
-"""State that Python keeps once for a process: two namespaces and the process each have their own."""
+"""State that Python keeps once for a process: each of two namespaces has its own."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_entries_in_tables_go_with_their_namespace(hooks: None) -> None:
 
 
 def test_pickling_of_shared_types_by_copyreg(pair: tuple[Run, Run]) -> None:
-    a, b = pair
+    a, _ = pair
     use = """
     import copyreg, pickle, types, fractions
     copyreg.pickle(fractions.Fraction, lambda f: (str, (NAME + str(f),)))
