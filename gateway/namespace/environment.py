@@ -149,6 +149,11 @@ class UnitSpec:
     distributions: tuple[Distribution, ...]
     environment: Environment = field(repr=False, compare=False)
 
+    @cached_property
+    def prefixes(self) -> frozenset[str]:
+        """The module names it brings, see ``Distribution.prefixes``."""
+        return frozenset(prefix for item in self.distributions for prefix in item.prefixes)
+
     @property
     def label(self) -> str:
         """For people: ``psycopg 3.2.1 + psycopg-binary 3.2.1``."""

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import _frozen_importlib
 import _imp
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -214,6 +215,7 @@ class Importer:
         threads import a cycle crosswise, import.c accepts the partly initialised module."""
 
         @internal
+        @functools.wraps(find_and_load)
         def _find_and_load(name: str, import_: Import) -> ModuleType:
             module = self.modules.get(name)
             if getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -233,6 +235,7 @@ class Importer:
         """``importlib.reload`` gives its ``target`` the spec that it finds."""
 
         @internal
+        @functools.wraps(find_spec)
         def _find_spec(name: str, path: Any, target: ModuleType | None = None) -> Any:
             if target is not None and self.modules.shared.get(name) is target:
                 return target.__spec__
@@ -248,6 +251,7 @@ class Importer:
         """``importlib.reload`` must not run a module again that is everybody's."""
 
         @internal
+        @functools.wraps(execute)
         def _exec(spec: Any, module: ModuleType) -> ModuleType:
             if self.modules.shared.get(spec.name) is module:
                 return module
@@ -262,6 +266,7 @@ class Importer:
 
     def _wrap_find_and_load(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
         @internal
+        @functools.wraps(find_and_load)
         def _find_and_load_unlocked(name: str, import_: Import) -> ModuleType:
             try:
                 parent = name.rpartition(".")[0]
@@ -295,6 +300,7 @@ class Importer:
 
     def _wrap_get_code(self, cls: type, get_code: Callable[..., Any]) -> Callable[..., Any]:
         @internal
+        @functools.wraps(get_code)
         def _get_code(loader: Any, fullname: str) -> CodeType:
             path = loader.get_filename(fullname)
 
@@ -321,6 +327,7 @@ class Importer:
 
     def _wrap_create_extension(self, create: Callable[..., Any]) -> Callable[..., Any]:
         @internal
+        @functools.wraps(create)
         def create_module(loader: Any, spec: Any) -> ModuleType:
             before = sys.modules.get(spec.name)
             try:

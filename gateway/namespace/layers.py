@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import _frozen_importlib
 import os
+import sys
 import sysconfig
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Protocol
 
@@ -66,7 +67,11 @@ class Unit(Protocol):
 
     spec: UnitSpec
 
-    def import_module(self, name: str) -> ModuleType: ...
+    def import_module(self, name: str) -> ModuleType:
+        """Import one of its modules."""
+
+    def loaded(self) -> dict[str, ModuleType]:
+        """Those of its modules that are imported and complete."""
 
 
 @internal
@@ -91,14 +96,16 @@ class ProcessUnit:
 
     def __init__(self, spec: UnitSpec) -> None:
         self.spec = spec
-        callers.share(
-            prefix.partition(".")[0] for item in spec.distributions for prefix in item.prefixes
-        )
+        callers.share(prefix.partition(".")[0] for prefix in spec.prefixes)
 
     @internal
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
         return process_module(name)
+
+    def loaded(self) -> dict[str, ModuleType]:
+        """See ``Unit``."""
+        return _complete({name: standins.replaced(name) for name in list(sys.modules)}, self.spec)
 
 
 class LoadedUnit:
@@ -133,6 +140,10 @@ class LoadedUnit:
         return self._importer.finds(name)
 
     @internal
+    def loaded(self) -> dict[str, ModuleType]:
+        """See ``Unit``."""
+        return _complete(dict(self.modules), self.spec)
+
     def provide(self, name: str) -> ModuleType | None:
         """See ``importer.Provider``."""
         top = name.partition(".")[0]
@@ -167,6 +178,17 @@ class LoadedUnit:
             if not domain.transparent:
                 return domain.import_module(name)
         return None
+
+
+def _complete(modules: Mapping[str, ModuleType | None], spec: UnitSpec) -> dict[str, ModuleType]:
+    below = tuple(prefix + "." for prefix in spec.prefixes)
+    return {
+        name: module
+        for name, module in modules.items()
+        if module is not None
+        and (name in spec.prefixes or name.startswith(below))
+        and not getattr(getattr(module, "__spec__", None), "_initializing", False)
+    }
 
 
 class EnvironmentLayer:

@@ -9,6 +9,7 @@ Folders of a project are asked each time: a package may go while its folder stay
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ def remembering(
     loaders = external.FileFinder(os.sep, *external._get_supported_file_loaders())._loaders
 
     @internal
+    @functools.wraps(find_spec)
     def remembering_find_spec(finder: Any, fullname: str, target: Any = None) -> Any:
         folder = finder.path
         # A finder with other loaders is a project's own: it sees other files in the same folder.

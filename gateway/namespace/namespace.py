@@ -145,7 +145,14 @@ class Namespace:
             if unit is None or not self._would_import_from_environment(name):
                 return None
         self._units[name] = unit
-        return self._from(unit.import_module, name)
+        module = self._from(unit.import_module, name)
+        # What the unit has imported for itself is in the site's sys.modules as well, as it would
+        # be if the site had imported it.
+        for other, loaded in unit.loaded().items():
+            if other not in self.modules:
+                self._units[other] = unit
+                self._share(other, loaded)
+        return module
 
     def is_installed(self, path: str) -> bool:
         """See ``importer.Provider``."""

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn, cast
@@ -218,6 +219,20 @@ def _displayhook_of_the_asker(before: Callable[[Any], object]) -> Callable[[Any]
     return displayhook
 
 
+def _of_the_warnings_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
+    """Shared code that adds a filter does so where ``warnings`` looks, with the asker."""
+
+    @functools.wraps(before)
+    def function(*args: Any, **kwargs: Any) -> None:
+        namespace = _asking()
+        if namespace is None:
+            before(*args, **kwargs)
+        else:
+            getattr(namespace.import_module("warnings"), before.__name__)(*args, **kwargs)
+
+    return function
+
+
 def _enter_of_the_asker(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """``contextlib.redirect_stdout`` in a site redirects what the site prints."""
 
@@ -249,6 +264,8 @@ _redirect: Any = contextlib.redirect_stdout.__base__
 _SMALL_HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (_frozen_importlib, "_lock_unlock_module", standins.waiting),
     (sys, "displayhook", _displayhook_of_the_asker),
+    (warnings, "_add_filter", _of_the_warnings_of_the_asker),
+    (warnings, "resetwarnings", _of_the_warnings_of_the_asker),
     (threading, "excepthook", _excepthook_of_the_thread),
     (socket.socket, "__init__", _init_with_the_timeout_of_the_asker),
     (_redirect, "__enter__", _enter_of_the_asker),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from .inherent import Verdict, judge
-from .runs import Run, compare, merged, run_in_namespaces, run_plain
+from .runs import Run, compare, merged, run_in_namespaces, run_plain, threads_can_have_folders
 from .suites import LABELS, Suite, parts, suite, supported
 
 _WHOLE: Final = ("5.2", "6.1")
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f"{len(LABELS)} labels"
     plains = [report.alone(item, [LABELS], name) for item in suites]
     pair = [plain for plain in plains if plain.suite.series in _BESIDE]
-    if len(pair) == len(_BESIDE):
+    if len(pair) == len(_BESIDE) and threads_can_have_folders():
         report.beside(pair, LABELS, name)
     for item in suites:
         if item.series in _WHOLE and options.parts:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +58,7 @@ def run_plain(suite: Suite, labels: Sequence[str], folder: Path, timeout: float)
     _link(folder, [suite])
     environ = _environ(folder, "0", suite.series)
     command = [folder / "venv-0" / "bin" / "python", _INSIDE / "main.py"]
-    _run([*command, *_arguments(folder, "0", labels)], folder, suite.tests, environ, timeout)
+    _run([*command, *_arguments(folder, "0", labels)], folder, environ, timeout)
     return _read(folder, 0, suite)
 
 
@@ -79,10 +81,25 @@ def run_in_namespaces(
         PYTHONHASHSEED=environ["PYTHONHASHSEED"],
         PYTHONPATH=str(REPOSITORY),
         SUITE_HOST="1",
-        TZ="UTC",  # not a zone that a test happens to set
+        TZ=environ["TZ"],
     )
-    _run(command, folder, suites[0].tests, host, timeout)
+    _run(command, folder, host, timeout)
     return [_read(folder, copy, suite) for copy, suite in enumerate(suites)]
+
+
+def threads_can_have_folders() -> bool:
+    """Whether the system lets a thread have a working directory of its own, as two copies need."""
+    allowed = []
+
+    def try_it() -> None:
+        with contextlib.suppress(AttributeError, PermissionError):
+            os.unshare(os.CLONE_FS)
+            allowed.append(True)
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    thread.join()
+    return bool(allowed)
 
 
 def merged(runs: Sequence[Run]) -> Run:
@@ -125,6 +142,8 @@ def _environ(folder: Path, copy: str, name: str) -> dict[str, str]:
         "PYTHONPATH": str(_INSIDE),
         "SUITE_COPY": name,
         "SUITE_OUTCOMES": str(folder / f"outcomes-{copy}.jsonl"),
+        # The zone of Django's default settings, to which plain Python is set in any case.
+        "TZ": "America/Chicago",
     }
 
 
@@ -136,7 +155,6 @@ def _arguments(folder: Path, copy: str, labels: Sequence[str]) -> list[str | Pat
 def _run(
     command: Sequence[str | Path],
     folder: Path,
-    cwd: Path,
     environ: Mapping[str, str],
     timeout: float,
 ) -> None:
@@ -144,7 +162,7 @@ def _run(
         try:
             subprocess.run(
                 [str(part) for part in command],
-                cwd=cwd,
+                cwd=folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

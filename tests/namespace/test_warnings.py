@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 from .worlds import Program
 
 
 def test_catching(program: Program) -> None:
     assert program(
         {
-            "old.py": "import warnings\ndef f(): warnings.warn('old', DeprecationWarning, stacklevel=2)"
+            "old.py": """
+                import warnings
+                def f(): warnings.warn("old", DeprecationWarning, stacklevel=2)
+                """
         },
         """
         import os, warnings
@@ -122,3 +127,29 @@ def test_showwarning_and_logging(program: Program) -> None:
         result = [seen, "py.warnings" in out.getvalue(), "two" in out.getvalue()]
         """,
     ) == [["one"], True, True]
+
+
+def test_shared_code_that_catches(program: Program) -> None:
+    """``catch_warnings`` in the standard library holds for the warnings of its callers, and leaves
+    the filters of the process alone."""
+    before = list(warnings.filters)
+    assert program(
+        {"old.py": "import warnings\ndef f(_): warnings.warn('old', DeprecationWarning)"},
+        """
+        import asyncio, old, warnings
+        warnings.simplefilter("error")
+        count = len(warnings.filters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            list(map(old.f, [1]))
+        async def main():
+            process = await asyncio.create_subprocess_exec("/bin/true")
+            return await process.wait()
+        result = [asyncio.run(main()), len(warnings.filters) == count]
+        try:
+            old.f(1)
+        except DeprecationWarning:
+            result.append("error")
+        """,
+    ) == [0, True, "error"]
+    assert list(warnings.filters) == before

@@ -5,6 +5,7 @@ of the gateway's. ``$SUITE_OUTCOMES`` names the file of JSON lines; the first on
 world we are, the last one that nothing cut the run short.
 """
 
+import contextlib
 import os
 import sys
 
@@ -13,6 +14,11 @@ import recorder  # type: ignore[import-not-found]
 sys.argv = sys.argv[1:]
 __file__ = sys.argv[0]
 sys.path[0] = os.path.dirname(os.path.abspath(__file__))
+# A folder of our own, as the threads of the gateway have one; two copies need it. Where the system
+# refuses, or before Python 3.12, only one copy can be run at a time.
+with contextlib.suppress(AttributeError, PermissionError):
+    os.unshare(os.CLONE_FS)
+os.chdir(sys.path[0])
 recorder.write_world()
 with open(__file__, "rb") as _file:
     _code = compile(_file.read(), __file__, "exec", dont_inherit=True)

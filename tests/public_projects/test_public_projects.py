@@ -1,0 +1,29 @@
+"""Projects from PyPI, each in an environment of its own, all in one process.
+
+A long run: ``make test-public``. What it showed last is in ``docs/namespaces.md``.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from .comparison import Comparison, Verdict
+from .projects import PROJECTS
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("GATEWAY_PUBLIC_PROJECTS") != "1", reason="make test-public runs it"
+)
+
+
+@pytest.mark.parametrize("name", [project.name for project in PROJECTS])
+def test_every_page_is_answered_as_by_gunicorn(
+    comparisons: dict[str, Comparison], name: str
+) -> None:
+    result = comparisons[name]
+
+    assert not result.differences, "\n".join(result.differences)
+    assert result.same_status == result.requests
+    assert result.requests > 40, "the crawler found too little to prove anything"
+    assert result.bodies[Verdict.UNSTABLE] < result.requests / 5, result.unstable
