@@ -1,6 +1,7 @@
 # make run    serve the sample projects and print the URLs to open
 # make test   lint, types, layers, tests
 # make test-django   Django's own test suite in a namespace; an hour or more
+# make test-public   public projects from PyPI beside gunicorn; a few minutes
 #
 # PYTHON=  the interpreter; default: the newest CPython (3.11 or later) that really runs here
 # VENV=    the virtual environment to make and use
@@ -10,7 +11,7 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: run test test-django lint schema bench clean help
+.PHONY: run test test-django test-public lint schema bench clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -23,6 +24,9 @@ test: $(VENV)/.test lint
 
 test-django: $(VENV)/.test
 	$(BIN)/python -m tests.django_suite
+
+test-public: $(VENV)/.test
+	GATEWAY_PUBLIC_PROJECTS=1 $(BIN)/python -m pytest -s tests/public_projects
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

@@ -184,7 +184,7 @@ class Environment:
 
         Raises ``EnvironmentError_`` if there is none, or if it is for another Python.
         """
-        prefix = Path(prefix)
+        prefix = Path(os.path.abspath(prefix))
         settings = _read_pyvenv(prefix)
         root = prefix / "lib" / f"python{_VERSION}" / "site-packages"
         if not root.is_dir():

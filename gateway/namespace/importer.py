@@ -409,9 +409,14 @@ class Importer:
         for parent, child in pairs:
             full = f"{getattr(parent, '__name__', None)}.{child}"
             submodule = self.modules.get(full)
-            if submodule is not None and not hasattr(parent, child):
+            if submodule is not None and not _has_of_itself(parent, child):
                 self._early[full] = submodule
                 self._set_on_parent(parent, child, submodule)
+
+
+def _has_of_itself(module: ModuleType, attribute: str) -> bool:
+    """Without asking a ``__getattr__`` of the module, which may import it and so come here."""
+    return attribute in getattr(module, "__dict__", ()) or hasattr(type(module), attribute)
 
 
 def _no_stats(path: str) -> None:

@@ -18,12 +18,12 @@ import sysconfig
 import threading
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.namespace import callers, patches, standins, views
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
-from gateway.namespace.tracebacks import internal
+from gateway.namespace.tracebacks import internal, is_internal
 
 PRIVATE = frozenset(
     {
@@ -54,6 +54,7 @@ PRIVATE = frozenset(
 site's, or read ``sys.argv``."""
 
 _PRIVATE_TO_UNITS = frozenset({"importlib", "pkgutil", "zipimport"})
+_ABSENT: Any = object()
 _STDLIB = sysconfig.get_path("stdlib")
 
 STDLIB_PATH = tuple(
@@ -108,6 +109,38 @@ class ProcessUnit:
         return _complete({name: standins.replaced(name) for name in list(sys.modules)}, self.spec)
 
 
+class UnitModules(Modules):
+    """``sys.modules`` of a unit: its code finds those of the site that is calling there too.
+
+    The import system must not: what it finds, it keeps.
+    """
+
+    def __missing__(self, name: str) -> ModuleType:
+        module = None if is_internal(sys._getframe(1).f_code) else _held_by_asking_site(name)
+        if module is None:
+            raise KeyError(name)
+        return module
+
+    def __contains__(self, name: object) -> bool:
+        if super().__contains__(name):
+            return True
+        if is_internal(sys._getframe(1).f_code) or not isinstance(name, str):
+            return False
+        return _held_by_asking_site(name) is not None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        module = super().get(name, _ABSENT)
+        if module is _ABSENT and not is_internal(sys._getframe(1).f_code):
+            module = _held_by_asking_site(name)
+            return default if module is None else module
+        return default if module is _ABSENT else module
+
+
+def _held_by_asking_site(name: str) -> ModuleType | None:
+    site = callers.namespace()
+    return site.modules.get(name) if site is not None else None
+
+
 class LoadedUnit:
     """A unit with an import system of its own; a ``callers.Domain``."""
 
@@ -117,7 +150,7 @@ class LoadedUnit:
         self.spec = spec
         self._layer = layer
         self._environment = spec.environment
-        self.modules = Modules()
+        self.modules = UnitModules()
         builtins = views.make_builtins()
         path = [*STDLIB_PATH, *self._environment.roots]
         sys_view = views.make_sys(self.modules, path, self._environment.prefix)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -26,8 +25,6 @@ _LOADED_BEFORE_ANY_PROJECT = frozenset(
 """Names that a project cannot take, because the interpreter has imported them by then."""
 
 _VIEWS_FROM_THE_START = ("os", "atexit", "signal", "time")
-
-_alive: weakref.WeakSet[Namespace] = weakref.WeakSet()
 
 
 class Namespace:
@@ -51,6 +48,7 @@ class Namespace:
         venv: str | os.PathLike[str] | None = None,
     ) -> None:
         self.name = name
+        self._closed = False
         self.environment: Environment = LAYER.environment(os.fspath(venv) if venv else None)
         self.recorded = recording.Recorded()
         self.environ = views.Environ(environ or {})
@@ -74,13 +72,14 @@ class Namespace:
         self._importer.share("os.path", os.path)
         self._make_main()
         self._make_warnings()
+        self._make_importlib()
         self._add_site_packages()
-        _alive.add(self)
 
     @staticmethod
     def alive() -> list[Namespace]:
-        """Every namespace of the process that has not been collected."""
-        return list(_alive)
+        """Every namespace of the process that is neither closed nor gone, the oldest first."""
+        found = [domain for domain in callers.registered() if isinstance(domain, Namespace)]
+        return [namespace for namespace in found if not namespace._closed]
 
     def __repr__(self) -> str:
         return f"<Namespace {self.name}>"
@@ -121,7 +120,7 @@ class Namespace:
         errors = self.recorded.run_exit_functions()
         tables.release(self)
         patches.release(self)
-        _alive.discard(self)
+        self._closed = True
         return errors
 
     @internal
@@ -226,6 +225,19 @@ class Namespace:
         # The one module whose __builtins__ is the module, not its dictionary, as in Python.
         vars(main)["__builtins__"] = self._builtins
         self.modules["__main__"] = main
+
+    def _make_importlib(self) -> None:
+        """Its parts can be reached without an import, as they can once anybody has imported them.
+
+        In Python somebody always has: ``inspect`` imports ``importlib.machinery``.
+        """
+
+        def __getattr__(name: str) -> ModuleType:
+            if f"importlib.{name}" in sys.modules:
+                return self.import_module(f"importlib.{name}")
+            raise AttributeError(f"module 'importlib' has no attribute {name!r}")
+
+        vars(self.import_module("importlib"))["__getattr__"] = __getattr__
 
     def _add_site_packages(self) -> None:
         """Put ``site-packages`` on the path and carry out its ``.pth`` files, as Python does."""

@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn, cast
 
 from gateway.namespace import callers, patches, standins
 from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
+from gateway.namespace.recording import Hook
 from gateway.namespace.views import Environ
 
 _installed = threading.Lock()
@@ -298,18 +299,40 @@ def _register_fork_hook() -> None:
     if not _fork_hook_registered:
         _fork_hook_registered = True
         os.register_at_fork(
-            before=lambda: _replay("before_fork", reverse=True),
-            after_in_parent=lambda: _replay("after_fork_in_parent"),
-            after_in_child=lambda: _replay("after_fork_in_child"),
+            before=_before_fork,
+            after_in_parent=lambda: _after_fork(1),
+            after_in_child=lambda: _after_fork(2),
         )
 
 
-def _replay(functions: str, *, reverse: bool = False) -> None:
+_forking: dict[int, list[tuple[Hook, Hook, Hook]]] = {}
+"""By thread, what is replayed after its fork: exactly that which was replayed before."""
+
+
+def _before_fork() -> None:
     """Run what live namespaces registered with ``os.register_at_fork``.
 
-    A forked child would otherwise dead-lock in a lock that a namespace's ``logging`` held.
+    A forked child would otherwise dead-lock in a lock that a namespace's ``logging`` held. The
+    order is the same in all threads, for the same reason.
     """
-    for namespace in Namespace.alive():
-        registered = getattr(namespace.recorded, functions)
-        for function in reversed(registered) if reverse else list(registered):
-            function()
+    registered = [
+        entry for item in Namespace.alive() for entry in list(item.recorded.fork_functions)
+    ]
+    _forking[threading.get_ident()] = registered
+    _call_all(before for before, _, _ in reversed(registered))
+
+
+def _after_fork(position: int) -> None:
+    _call_all(entry[position] for entry in _forking.pop(threading.get_ident(), ()))
+
+
+def _call_all(functions: Iterable[Hook]) -> None:
+    errors: list[BaseException] = []
+    for function in functions:
+        try:
+            if function is not None:
+                function()
+        except BaseException as exc:
+            errors.append(exc)
+    if errors:
+        raise errors[0]  # Python reports it, and goes on

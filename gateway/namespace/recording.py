@@ -25,6 +25,8 @@ from typing import Any
 
 from gateway.namespace.views import copy, disguise
 
+Hook = Callable[[], object] | None
+
 
 class Unset:
     """Nothing has been recorded."""
@@ -38,9 +40,8 @@ class Recorded:
         default_factory=list
     )
     signal_handlers: dict[int, Any] = field(default_factory=dict)
-    before_fork: list[Callable[[], object]] = field(default_factory=list)
-    after_fork_in_parent: list[Callable[[], object]] = field(default_factory=list)
-    after_fork_in_child: list[Callable[[], object]] = field(default_factory=list)
+    fork_functions: list[tuple[Hook, Hook, Hook]] = field(default_factory=list)
+    """What to call before a fork, and after it in the parent and in the child."""
     locales: dict[int, str] = field(default_factory=dict)
     socket_timeout: float | type[Unset] | None = Unset
     """Seconds, as ``socket.setdefaulttimeout`` takes them."""

@@ -69,8 +69,17 @@ class StandIn(ModuleType):
         if module is None and attribute == "__path__" and sys._getframe(1).f_code is _LOADING:
             module = _import(name)  # a module below it is being imported
         if module is not None:
-            return getattr(module, attribute)
+            try:
+                return getattr(module, attribute)
+            except AttributeError:
+                below = f"{name}.{attribute}"
+                if below not in sys.modules or module is replaced(name) or not _is_stdlib(name):
+                    raise
+                # Shared code has imported this part for all, as far as it knows.
+                return _import(below)
         match attribute:
+            case "__class__":
+                return ModuleType
             case "__spec__":
                 spec = importlib.machinery.ModuleSpec(name, None)
                 spec._initializing = True  # type: ignore[attr-defined]
@@ -109,7 +118,7 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname.partition(".")[0] in callers.STDLIB:
+        if _is_stdlib(fullname):
             return None
         for domain in callers.domains():
             if domain.finds(fullname):
@@ -144,7 +153,7 @@ def ensure(name: str) -> None:
         present = sys.modules.get(name)
         if type(present) is StandIn:
             return
-        if name not in sys.modules and name.partition(".")[0] in callers.STDLIB:
+        if name not in sys.modules and _is_stdlib(name):
             with contextlib.suppress(ImportError):  # a name that only the namespace has
                 _import_real(name)
         if name in sys.modules:
@@ -216,6 +225,10 @@ def _import(name: str) -> ModuleType:
             raise ModuleNotFoundError(f"import of {name} halted; None in sys.modules", name=name)
         return real
     return _import_real(name)
+
+
+def _is_stdlib(name: str) -> bool:
+    return name.partition(".")[0] in callers.STDLIB
 
 
 def _merely_uses(domain: callers.Domain, name: str) -> bool:

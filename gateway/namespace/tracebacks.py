@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from itertools import dropwhile
-from types import TracebackType
+from types import CodeType, TracebackType
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,6 +26,11 @@ def internal(function: F) -> F:
     code: Any = function
     code.__code__ = code.__code__.replace(co_filename=_NAME)
     return function
+
+
+def is_internal(code: CodeType) -> bool:
+    """Whether ``code`` is of an import system, or else of this package."""
+    return code.co_filename.startswith((_IMPORTLIB, _HERE))
 
 
 def drop_own_frames(exc: BaseException) -> None:

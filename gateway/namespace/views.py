@@ -176,13 +176,7 @@ def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType
     ) -> None:
         if before is None and after_in_child is None and after_in_parent is None:
             raise TypeError("At least one argument is required.")
-        for function, functions in (
-            (before, recorded.before_fork),
-            (after_in_child, recorded.after_fork_in_child),
-            (after_in_parent, recorded.after_fork_in_parent),
-        ):
-            if function is not None:
-                functions.append(function)
+        recorded.fork_functions.append((before, after_in_parent, after_in_child))
 
     for function in (putenv, unsetenv, system, register_at_fork):
         own[function.__name__] = disguise(function, "os")

@@ -19,8 +19,8 @@ _FILE: Final = Path(__file__).with_name("inherent.toml")
 class Inherent:
     """Tests that differ for one reason; ``series`` and ``python`` are empty for all of them.
 
-    ``beside`` are those that differ only with another copy in the process, and that only when both
-    happen to do the same thing at the same time.
+    ``beside`` are those that differ only with another copy in the process; with ``chance`` they
+    need not differ every time.
     """
 
     reason: str
@@ -28,6 +28,7 @@ class Inherent:
     series: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
     beside: bool = False
+    chance: bool = False
 
     def applies(self, series: str, *, beside: bool) -> bool:
         """Whether these tests differ for a series of Django under this interpreter."""
@@ -79,6 +80,7 @@ def listed() -> tuple[Inherent, ...]:
             tuple(entry.get("series", ())),
             tuple(entry.get("python", ())),
             entry.get("beside", False),
+            entry.get("chance", False),
         )
         for entry in entries
     )
@@ -88,7 +90,7 @@ def judge(run: Run, differences: Sequence[Difference], *, beside: bool = False) 
     """Tell the inherent from the unexplained differences of a run in a namespace."""
     applicable = [item for item in listed() if item.applies(run.suite.series, beside=beside)]
     allowed = {test for item in applicable for test in item.tests}
-    expected = {test for item in applicable if not item.beside for test in item.tests}
+    expected = {test for item in applicable if not item.chance for test in item.tests}
     seen = {difference.test for difference in differences}
     return Verdict(
         run,
@@ -116,5 +118,7 @@ def _scope(entry: Inherent) -> str:
     if entry.python:
         parts.append("Python " + " and ".join(entry.python))
     if entry.beside:
-        parts.append("sometimes, beside another copy")
+        parts.append("beside another copy")
+    if entry.chance:
+        parts.append("not every time")
     return f" ({', '.join(parts)})" if parts else ""

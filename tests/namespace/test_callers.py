@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
-import json
 import os.path
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,11 @@ import pytest
 from gateway.namespace import Namespace, callers
 
 from .worlds import load
+
+
+def asking() -> Any:
+    """Who calls this function."""
+    return callers.namespace()
 
 
 @pytest.fixture
@@ -29,85 +34,81 @@ def test_the_process_asks_for_itself() -> None:
 
 
 def test_code_of_a_namespace(namespace: Namespace) -> None:
-    ask: Callable[[Callable[[], Any]], Any] = load(namespace, "def ask(f): return f()")["ask"]
-    assert load(namespace, "def ask(f): return f.__self__")["ask"]  # it is code like any other
-    assert ask(lambda: None) is None
-    assert ask(callers.namespace) is namespace
-    assert list(ask(lambda: list(callers.domains()))) == []  # a frame of the process comes first
+    ask = load(namespace, "def ask(f): return f()")["ask"]
+    assert ask(asking) is namespace
+    assert ask(lambda: asking()) is None  # a frame of the process comes first
 
 
 def test_shared_code_asks_for_its_caller(namespace: Namespace) -> None:
     source = """
-        import json
-        def dumps(default): return json.dumps(object(), default=default)
-        def sort(key): return sorted([1], key=key)
+        import os.path, json
+        home = os.path.expanduser("~")
+        def dump(f): return json.dumps([object()], default=f)
         """
     variables = load(namespace, source)
+    assert variables["home"] == "asker"
+    assert os.path.expanduser("~") != "asker"
     found: list[Any] = []
 
-    class Asking(json.JSONEncoder):
-        def default(self, o: object) -> str:
-            return "process"
+    def default(_: object) -> int:
+        found.append(asking())
+        found.append(callers.namespace(depth=2))
+        return 1
 
-    variables["sort"](lambda n: found.append(callers.namespace()))
-    assert found == [None]
-    assert os.path.expanduser("~") != "asker"
-    assert load(namespace, "import os.path; home = os.path.expanduser('~')")["home"] == "asker"
+    variables["dump"](default)
+    assert found == [None, namespace]
 
 
 def test_code_for_the_process(namespace: Namespace) -> None:
     ask = load(namespace, "def ask(f, *args): return f(*args)")["ask"]
-    assert ask(callers.for_process, callers.namespace) is None
-    assert ask(callers.namespace) is namespace
+    assert ask(callers.for_process, asking) is None
+    assert ask(asking) is namespace
 
 
 def test_a_module_of_the_standard_library_asks_for_the_process(namespace: Namespace) -> None:
     """What it finds while it is executed may be kept for ever, for everybody."""
-    source = """
-        import os, sys
-        sys.modules.pop("this", None)
-        """
-    load(namespace, source)
-    code = compile(
-        "from gateway.namespace import callers\nfound = callers.namespace()", "x", "exec"
-    )
-    variables: dict[str, Any] = {"__name__": "json.made"}
-    run = load(namespace, "def run(f, *args): return f(*args)")["run"]
-
-    def execute(*args: Any) -> None:
-        exec(*args)
-
-    run(execute, code, variables)
-    assert variables["found"] is None
+    run = load(namespace, "def run(f): return f()")["run"]
+    variables: dict[str, Any] = {"__name__": "json.made", "asking": asking, "found": []}
+    exec("def function(): found.append(asking())\n", variables)
+    module = compile("found.append(asking())", "made.py", "exec")
+    assert module.co_name == "<module>"
+    run(variables["function"])
+    run(lambda: None)
+    load(namespace, "def run(exec, *args): exec(*args)")["run"](exec, module, variables)
+    assert variables["found"] == [namespace, None]
 
 
 def test_the_owner_of_a_thread(namespace: Namespace) -> None:
+    """It counts when there is no other frame than those of the standard library."""
     source = """
         import threading
         def start(target):
             thread = threading.Thread(target=target)
             thread.start()
-            return thread
+            thread.join()
         """
     start = load(namespace, source)["start"]
-    thread = start(threading.Event().wait)
-    del thread
-    started, release = threading.Event(), threading.Event()
-
-    class Work(threading.Thread):
-        """Its frames are those of the process: they come before the owner."""
-
-        def run(self) -> None:
-            found.append(callers.namespace())
-            found.append(callers.thread_owner(threading.get_ident()))
-            started.set()
-
     found: list[Any] = []
-    run = load(namespace, "def start(thread): thread.start()")["start"]
-    run(Work())
-    assert started.wait(20)
-    release.set()
-    assert found == [None, namespace]
+    start(functools.partial(os.path.expanduser, _Seen(found)))
+    start(lambda: found.append(asking()))
+    start(lambda: found.append(callers.thread_owner(threading.get_ident())))
+    assert found == [namespace, None, namespace]
+
+
+class _Seen(str):
+    """Given to shared code, notes who is asking there."""
+
+    def __new__(cls, found: list[Any]) -> _Seen:
+        seen = super().__new__(cls, "~")
+        seen.found = found  # type: ignore[attr-defined]
+        return seen
+
+    def __fspath__(self) -> str:  # pragma: no cover
+        return "~"
+
+    def startswith(self, *args: Any) -> bool:
+        self.found.append(callers.namespace())  # type: ignore[attr-defined]
+        return False
 
 
 def test_a_thread_of_the_process_has_no_owner(namespace: Namespace) -> None:
@@ -121,6 +122,7 @@ def test_a_thread_of_the_process_has_no_owner(namespace: Namespace) -> None:
 
 
 def test_a_dead_domain_is_forgotten(hooks: None) -> None:
+    gc.collect()
     before = len(callers._domains)
     namespace = Namespace("short")
     assert len(callers._domains) == before + 1

@@ -149,3 +149,24 @@ def test_a_name_of_the_package_wins_over_a_submodule(program: Program) -> None:
         result = [total(), again is total]
         """,
     ) == [7, True]
+
+
+def test_a_package_that_imports_its_parts_when_they_are_wanted(program: Program) -> None:
+    """As numpy does it, while the part itself is being imported."""
+    assert program(
+        {
+            "shop/__init__.py": """
+                calls = []
+                def __getattr__(name):
+                    if name == "part":
+                        calls.append(name)
+                        import shop.part as part
+                        return part
+                    raise AttributeError(name)
+                """,
+            "shop/part/__init__.py": "import shop.part.deep\nfrom . import other\nx = 1",
+            "shop/part/deep.py": "import shop.part.other",
+            "shop/part/other.py": "from shop.part import deep",
+        },
+        "import shop\nresult = [shop.part.x, shop.part.deep.__name__, shop.calls]",
+    ) == [1, "shop.part.deep", ["part"]]

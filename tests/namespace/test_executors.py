@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import threading
+
 import pytest
 
-from .worlds import Program
+from gateway.namespace import Namespace
+
+from .worlds import Program, load
 
 WORK = {
     "work.py": """
@@ -216,3 +223,40 @@ def test_fork(program: Program) -> None:
         ["before 2", "before 1", "parent 1", "parent 2"],
         3,
     ]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_forks_while_namespaces_come_and_go(hooks: None) -> None:
+    """What is called after a fork is what was called before it, in the parent and in the child."""
+    end = threading.Event()
+    unraisable: list[object] = []
+    statuses: list[int] = []
+
+    def make() -> None:
+        while not end.is_set():
+            load(Namespace("short"), "import logging; logging.getLogger().debug('x')")
+
+    def fork() -> None:
+        for _ in range(10):
+            pid = os.fork()
+            if not pid:
+                logging.getLogger().debug("in the child")
+                os._exit(0 if not unraisable else 1)
+            statuses.append(os.waitpid(pid, 0)[1])
+
+    before, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    try:
+        makers = [threading.Thread(target=make) for _ in range(2)]
+        forkers = [threading.Thread(target=fork) for _ in range(2)]
+        for thread in makers + forkers:
+            thread.start()
+        for thread in forkers:
+            thread.join(60)
+        end.set()
+        for thread in makers:
+            thread.join(60)
+    finally:
+        end.set()
+        sys.unraisablehook = before
+    assert statuses == [0] * 20
+    assert not unraisable

@@ -306,3 +306,22 @@ def test_source_hash_and_cache_from_source(program: Program) -> None:
         result.append(len(importlib.util.source_hash(b"x")))
         """,
     ) == [True, True, "é", 8]
+
+
+def test_parts_that_others_have_imported(program: Program) -> None:
+    """Many count on it, without knowing."""
+    assert program(
+        {},
+        """
+        import inspect, py_compile, pkgutil
+        import importlib
+        result = [
+            importlib.machinery.SOURCE_SUFFIXES, importlib.util.find_spec("gone"),
+            importlib.machinery is __import__("sys").modules["importlib.machinery"],
+        ]
+        try:
+            importlib.gone
+        except AttributeError as exc:
+            result.append(str(exc))
+        """,
+    ) == [[".py"], None, True, "module 'importlib' has no attribute 'gone'"]

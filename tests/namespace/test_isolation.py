@@ -43,7 +43,8 @@ SHOP = {
             from core import late
             import shop.later
             found = []
-            thread = threading.Thread(target=lambda: found.append(__import__("core.late").late.name))
+            def work(): found.append(__import__("core.late").late.name)
+            thread = threading.Thread(target=work)
             thread.start()
             thread.join()
             item = pickle.loads(pickle.dumps(Item(Size())))
@@ -120,7 +121,8 @@ def test_pickle_in_threads_by_owner(sides: list[Side]) -> None:
             from shop.models import Item, Size
             pool = ThreadPoolExecutor(4)
             blob = pickle.dumps(Item(Size()))
-            list(pool.map(len, ["x"] * 8))
+            def submit(function):
+                return pool.submit(function, blob)
             """
         pools.append(load(side.namespace, source))
     assert pools[0]["blob"] == pools[1]["blob"]
@@ -128,7 +130,7 @@ def test_pickle_in_threads_by_owner(sides: list[Side]) -> None:
     for _ in range(50):
         for variables in pools:
             for loads in (pickle.loads, pickle._loads):  # type: ignore[attr-defined]
-                futures.append((variables, variables["pool"].submit(loads, variables["blob"])))
+                futures.append((variables, variables["submit"](loads)))
     for variables, future in futures:
         assert type(future.result(20)) is variables["Item"]
     for variables in pools:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import _frozen_importlib
 import _posixsubprocess
 import contextlib
+import gc
 import os
 import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +154,15 @@ def test_the_environment_of_the_process_still_works() -> None:
             os.environ["GATEWAY_PROBE"]
         assert subprocess.check_output(command, text=True).strip() == ""
         assert os.waitstatus_to_exitcode(os.system("exit 3")) == 3
+
+
+def test_it_goes_while_the_hooks_go(tmp_path: Path) -> None:
+    write(tmp_path, PROGRAM)
+    with installed():
+        namespace = Namespace("short", path=[tmp_path])
+        namespace.import_module("shop.models")
+        gone = weakref.ref(namespace)
+        del namespace
+    gc.collect()
+    assert gone() is None
+    assert not [name for name in sys.modules if name.startswith("shop")]

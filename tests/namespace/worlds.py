@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from typing import Any
 
 from gateway.namespace import Namespace
@@ -114,10 +115,9 @@ def write(folder: Path, files: Files) -> None:
 
 
 def load(namespace: Namespace, source: str) -> dict[str, Any]:
-    """Run ``source`` as code of ``namespace``; returns the variables that it made."""
-    variables: dict[str, Any] = {
-        "__name__": "probe",
-        "__builtins__": vars(namespace.modules["builtins"]),
-    }
-    exec(compile(dedent(source), "<probe>", "exec"), variables)
-    return variables
+    """Run ``source`` as a new module of ``namespace``; returns the variables that it made."""
+    module = ModuleType("probe")
+    vars(module)["__builtins__"] = vars(namespace.modules["builtins"])
+    namespace.modules["probe"] = module
+    exec(compile(dedent(source), "<probe>", "exec"), vars(module))
+    return vars(module)

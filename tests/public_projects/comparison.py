@@ -1,10 +1,10 @@
-"""Whether the gateway answers what gunicorn answered before and after it."""
+"""Whether the gateway answers what gunicorn answers."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -12,7 +12,8 @@ from typing import Final
 from .projects import BuiltProject
 from .visits import Answer, Question
 
-_TOKENS: Final = re.compile(rb"\w+|\W")
+_TOKENS: Final = re.compile(rb"\d+(?::\d+)+|\w+|\W")
+"""Words. The time of day is one: its seconds alone may be the same by chance."""
 _HEADINGS: Final = (
     "Project | Version | Django | Requests | Same status | Stable | Same bytes"
     " | Same but for what varies | Other"
@@ -23,85 +24,115 @@ class Verdict(StrEnum):
     """What can be said of one body."""
 
     SAME = "same bytes"
-    """gunicorn answered twice the same, and the gateway answered that."""
+    """gunicorn answered the same before and after, and the gateway answered that."""
     SAME_BUT = "the same but for what varies"
     """gunicorn's answers differ in words (tokens, times); all other words are the gateway's too."""
     UNSTABLE = "unstable"
-    """gunicorn's answers differ in more than words: nothing to compare with."""
+    """gunicorn's answers differ in their number of words: there is nothing to compare with."""
     DIFFERENT = "different"
     """The gateway says something that gunicorn does not."""
 
 
 @dataclass
 class Comparison:
-    """What came of one project."""
+    """The answers to all questions about one project: gunicorn's, each time, and the gateway's."""
 
     built: BuiltProject
-    requests: int = 0
-    same_status: int = 0
-    bodies: Counter[Verdict] = field(default_factory=Counter)
-    differences: list[str] = field(default_factory=list)
-    unstable: list[str] = field(default_factory=list)
+    gunicorn: dict[Question, list[Answer]] = field(default_factory=dict)
+    gateway: dict[Question, Answer] = field(default_factory=dict)
 
-    def add(self, question: Question, before: Answer, gateway: Answer, after: Answer) -> None:
-        """Take in the answers to one question."""
-        self.requests += 1
-        for name in ("status", "content_type", "location"):
-            old, ours, new = (getattr(answer, name) for answer in (before, gateway, after))
-            if ours not in (old, new):
-                self.differences.append(f"{question}: {name} {ours!r}, not {old!r}")
-        self.same_status += gateway.status in (before.status, after.status)
-        verdict = judge(before.body, gateway.body, after.body)
-        self.bodies[verdict] += 1
-        if verdict is Verdict.DIFFERENT:
-            first = first_difference(before.body, gateway.body, after.body)
-            self.differences.append(f"{question}: {first}")
-        elif verdict is Verdict.UNSTABLE:
-            self.unstable.append(str(question))
+    @property
+    def same_status(self) -> int:
+        """How many questions the gateway answers with a status that gunicorn gave."""
+        return sum(
+            ours.status in {answer.status for answer in self.gunicorn[question]}
+            for question, ours in self.gateway.items()
+        )
+
+    @property
+    def verdicts(self) -> dict[Question, Verdict]:
+        """What can be said of each body."""
+        return {
+            question: judge(ours.body, [answer.body for answer in self.gunicorn[question]])
+            for question, ours in self.gateway.items()
+        }
+
+    def suspects(self) -> list[Question]:
+        """Where the gateway's answer is none of gunicorn's, as far as they are known."""
+        return [question for question, _ in self._differences()]
+
+    def differences(self) -> list[str]:
+        """The same, in words."""
+        return [f"{question}: {what}" for question, what in self._differences()]
+
+    def _differences(self) -> Iterator[tuple[Question, str]]:
+        verdicts = self.verdicts
+        for question, ours in self.gateway.items():
+            theirs = self.gunicorn[question]
+            for name in ("status", "content_type", "location"):
+                known = {getattr(answer, name) for answer in theirs}
+                if getattr(ours, name) not in known:
+                    yield question, f"{name} {getattr(ours, name)!r}, not one of {known}"
+                    break
+            else:
+                if verdicts[question] is Verdict.DIFFERENT:
+                    bodies = [answer.body for answer in theirs]
+                    yield question, _first_difference(ours.body, bodies)
 
 
-def judge(before: bytes, ours: bytes, after: bytes) -> Verdict:
-    """Compare a body with what gunicorn sent before and after."""
-    if before == after:
-        return Verdict.SAME if ours == before else Verdict.DIFFERENT
-    bodies = [_TOKENS.findall(body) for body in (before, ours, after)]
-    if len(bodies[0]) != len(bodies[2]):
+def judge(ours: bytes, theirs: Sequence[bytes]) -> Verdict:
+    """Compare a body with what gunicorn sent before and after it, and then perhaps again.
+
+    A word may differ if gunicorn's own differ before and after, or if gunicorn has said it at this
+    place some other time.
+    """
+    before, after, *further = map(_TOKENS.findall, theirs)
+    words = _TOKENS.findall(ours)
+    if len(before) != len(after):
         return Verdict.UNSTABLE
-    if len(bodies[1]) != len(bodies[0]):
+    if words == before == after:
+        return Verdict.SAME
+    further = [body for body in further if len(body) == len(before)]
+    if len(words) != len(before):
         return Verdict.DIFFERENT
-    same = all(ours == old for old, ours, new in zip(*bodies, strict=True) if old == new)
-    return Verdict.SAME_BUT if same else Verdict.DIFFERENT
+    fits = all(
+        old != new or word in {old, *others}
+        for word, old, new, *others in zip(words, before, after, *further, strict=True)
+    )
+    return Verdict.SAME_BUT if fits else Verdict.DIFFERENT
 
 
-def first_difference(before: bytes, ours: bytes, after: bytes) -> str:
+def _first_difference(ours: bytes, theirs: Sequence[bytes]) -> str:
     """Where a body leaves what gunicorn sent, for a message."""
-    bodies = [_TOKENS.findall(body) for body in (before, ours, after)]
-    position = 0
-    for old, mine, new in zip(*bodies, strict=False):
-        if old == new != mine:
+    start = 0
+    for words in zip(*map(_TOKENS.findall, (ours, *theirs)), strict=False):
+        if words[0] not in words[1:] and words[1] == words[2]:
             break
-        position += len(old)
-    around = slice(max(position - 80, 0), position + 160)
-    return f"{ours[around]!r} instead of {before[around]!r}"
+        start += len(words[0])
+    part = slice(max(start - 80, 0), start + 160)
+    return f"{ours[part]!r} instead of {theirs[0][part]!r}"
 
 
 def table(comparisons: Mapping[str, Comparison]) -> str:
     """All results, for the documentation."""
     rows = [_HEADINGS, " | ".join(["---"] * len(_HEADINGS.split("|")))]
     for comparison in comparisons.values():
-        built, bodies = comparison.built, comparison.bodies
+        built, bodies = comparison.built, Counter(comparison.verdicts.values())
         distribution = built.project.distribution
-        stable = comparison.requests - bodies[Verdict.SAME_BUT] - bodies[Verdict.UNSTABLE]
+        stable = sum(
+            len({answer.body for answer in answers}) == 1
+            for answers in comparison.gunicorn.values()
+        )
         cells = (
             distribution,
             built.versions[distribution],
             built.versions["django"],
-            comparison.requests,
+            len(comparison.gateway),
             comparison.same_status,
             stable,
             bodies[Verdict.SAME],
             bodies[Verdict.SAME_BUT],
-            bodies[Verdict.UNSTABLE],
+            bodies[Verdict.UNSTABLE] + bodies[Verdict.DIFFERENT],
         )
         rows.append(" | ".join(map(str, cells)))
     return "\n".join(f"| {row} |" for row in rows)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..integration.cache import cached, virtual_environment
-from ..integration.programs import run
-from ..integration.sites import EDITOR, EDITOR_PASSWORD, BuiltSite, copy_project
+from tests.integration.cache import cached, virtual_environment
+from tests.integration.programs import run
+from tests.integration.sites import EDITOR, EDITOR_PASSWORD, BuiltSite
 
 _SOURCES: Final = Path(__file__).with_name("projects")
 _ENVIRON: Final = {"DJANGO_SETTINGS_MODULE": "core.local", "PYTHONPATH": "."}
@@ -84,8 +84,13 @@ PROJECTS: Final = (
         "cms",
         "content management in two languages",
         "django-cms",
-        (_CURRENT, "django-cms~=5.1.0", "djangocms-text~=1.0.0", "djangocms-versioning~=2.8.0")
-        + ("django-filer~=3.6.0",),
+        (
+            _CURRENT,
+            "django-cms~=5.1.0",
+            "django-filer~=3.6.0",
+            "djangocms-text~=1.0.0",
+            "djangocms-versioning~=2.8.0",
+        ),
         login="/en/admin/login/",
         starts=("/en/", "/de/", "/en/missing/"),
         backstage=("/en/admin/", "/de/admin/", "/en/admin/cms/pagecontent/", "/en/?toolbar_on"),
@@ -146,7 +151,7 @@ def _make(project: PublicProject, venv: Path, draft: Path) -> None:
     else:
         run([python, "-m", "django", "startproject", "core", "."], folder=draft)
     for source in ("common", project.name):
-        copy_project(_SOURCES / source, draft)
+        shutil.copytree(_SOURCES / source, draft, dirs_exist_ok=True)
     superuser = ["createsuperuser", "--noinput", "--username", EDITOR, "--email", "e@example.com"]
     environ = {**_ENVIRON, "DJANGO_SUPERUSER_PASSWORD": EDITOR_PASSWORD}
     for command in (["manage.py", "migrate", "-v0"], ["manage.py", *superuser], ["content.py"]):

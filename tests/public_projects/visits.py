@@ -14,8 +14,9 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from ..integration.clients import LocalTransport, client_for, csrf_token
-from ..integration.sites import EDITOR, EDITOR_PASSWORD
+from tests.integration.clients import LocalTransport, client_for, csrf_token
+from tests.integration.sites import EDITOR, EDITOR_PASSWORD
+
 from .projects import PublicProject
 
 THREADS: Final = 8
@@ -26,7 +27,10 @@ BACKSTAGE_PAGES: Final = 40
 _FILES: Final = 8
 _VARIANTS: Final = 2
 _TIMEOUT: Final = {"timeout": {"connect": 60.0, "read": 90.0, "write": 60.0, "pool": 60.0}}
-_LEAVES: Final = re.compile(r"log-?out|sign-?out")
+_ACTS: Final = re.compile(
+    r"log-?out|sign-?out|/(un)?hold/|[?&]take\b|/_plugin/.*/(delete|restore)/"
+)
+"""Links that change something when they are followed: then no two answers are alike."""
 _LINKS: Final = {"a": "href", "link": "href", "img": "src", "script": "src", "iframe": "src"}
 
 
@@ -37,9 +41,10 @@ class Question:
     site: str
     target: str
     editor: bool = False
+    method: str = "GET"
 
     def __str__(self) -> str:
-        return f"{self.site}: {self.target}{' (editor)' if self.editor else ''}"
+        return f"{self.site}: {self.method} {self.target}{' (editor)' if self.editor else ''}"
 
 
 @dataclass(frozen=True)
@@ -65,22 +70,31 @@ class Visitor:
         self._transport = LocalTransport(port)
         self._cookies = ""
 
-    def log_in(self) -> Answer:
-        """Send the login form as the editor. Returns the answer to that."""
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def log_in(self) -> tuple[Question, Answer]:
+        """Send the login form as the editor. Returns that as a question, and the answer."""
         with client_for(self.project.host, self._port) as client:
             token = csrf_token(client.get(self.project.login))
             fields = {"username": EDITOR, "password": EDITOR_PASSWORD, "next": "/welcome/"}
             data = {"csrfmiddlewaretoken": token, **fields}
             response = client.post(self.project.login, data=data)
             self._cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-        return _answer(response)
+        question = Question(self.project.name, self.project.login, editor=True, method="POST")
+        return question, _answer(response)
 
     def ask(self, question: Question) -> Answer:
         """Get one page."""
         request = httpx.Request(
             "GET",
             f"http://{self.project.host}{question.target}",
-            headers={"Cookie": self._cookies} if question.editor else {},
+            # gunicorn may close a connection that is kept just when it is used again.
+            headers={"Connection": "close"}
+            | ({"Cookie": self._cookies} if question.editor else {}),
             extensions=_TIMEOUT,
         )
         response = self._transport.handle_request(request)
@@ -90,14 +104,14 @@ class Visitor:
             response.close()
         return _answer(response)
 
-    def crawl(self) -> dict[Question, Answer]:
+    def crawl(self) -> list[Question]:
         """Follow the links from the start pages, as anybody and as the editor."""
         starts = ("/", *self.project.starts)
         public = self._follow(starts, editor=False, limit=PAGES)
-        return public | self._follow(self.project.backstage, editor=True, limit=BACKSTAGE_PAGES)
+        return public + self._follow(self.project.backstage, editor=True, limit=BACKSTAGE_PAGES)
 
-    def _follow(self, starts: Iterable[str], *, editor: bool, limit: int) -> dict[Question, Answer]:
-        answers: dict[Question, Answer] = {}
+    def _follow(self, starts: Iterable[str], *, editor: bool, limit: int) -> list[Question]:
+        questions: list[Question] = []
         pages, files = deque(starts), deque[str]()
         seen = set(pages)
         paths = Counter(urlsplit(target).path for target in pages)
@@ -108,14 +122,14 @@ class Visitor:
                 self.project.name, (pages if kind == "pages" else files).popleft(), editor
             )
             left[kind] -= 1
-            answer = answers[question] = self.ask(question)
-            for link in self._links(question, answer):
+            questions.append(question)
+            for link in self._links(question, self.ask(question)):
                 path = urlsplit(link).path
                 if link not in seen and paths[path] < _VARIANTS:
                     seen.add(link)
                     paths[path] += 1
                     (files if path.startswith(("/static/", "/media/")) else pages).append(link)
-        return answers
+        return questions
 
     def _links(self, question: Question, answer: Answer) -> Iterator[str]:
         """The targets on the same host that a page leads to."""
@@ -125,8 +139,9 @@ class Visitor:
             found += _links_in(answer.body.decode("utf-8", "replace"))
         for link in found:
             parts = urlsplit(urljoin(base, link))
-            if parts.hostname == self.project.host and not _LEAVES.search(parts.path):
-                yield (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            if parts.hostname == self.project.host and not _ACTS.search(target):
+                yield target
 
 
 def ask_all(

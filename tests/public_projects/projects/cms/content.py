@@ -7,6 +7,7 @@ django.setup()
 from cms.api import add_plugin, create_page, create_page_content  # noqa: E402
 from core.pictures import picture  # noqa: E402
 from django.contrib.auth import get_user_model  # noqa: E402
+from django.db import transaction  # noqa: E402
 from djangocms_versioning.models import Version  # noqa: E402
 from filer.models import Folder, Image  # noqa: E402
 
@@ -26,5 +27,6 @@ for title, german in {"Home": "Start", "News": "Neues", "About": "Über uns"}.it
         add_plugin(placeholder, "TextPlugin", content.language, body=body)
         Version.objects.get_for_content(content).publish(editor)
     if parent is None:
-        page.set_as_homepage(editor)
+        with transaction.atomic():
+            page.set_as_homepage(editor)
     parent = page
