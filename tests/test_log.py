@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # In a process of its own, because pytest puts handlers on every logger.
 PROGRAM = """
@@ -17,7 +20,7 @@ assert not logging.getLogger("gateway").handlers
 
 def logged(configure: str = "") -> list[str]:
     command = [sys.executable, "-c", PROGRAM.format(configure=configure)]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=True)
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return outcome.stderr.splitlines()
 
 
