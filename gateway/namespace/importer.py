@@ -349,7 +349,8 @@ class Importer:
     def _make_import(self) -> Callable[..., ModuleType]:
         """``__import__``: a short way for what is imported already, else importlib's own."""
         modules = self.modules
-        full_import: Callable[..., ModuleType] = self.bootstrap.__import__
+        bootstrap = self.bootstrap
+        full_import: Callable[..., ModuleType] = bootstrap.__import__
         bind_early = self._bind_early
 
         @internal
@@ -362,15 +363,13 @@ class Importer:
         ) -> ModuleType:
             if level < 0:
                 raise ValueError("level must be >= 0")
+            absolute = None
             try:
                 if level == 0:
                     absolute = name
-                elif level == 1:
-                    package = globals["__package__"]  # type: ignore[index]
+                elif level == 1 and (package := globals["__package__"]):  # type: ignore[index]
                     absolute = f"{package}.{name}" if name else package
-                else:
-                    raise KeyError(level)
-                module = modules[absolute]
+                module = modules[absolute]  # type: ignore[index]
                 if not module.__spec__._initializing:  # type: ignore[union-attr]
                     if fromlist:
                         attributes = module.__dict__
@@ -382,6 +381,9 @@ class Importer:
             except (KeyError, AttributeError, TypeError):
                 pass
             try:
+                if absolute and isinstance(absolute, str):
+                    # As full_import would, but with fewer frames: imports may nest deeply.
+                    bootstrap._find_and_load(absolute, bootstrap._gcd_import)
                 module = full_import(name, globals, locals, fromlist or (), level)
                 bind_early(name, module, fromlist or (), level)
                 return module

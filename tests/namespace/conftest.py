@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Program]
     if request.param == "namespace":
         request.getfixturevalue("hooks")
     program = Program(request.param, tmp_path)
+    folder = os.getcwd()  # a program on the main thread may change that of the process
     yield program
+    os.chdir(folder)
     errors = [error for close in program.close for error in close()]
     assert not errors, errors

@@ -190,12 +190,12 @@ def test_shared_modules_get_no_stand_in(hooks: None) -> None:
     load(
         namespace,
         """
-        import json, os, sqlite3, sys, threading
+        import asyncio, json, os, sys, threading
         from unittest.mock import patch
         with patch.dict(sys.modules):
             sys.modules.pop("json")
         sys.modules.update(dict(sys.modules))
         """,
     )
-    for name in ("json", "os", "threading", "sqlite3", "sys", "builtins", "json.decoder"):
+    for name in ("json", "os", "threading", "asyncio", "sys", "builtins", "json.decoder"):
         assert type(sys.modules[name]) is types.ModuleType
