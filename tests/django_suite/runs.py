@@ -57,9 +57,9 @@ def run_plain(suite: Suite, labels: Sequence[str], folder: Path, timeout: float)
     """
     _link(folder, [suite])
     environ = _environ(folder, "0", suite.series)
-    command = [folder / "venv-0" / "bin" / "python", _INSIDE / "main.py"]
-    _run([*command, *_arguments(folder, "0", labels)], folder, environ, timeout)
-    return _read(folder, 0, suite)
+    python = folder / "venv-0" / "bin" / "python"
+    command = [python, _INSIDE / "main.py", *_arguments(folder, "0", labels)]
+    return _read(folder, 0, suite, _run(command, folder, environ, timeout))
 
 
 def run_in_namespaces(
@@ -83,8 +83,8 @@ def run_in_namespaces(
         SUITE_HOST="1",
         TZ=environ["TZ"],
     )
-    _run(command, folder, host, timeout)
-    return [_read(folder, copy, suite) for copy, suite in enumerate(suites)]
+    status = _run(command, folder, host, timeout)
+    return [_read(folder, copy, suite, status) for copy, suite in enumerate(suites)]
 
 
 def threads_can_have_folders() -> bool:
@@ -157,10 +157,10 @@ def _run(
     folder: Path,
     environ: Mapping[str, str],
     timeout: float,
-) -> None:
+) -> int:
     with (folder / "output.txt").open("wb") as output:
         try:
-            subprocess.run(
+            done = subprocess.run(
                 [str(part) for part in command],
                 cwd=folder,
                 env=environ,
@@ -171,13 +171,16 @@ def _run(
             )
         except subprocess.TimeoutExpired:
             raise AssertionError(_tail(folder, f"not done after {timeout:.0f} s")) from None
+    return done.returncode
 
 
-def _read(folder: Path, copy: int, suite: Suite) -> Run:
+def _read(folder: Path, copy: int, suite: Suite, status: int) -> Run:
     path = folder / f"outcomes-{copy}.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     if not lines or "end" not in lines[-1]:
-        raise AssertionError(_tail(folder, f"Django {suite.version} was cut short"))
+        raise AssertionError(
+            _tail(folder, f"Django {suite.version} was cut short, status {status}")
+        )
     outcomes: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
     for line in lines[1:-1]:
