@@ -72,7 +72,7 @@ class Namespace:
         self._importer.share("os.path", os.path)
         self._make_main()
         self._make_warnings()
-        self._make_importlib()
+        self._let_parts_be_reached(self.import_module("importlib"))
         self._add_site_packages()
 
     @staticmethod
@@ -182,6 +182,8 @@ class Namespace:
                 view = views.make_os(self._builtins, self.environ, self.recorded)
             case "atexit":
                 view = recording.make_atexit(self.recorded)
+            case "concurrent" | "urllib":
+                view = self._let_parts_be_reached(views.make_parent(process_module(name)))
             case "concurrent.futures":
                 process_module(name)
                 view = views.make_futures(self._builtins)
@@ -201,6 +203,9 @@ class Namespace:
                 view = tables.make_sqlite3(self, process_module(name))
             case "threading":
                 view = recording.make_threading(self.recorded)
+            case "urllib.request":
+                process_module(name)
+                view = views.make_urllib_request(self._builtins)
             case "time":
                 view = recording.make_time()
         if view is not None:
@@ -226,18 +231,20 @@ class Namespace:
         vars(main)["__builtins__"] = self._builtins
         self.modules["__main__"] = main
 
-    def _make_importlib(self) -> None:
-        """Its parts can be reached without an import, as they can once anybody has imported them.
+    def _let_parts_be_reached(self, package: ModuleType) -> ModuleType:
+        """Without an import, as can be done once anybody has imported them.
 
-        In Python somebody always has: ``inspect`` imports ``importlib.machinery``.
+        In Python somebody often has: ``inspect`` imports ``importlib.machinery``.
         """
+        name = package.__name__
 
-        def __getattr__(name: str) -> ModuleType:
-            if f"importlib.{name}" in sys.modules:
-                return self.import_module(f"importlib.{name}")
-            raise AttributeError(f"module 'importlib' has no attribute {name!r}")
+        def __getattr__(part: str) -> ModuleType:
+            if f"{name}.{part}" in sys.modules:
+                return self.import_module(f"{name}.{part}")
+            raise AttributeError(f"module {name!r} has no attribute {part!r}")
 
-        vars(self.import_module("importlib"))["__getattr__"] = __getattr__
+        vars(package)["__getattr__"] = __getattr__
+        return package
 
     def _add_site_packages(self) -> None:
         """Put ``site-packages`` on the path and carry out its ``.pth`` files, as Python does."""

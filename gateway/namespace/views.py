@@ -190,6 +190,21 @@ def make_inspect(builtins: ModuleType, sys_view: ModuleType) -> ModuleType:
     return view
 
 
+def make_parent(package: ModuleType) -> ModuleType:
+    """A package of which parts are views: it has none of them yet."""
+    view = copy(package)
+    for name in [name for name, value in vars(view).items() if isinstance(value, ModuleType)]:
+        del vars(view)[name]
+    return view
+
+
+def make_urllib_request(builtins: ModuleType) -> ModuleType:
+    """A ``urllib.request`` whose ``urlopen`` has an opener, and so proxies, of the namespace."""
+    view = _bind_functions(sys.modules["urllib.request"], builtins)
+    vars(view)["_opener"] = None
+    return view
+
+
 def make_futures(builtins: ModuleType) -> ModuleType:
     """A ``concurrent.futures`` whose executor for processes is imported in the namespace.
 

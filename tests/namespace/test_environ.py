@@ -262,3 +262,17 @@ def test_the_process_sees_nothing(hooks: None, monkeypatch: pytest.MonkeyPatch) 
         assert file.read().strip() == "process-----"
     os.environ["COLOUR"] = "again"
     assert "COLOUR" not in spaces[0].environ
+
+
+def test_proxies_of_one_are_not_those_of_all(hooks: None) -> None:
+    """``urlopen`` makes an opener once, with the proxies that it then finds."""
+    spaces = [Namespace(name, environ={"http_proxy": f"http://{name}"}) for name in "ab"]
+    source = """
+        import urllib.request
+        from urllib import request
+        urllib.request.urlopen("data:,x").close()
+        handlers = request._opener.handlers
+        proxies = [h.proxies for h in handlers if isinstance(h, request.ProxyHandler)]
+        """
+    found = [load(space, source)["proxies"] for space in spaces]
+    assert found == [[{"http": "http://a"}], [{"http": "http://b"}]]

@@ -52,12 +52,17 @@ def test_names_of_the_package(program: Program) -> None:
     assert program(
         {},
         """
-        import concurrent.futures as futures
-        result = [futures.ThreadPoolExecutor.__module__, futures.ProcessPoolExecutor.__module__]
+        import sys, concurrent.futures, concurrent.futures as futures
+        result = [concurrent.futures is futures is sys.modules["concurrent.futures"]]
+        result += [futures.ThreadPoolExecutor.__module__, futures.ProcessPoolExecutor.__module__]
         from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-        result.append(ThreadPoolExecutor is futures.ThreadPoolExecutor)
+        import concurrent.futures.process as process
+        result += [ThreadPoolExecutor is futures.ThreadPoolExecutor]
+        result += [process.ProcessPoolExecutor is futures.ProcessPoolExecutor]
+        result += [process is concurrent.futures.process is sys.modules[process.__name__]]
+        result += [process.mp is __import__("multiprocessing")]
         """,
-    ) == ["concurrent.futures.thread", "concurrent.futures.process", True]
+    ) == [True, "concurrent.futures.thread", "concurrent.futures.process", *[True] * 4]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

