@@ -6,6 +6,7 @@ The gateway itself never imports Django.
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from gateway.namespace import Namespace
 
@@ -28,6 +29,27 @@ def close_connections(namespace: Namespace) -> None:
     db = _module(namespace, "django.db")
     if db is not None:
         db.connections.close_all()
+
+
+def take_connections(namespace: Namespace) -> dict[str, Any]:
+    """Take the open database connections of the calling thread from it, by alias.
+
+    They belong to a response that leaves the thread for a while, with its cursors and transaction;
+    what the thread does meanwhile must neither use nor close them.
+    """
+    db = _module(namespace, "django.db")
+    if db is None:
+        return {}
+    taken = {each.alias: each for each in db.connections.all(initialized_only=True)}
+    for alias in taken:
+        del db.connections[alias]
+    return taken
+
+
+def put_connections(namespace: Namespace, taken: dict[str, Any]) -> None:
+    """Give to the calling thread what `take_connections` took from it."""
+    for alias, connection in taken.items():
+        namespace.modules["django.db"].connections[alias] = connection
 
 
 def close_pools(namespace: Namespace) -> None:

@@ -58,6 +58,36 @@ def bad_host() -> HTMLResponse:
     return _error(400, "Bad request", "The request needs exactly one valid Host header.")
 
 
+def bad_request() -> HTMLResponse:
+    """400: the request contradicts itself (RFC 9112)."""
+    return _error(400, "Bad request", "The request cannot be understood.")
+
+
+def too_large(limit: int) -> HTMLResponse:
+    """413: the body has more than ``limit`` bytes; the rest is not read (RFC 9110, 15.5.14)."""
+    return _error(
+        413,
+        "Too large",
+        f"This site takes up to {limit / (1 << 20):g} MB.",
+        headers={"Connection": "close"},
+    )
+
+
+def busy(retry_after: float) -> HTMLResponse:
+    """503: as many requests wait as the site lets wait; ``retry_after`` is in seconds."""
+    return _error(
+        503,
+        "Busy",
+        "This site has more visitors than it can answer. Please try again in a little while.",
+        headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
+    )
+
+
+def timed_out() -> HTMLResponse:
+    """504: the site's code did not answer in time."""
+    return _error(504, "No answer", "This page took too long.")
+
+
 def no_site() -> HTMLResponse:
     """404: no site answers to this host. Which ones there are is nobody's business."""
     return _error(404, "Nothing here", "No site answers to this host.")

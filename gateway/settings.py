@@ -77,9 +77,10 @@ class Settings(BaseSettings):
         "failed.",
     )
     threads: int = Field(
-        default=10,
+        default=80,
         ge=1,
-        description="Threads for each site: how many of its requests run at the same time.",
+        description="Threads of all sites together. Each may hold a database connection, so keep "
+        "it below what the database server allows (PostgreSQL: 100).",
     )
 
     @classmethod

@@ -26,6 +26,7 @@ from gateway.config import (
 from gateway.config.environment import interpolate
 from gateway.config.faults import json_path
 from gateway.errors import ConfigError
+from gateway.limits import Limits
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 ENVIRON = {"PATH": "/usr/bin", "HOME": "/home/gateway", "DB_PASSWORD": "hunter2", "EMPTY": ""}
@@ -604,6 +605,11 @@ def test_a_key_that_stands_twice_is_a_fault_wherever_it_is(folder: Folder) -> No
         (".venv", {"venv": True}, "must be a string"),
         (".preload", {"preload": "true"}, 'must be true or false, without quotes, not "true"'),
         (".preload", {"preload": 1}, "must be true or false, without quotes, not 1"),
+        (".limits", {"limits": 5}, 'must be an object such as {"concurrency": 16'),
+        (".limits.concurrency", {"limits": {"concurrency": "9"}}, "must be a whole number such as"),
+        (".limits.concurrency", {"limits": {"concurrency": 0}}, "greater than or equal to 1"),
+        (".limits.queue_wait", {"limits": {"queue_wait": True}}, "must be a number such as 10"),
+        (".limits.max_boddy", {"limits": {"max_boddy": 9}}, 'did you mean "max_body"?'),
     ],
 )
 def test_a_fault_is_named_with_its_place_and_the_remedy(
@@ -898,3 +904,32 @@ def test_an_unusable_state_folder_is_an_error_of_the_operating_system(tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
         save_last_good(tmp_path / "file", b"new")
+
+
+def test_limits_of_a_site_come_before_those_of_the_file(folder: Folder) -> None:
+    config = folder.read(
+        {
+            "limits": {"concurrency": 8, "request_timeout": 60, "max_body": None},
+            "sites": {
+                "one": entry(hosts=["one.example"]),
+                "two": entry(
+                    hosts=["two.example"], limits={"request_timeout": 0.5, "concurrency": None}
+                ),
+            },
+        }
+    )
+    assert config.sites["one"].limits == Limits(concurrency=8, request_timeout=60)
+    assert config.sites["two"].limits == Limits(concurrency=8, request_timeout=0.5)
+
+
+def test_a_fault_in_the_limits_of_the_file_leaves_the_others(folder: Folder) -> None:
+    limits = {"concurrency": 0, "queue_wait": "long", "queue_lenght": 5, "max_body": 10}
+    config = folder.read(
+        {"limits": limits, "sites": {"one": entry(hosts=["a.example"])}}, lenient=True
+    )
+    assert {fault.path for fault in config.faults} == {
+        "$.limits.concurrency",
+        "$.limits.queue_wait",
+        "$.limits.queue_lenght",
+    }
+    assert config.sites["one"].limits == Limits(max_body=10)

@@ -55,7 +55,7 @@ def test_the_shipped_schema_is_the_one_of_the_models() -> None:
 
 def test_editors_get_a_description_and_a_sample_for_each_key() -> None:
     schema = json.loads(schema_text())
-    objects = [schema, schema["$defs"]["SiteEntry"]]
+    objects = [schema, *schema["$defs"].values()]
     for key, value in (item for node in objects for item in node["properties"].items()):
         assert value["description"], key
         assert value["examples"], key

@@ -29,7 +29,7 @@ def test_without_variables_the_defaults_count() -> None:
     assert settings.admin_open is False
     assert settings.admin_hosts == ()
     assert settings.load_retry == 5.0
-    assert settings.threads == 10
+    assert settings.threads == 80
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.threads import Threads, private_cwd
+from gateway.threads import Pool, Threads, private_cwd
 
 DEADLINE = 30.0
 
 
 @pytest.fixture
 def threads() -> Iterator[Threads]:
-    threads = Threads("shop", 2)
+    threads = Threads("shop", Pool(2))
     yield threads
     threads.shutdown()
-    assert not threads.alive()
+    assert not threads.seats
 
 
 def test_a_result_and_an_error_reach_the_caller(threads: Threads) -> None:
@@ -41,7 +41,7 @@ def test_never_more_threads_than_the_limit_and_everything_is_run(threads: Thread
     idents = {future.result(DEADLINE) for future in waiting}
     assert len(idents) <= 2
     assert sorted(future.result(DEADLINE) for future in running) == [0, 1]
-    assert len(threads.alive()) == 2
+    assert len(threads._pool.alive()) == 2
 
 
 def test_the_thread_used_last_is_taken_first(threads: Threads) -> None:
@@ -67,14 +67,14 @@ def test_the_thread_used_last_is_taken_first(threads: Threads) -> None:
 def wait_until_idle(threads: Threads, count: int) -> None:
     """A future is done a moment before its thread is idle again."""
     for _ in range(100_000):
-        with threads._lock:
-            if len(threads._idle) == count:
+        with threads._pool.lock:
+            if len(threads._pool._idle) == count:
                 return
     raise AssertionError("the threads did not become idle")
 
 
 def test_a_thread_keeps_its_context_from_task_to_task() -> None:
-    threads = Threads("shop", 1)
+    threads = Threads("shop", Pool(1))
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     threads.submit(variable.set, "kept").result(DEADLINE)
     assert threads.submit(variable.get).result(DEADLINE) == "kept"
@@ -84,30 +84,34 @@ def test_a_thread_keeps_its_context_from_task_to_task() -> None:
 
 def test_idle_threads_end_and_new_ones_start() -> None:
     ended = threading.Event()
-    threads = Threads("shop", 1, idle=0.01, end=ended.set)
+    pool = Pool(1, idle=0.01)
+    threads = Threads("shop", pool, end=ended.set)
     before = threads.submit(threading.current_thread).result(DEADLINE)
     assert ended.wait(DEADLINE)
     before.join(DEADLINE)
-    assert not threads.alive()
+    assert not pool.alive() and not threads.seats
     assert threads.submit(threading.current_thread).result(DEADLINE) is not before
     threads.shutdown()
 
 
-def test_start_and_end_run_on_every_thread_and_their_errors_stop_nothing() -> None:
-    calls: list[tuple[str, int]] = []
+def test_a_seat_is_given_up_on_its_thread_and_errors_stop_nothing() -> None:
+    ended: list[int] = []
 
-    def start() -> None:
-        calls.append(("start", threading.get_ident()))
-        raise RuntimeError("no working directory")
+    def end() -> None:
+        ended.append(threading.get_ident())
+        raise RuntimeError("the database is down")
 
-    threads = Threads("shop", 1, start=start, end=lambda: calls.append(("end", 0)))
+    pool = Pool(1)
+    threads = Threads("shop", pool, end=end)
     ident = threads.submit(threading.get_ident).result(DEADLINE)
     threads.shutdown()
-    assert calls == [("start", ident), ("end", 0)]
+    assert ended == [ident]
+    # The thread is not the generation's: it goes on for others.
+    assert Threads("blog", pool).submit(threading.get_ident).result(DEADLINE) == ident
 
 
 def test_after_shutdown_nothing_is_taken_and_what_waits_is_cancelled() -> None:
-    threads = Threads("shop", 1)
+    threads = Threads("shop", Pool(1))
     end = threading.Event()
     running = threads.submit(end.wait, DEADLINE)
     waiting = threads.submit(int)

@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -21,27 +21,32 @@ from gateway.config import SiteConfig
 from gateway.errors import LoadError
 from gateway.namespace import EnvironmentError_, Namespace, installed
 from gateway.threads import Threads, private_cwd
-from gateway.wsgi import Bridge, WSGIApplication
+from gateway.wsgi import Bridge, Traffic, WSGIApplication
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE: Final = 5.0
+"""Seconds that unloading waits for requests that go on without a client, and for busy threads."""
+
 
 class InProcessBackend:
     """A ``site.Backend``. As a context manager it has the namespace hooks in the process.
 
-    ``threads`` is how many requests of one site may run at the same time, ``load_timeout`` how
-    many seconds its code may take to load.
+    ``threads`` is how many all sites together may have, ``load_timeout`` how many seconds the code
+    of a site may take to load.
     """
 
     def __init__(self, threads: int, load_timeout: float = 120.0) -> None:
         self._threads = threads
+        self._traffic: Traffic | None = None
         self._load_timeout = load_timeout
         self._stack = contextlib.ExitStack()
 
     async def __aenter__(self) -> InProcessBackend:
         self._stack.enter_context(installed())
+        self._traffic = Traffic(self._threads)
         return self
 
     async def __aexit__(
@@ -58,7 +63,8 @@ class InProcessBackend:
             return await self._load(config, number)
 
     async def _load(self, config: SiteConfig, number: int) -> InProcessGeneration:
-        build = functools.partial(_build, config, number, self._threads)
+        assert self._traffic is not None, "the backend has not been entered"
+        build = functools.partial(_build, config, number, self._traffic)
         thread, future = _on_daemon_thread(f"{config.name} loader", build)
         try:
             async with asyncio.timeout(self._load_timeout):
@@ -75,32 +81,35 @@ class InProcessBackend:
 class InProcessGeneration:
     """A ``site.Generation``: the WSGI application of a site in its namespace."""
 
-    def __init__(
-        self, number: int, namespace: Namespace, application: WSGIApplication, threads: Threads
-    ) -> None:
+    def __init__(self, number: int, namespace: Namespace, threads: Threads, bridge: Bridge) -> None:
         self.number = number
         self._namespace = namespace
         self._threads = threads
-        self._bridge = Bridge(application, threads)
+        self._bridge = bridge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._bridge(scope, receive, send)
 
     async def close(self) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools."""
+        self._bridge.close()
         _, unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
         await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
         """What ``close`` does, on the calling thread."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if not self._threads.join(_PATIENCE):
+            logger.warning(
+                "%s: %d of its requests have not ended", self._namespace.name, self._threads.seats
+            )
         for error in self._namespace.close():
             logger.warning("%s: an exit function raised %s", self._namespace.name, _reason(error))
         with contextlib.suppress(Exception):
             django.close_pools(self._namespace)
 
 
-def _build(config: SiteConfig, number: int, limit: int) -> InProcessGeneration:
+def _build(config: SiteConfig, number: int, traffic: Traffic) -> InProcessGeneration:
     try:
         path = config.path.resolve(strict=True)
         private_cwd(path)
@@ -119,11 +128,14 @@ def _build(config: SiteConfig, number: int, limit: int) -> InProcessGeneration:
         raise LoadError(_reason(exc), _text(exc)) from exc
     threads = Threads(
         config.name,
-        limit,
-        start=functools.partial(private_cwd, path),  # type: ignore[arg-type]
+        traffic.pool,
+        folder=path,
         end=functools.partial(django.close_connections, namespace),
+        leave=functools.partial(django.take_connections, namespace),
+        enter=functools.partial(django.put_connections, namespace),
     )
-    return InProcessGeneration(number, namespace, application, threads)
+    bridge = Bridge(application, threads, traffic, config.limits)
+    return InProcessGeneration(number, namespace, threads, bridge)
 
 
 def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:

@@ -34,7 +34,7 @@ from gateway.checks.facts import (
 from gateway.django import close_connections
 from gateway.errors import LoadError
 from gateway.namespace import Namespace
-from gateway.threads import Threads, private_cwd
+from gateway.threads import Pool, Threads
 
 _EXIT_SECONDS: Final = 5.0
 """How long the exit functions of the site may take, and then its threads to end."""
@@ -107,8 +107,8 @@ class Probe:
         path = self._request.site.path.resolve()
         threads = Threads(
             "check",
-            _ASKERS,
-            start=functools.partial(private_cwd, path),  # type: ignore[arg-type]
+            Pool(_ASKERS),
+            folder=path,
             end=functools.partial(close_connections, namespace),
         )
         project = asking.ask(namespace, self._request.hosts, threads)

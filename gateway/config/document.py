@@ -11,6 +11,8 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from gateway.limits import DEFAULTS
+
 # The name of a site becomes part of URLs, file names and database roles.
 NAME_PATTERN: Final = r"^[a-z0-9](?:\.?[a-z0-9_-])*\.?$"
 NAME_LENGTH: Final = 63
@@ -38,6 +40,42 @@ def is_site_name(name: str) -> bool:
 class _Strict(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
+    )
+
+
+class LimitsEntry(_Strict):
+    """What a site may take of the machine. Times are in seconds."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="How many requests of a site run at the same time; by default "
+        f"{DEFAULTS.concurrency}. Few run while they compute, many while they wait for something.",
+        examples=[16],
+    )
+    queue_length: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="How many requests of a site wait for their turn; the next is answered 503 at "
+        f"once. By default {DEFAULTS.queue_length}.",
+        examples=[100],
+    )
+    queue_wait: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="How long a request waits for its turn before it is answered 503; by default "
+        f"{DEFAULTS.queue_wait:g}.",
+        examples=[10],
+    )
+    request_timeout: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="How long a request may take until its response begins; then the client is "
+        "answered 504, and the log says where the code is. `0` for no limit, by default "
+        f"{DEFAULTS.request_timeout:g}.",
+        examples=[60],
+    )
+    max_body: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="How many bytes the body of a request may have; a larger one is answered 413. "
+        f"By default {DEFAULTS.max_body} (100 MB).",
+        examples=[10485760],
     )
 
 
@@ -86,6 +124,11 @@ class SiteEntry(_Strict):
         description="Load the site when the gateway starts instead of on its first request.",
         examples=[True],
     )
+    limits: LimitsEntry | None = Field(
+        default=None,
+        description="What the site may take of the machine.",
+        examples=[{"concurrency": 16, "request_timeout": 60}],
+    )
 
 
 class Document(_Strict):
@@ -106,4 +149,9 @@ class Document(_Strict):
         default=None,
         description="The name of the site that answers to every host that no site names.",
         examples=["shop.example"],
+    )
+    limits: LimitsEntry | None = Field(
+        default=None,
+        description="What each site may take of the machine, where its own `limits` do not say.",
+        examples=[{"request_timeout": 60, "max_body": 10485760}],
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gateway.errors import Fault
+from gateway.limits import DEFAULTS, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class SiteConfig:
     env_file: Path | None = None
     venv: Path | None = None
     preload: bool = False
+    limits: Limits = DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from gateway.config.document import Document, is_site_name
 from gateway.config.faults import Loc, fault_at, nearest, shown
 from gateway.config.model import Config, FaultySite, SiteConfig
-from gateway.config.resolve import SiteDraft, Surroundings
+from gateway.config.resolve import SiteDraft, Surroundings, merge_limits
 from gateway.config.source import parse_source, read_source
 from gateway.config.translation import type_faults
 from gateway.errors import ConfigError, Fault
+from gateway.limits import DEFAULTS
 from gateway.routing import ADMIN_HOSTS
 
 
@@ -68,6 +69,7 @@ def read_config_leniently(
         base=source.parent if base is None else base.absolute(),
         environ=environ,
         admin_hosts=ADMIN_HOSTS.union(admin_hosts),
+        limits=merge_limits(DEFAULTS, tree.get("limits"), unsound, ("limits",)),
     )
     drafts = [SiteDraft(name, entry, unsound, around) for name, entry in tree["sites"].items()]
     claims: dict[str, Loc] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,6 +14,7 @@ from gateway.config.folders import why_not_a_file, why_not_a_folder, why_not_a_v
 from gateway.config.model import SiteConfig
 from gateway.discovery import SETTINGS_VARIABLE, DiscoveryError, find_wsgi, is_plain_module
 from gateway.errors import Fault
+from gateway.limits import DEFAULTS, Limits
 from gateway.routing import InvalidHostError, normalise_host, normalise_pattern
 
 _ATTRIBUTE: Final = "application"
@@ -28,6 +29,20 @@ class Surroundings:
     environ: Mapping[str, str]
     """The gateway's own environment."""
     admin_hosts: frozenset[str]
+    limits: Limits = DEFAULTS
+    """Those of a site that says nothing of its own."""
+
+
+def merge_limits(limits: Limits, written: object, unsound: frozenset[Loc], loc: Loc) -> Limits:
+    """Return ``limits`` with what is ``written`` at ``loc``, but for values with type faults."""
+    if loc in unsound or not isinstance(written, dict):
+        return limits
+    own = {
+        name: value
+        for name, value in written.items()
+        if value is not None and (*loc, name) not in unsound
+    }
+    return replace(limits, **own)
 
 
 class SiteDraft:
@@ -78,6 +93,9 @@ class SiteDraft:
             env_file=self.env_file,
             venv=self._venv,
             preload=self._get("preload") is True,
+            limits=merge_limits(
+                self._around.limits, self._get("limits"), self._unsound, self._loc("limits")
+            ),
         )
 
     def _loc(self, *steps: str | int) -> Loc:

@@ -11,13 +11,16 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config.document import NAME_RULE, Document, SiteEntry
+from gateway.config.document import NAME_RULE, Document, LimitsEntry, SiteEntry
 from gateway.config.faults import Loc, fault_at, kind, nearest, shown
 from gateway.errors import Fault
 
 _WANTED: Final = {
     "string_type": "a string",
     "bool_type": "true or false, without quotes",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
     "list_type": "a list",
     "dict_type": "an object",
     "model_type": "an object",
@@ -44,17 +47,25 @@ def type_faults(error: ValidationError) -> tuple[list[Fault], frozenset[Loc]]:
     return faults, frozenset(details["loc"] for details in errors)
 
 
-def _model_of(loc: Loc) -> type[BaseModel]:
-    """Return the model of the object that holds the key at ``loc``."""
-    return SiteEntry if loc[0] == "sites" and len(loc) > 2 else Document
+def _model_of(loc: Loc) -> type[BaseModel] | None:
+    """Return the model of the object that holds the key at ``loc``, if it has one."""
+    match loc[:-1]:
+        case ():
+            return Document
+        case ("sites", _):
+            return SiteEntry
+        case ("limits",) | ("sites", _, "limits"):
+            return LimitsEntry
+    return None
 
 
 def _example(loc: Loc) -> str | None:
     """Return a sample of what could stand at ``loc``; ``None`` for what lies within a list."""
     if len(loc) == 2 and loc[0] == "sites":
         return json.dumps({"path": "projects/shop"})
-    for name, field in _model_of(loc).model_fields.items():
-        if len(loc) in (1, 3) and loc[-1] == (field.alias or name) and field.examples:
+    model = _model_of(loc)
+    for name, field in model.model_fields.items() if model else ():
+        if loc[-1] == (field.alias or name) and field.examples:
             return json.dumps(field.examples[0])
     return None
 
@@ -63,7 +74,9 @@ def _unknown_key(loc: Loc, value: object) -> str:
     key = str(loc[-1])
     if len(loc) == 1 and isinstance(value, dict) and SiteEntry.model_fields.keys() & value.keys():
         return f'unknown key; if {shown(key)} is a site, move it into "sites"'
-    fields = _model_of(loc).model_fields.items()
+    model = _model_of(loc)
+    assert model is not None, "only an object with a model has unknown keys"
+    fields = model.model_fields.items()
     return f"unknown key; {nearest(key, (field.alias or name for name, field in fields))}"
 
 

@@ -1,0 +1,396 @@
+"""The governor: it decides how many requests of all sites run at the same time.
+
+**The problem.** Python threads that compute at the same time fight for the GIL, and the fight costs
+more than the work: ten threads that compute answer fewer requests than one. But one thread alone
+lets a view that sleeps, or waits for a database, hold up everybody. So few threads may run while
+they compute, and many as soon as they are found to be blocked.
+
+**Lanes.** A request runs in one of three lanes:
+
+- *fast*: it computes, and is expected to be done soon. One at a time.
+- *long*: it has used more than a quantum of CPU, or is expected to. One at a time, beside the
+  fast one, so that what is quick does not wait behind what is not.
+- *blocked*: it was found blocked, or is expected to block. It costs nobody anything, so these are
+  not counted; only the limit of the site and of the process bound their number.
+
+**Finding out.** A thread that waits for the GIL wakes up each switch interval, and its CPU clock
+moves; the clock of a thread that is blocked stands still. So a clock that did not move for longer
+than a switch interval means blocked, also while others saturate the GIL. `Governor.tick`, called
+every few milliseconds while requests run, reads the clocks and moves requests between lanes, which
+frees their places. CPU against wall clock does not tell: threads that wait for the GIL look idle.
+
+**Expecting.** Moving averages for each route (of a site) of the CPU used and of having been blocked
+choose the lane at admission. Without them each sleeping request would occupy the fast lane until
+it is found out. A route goes to the long lane above a quantum and comes back well below it, so
+that one whose CPU time is close to the quantum does not change lanes all the time.
+
+**Fairness.** Within a lane the site that has used the least CPU goes first. A site that had nothing
+to do starts from the least of those that have: idling saves up no credit.
+
+**The switch interval.** While a long request runs, others get the GIL from it after 0.5 ms instead
+of Python's 5: what is quick then answers ten times as fast. Switching costs, so only then.
+
+Nothing here knows of HTTP, of what threads do or of asyncio. `submit`, `withdraw` and `tick` are
+called by the event loop, `began` and `finished` by the threads; the lock is held for microseconds.
+Where the system has no CPU clocks of other threads (macOS), nothing can be found out, and all
+requests run in the blocked lane, as in a pool of threads.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from enum import Enum, IntEnum, auto
+from typing import Final, Protocol
+
+QUANTUM: Final = 10_000_000
+"""Nanoseconds of CPU that a request of the fast lane may use."""
+_BACK_TO_FAST: Final = 0.6
+"""The share of a quantum below which a route leaves the long lane."""
+_OFTEN_BLOCKED: Final = 0.5
+_ALPHA: Final = 0.2
+"""Weight of the newest request in the moving averages."""
+_ROUTES: Final = 256
+"""Routes that are remembered for each site; the one not seen for longest goes first."""
+_SHORT_INTERVAL: Final = 0.0005
+
+
+class Lane(IntEnum):
+    """Where a request runs or waits."""
+
+    FAST = 0
+    LONG = 1
+    BLOCKED = 2
+
+
+class OverloadedError(Exception):
+    """The queue of the site is full."""
+
+
+class Work(Protocol):
+    """What is admitted."""
+
+    def start(self, lane: Lane) -> None:
+        """Begin on a thread, without waiting for it. Called once, the governor's lock not held."""
+
+
+class Clocks(Protocol):
+    """The clocks that the governor reads."""
+
+    def now(self) -> float:
+        """Seconds, monotonic."""
+
+    def own(self) -> tuple[int, int]:
+        """For the calling thread: an id for `cpu`, 0 if there is none, and its CPU in ns."""
+
+    def cpu(self, clock: int) -> int:
+        """The CPU of another thread in ns; raises ``OSError`` if it has ended."""
+
+
+class SystemClocks:
+    """Those of the system."""
+
+    now = staticmethod(time.monotonic)
+
+    if sys.platform == "linux":
+
+        def own(self) -> tuple[int, int]:
+            """See `Clocks`."""
+            return time.pthread_getcpuclockid(threading.get_ident()), time.thread_time_ns()
+
+        cpu = staticmethod(time.clock_gettime_ns)
+    else:
+
+        def own(self) -> tuple[int, int]:
+            """See `Clocks`."""
+            return 0, time.thread_time_ns()
+
+        def cpu(self, clock: int) -> int:
+            """See `Clocks`."""
+            raise OSError("this system has no CPU clocks of other threads")
+
+
+class _Route:
+    """What is known of one route."""
+
+    __slots__ = ("blocked", "cpu", "long")
+
+    def __init__(self) -> None:
+        self.cpu = 0.0
+        self.blocked = 0.0
+        self.long = False
+
+    def expect(self) -> Lane:
+        if self.long:
+            return Lane.LONG
+        return Lane.BLOCKED if self.blocked > _OFTEN_BLOCKED else Lane.FAST
+
+    def learn(self, cpu: int, blocked: bool) -> None:
+        self.cpu += (cpu - self.cpu) * _ALPHA
+        self.blocked += (blocked - self.blocked) * _ALPHA
+        self.long = self.cpu > QUANTUM * (_BACK_TO_FAST if self.long else 1)
+
+
+class Account:
+    """What the governor keeps for one site: at most ``limit`` run and ``queue`` wait."""
+
+    def __init__(self, limit: int, queue: int) -> None:
+        self.limit = limit
+        self.queue = queue
+        self.running = 0
+        self.waits = 0
+        # CPU in nanoseconds; more, if the site had nothing to do for a while.
+        self.used = 0.0
+        self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
+        self._routes: OrderedDict[str, _Route] = OrderedDict()
+
+    def route(self, name: str) -> _Route:
+        """What is known of a route of the site."""
+        route = self._routes.get(name)
+        if route is None:
+            route = self._routes[name] = _Route()
+            if len(self._routes) > _ROUTES:
+                self._routes.popitem(last=False)
+        else:
+            self._routes.move_to_end(name)
+        return route
+
+
+class _Stage(Enum):
+    NEW = auto()
+    WAITING = auto()
+    RUNNING = auto()
+    OVER = auto()
+
+
+class Ticket:
+    """One request of a site, for one passage through the governor."""
+
+    __slots__ = (
+        "account",
+        "blocked",
+        "clock",
+        "cpu",
+        "lane",
+        "mark",
+        "moved",
+        "route",
+        "stage",
+        "start",
+        "work",
+    )
+
+    def __init__(self, account: Account, route: str) -> None:
+        self.account = account
+        self.route = account.route(route)
+        self.stage = _Stage.NEW
+        self.lane = Lane.BLOCKED
+        self.work: Work | None = None
+        self.blocked = False
+        self.clock = 0
+        # Readings of the CPU clock: at the start, the last one, and from where a quantum counts.
+        self.start = self.cpu = self.mark = 0
+        self.moved = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether its turn has not come yet."""
+        return self.stage is _Stage.WAITING
+
+
+class Governor:
+    """See the module. ``budget`` is how many requests of all sites may run at the same time."""
+
+    def __init__(self, budget: int, clocks: Clocks | None = None) -> None:
+        self.budget = budget
+        self._clocks = clocks or SystemClocks()
+        self._can_see = self._clocks.own()[0] != 0
+        self._lock = threading.Lock()
+        self._running: set[Ticket] = set()
+        # Who has the one place of the fast and of the long lane.
+        self._places: list[Ticket | None] = [None, None]
+        # For each lane the sites of which requests wait, by the CPU they had used when queued.
+        self._queues: tuple[list[tuple[float, int, Account]], ...] = tuple([] for _ in Lane)
+        self._order = 0
+        self._floor = 0.0
+        self._interval = sys.getswitchinterval()
+        self._short = False
+
+    @property
+    def busy(self) -> int:
+        """How many requests run."""
+        return len(self._running)
+
+    def submit(self, ticket: Ticket, work: Work) -> None:
+        """Start ``work``, now or when its turn comes; raises `OverloadedError`."""
+        account = ticket.account
+        with self._lock:
+            ticket.work = work
+            if self._can_see:
+                ticket.lane = ticket.route.expect()
+            if not (account.running or account.waits):
+                account.used = max(account.used, self._floor)
+            if not self._may_run(ticket):
+                if account.waits >= account.queue:
+                    raise OverloadedError
+                self._enqueue(ticket)
+                return
+            self._run(ticket)
+        work.start(ticket.lane)
+
+    def withdraw(self, ticket: Ticket) -> bool:
+        """Give up a request if it still waits; tell whether it did."""
+        with self._lock:
+            if ticket.stage is not _Stage.WAITING:
+                return False
+            ticket.stage = _Stage.OVER
+            ticket.account.waits -= 1
+            return True
+
+    def began(self, ticket: Ticket) -> None:
+        """The work begins now, on the calling thread."""
+        ticket.moved = self._clocks.now()
+        ticket.clock, cpu = self._clocks.own()
+        ticket.start = ticket.cpu = ticket.mark = cpu
+
+    def finished(self, ticket: Ticket) -> None:
+        """The work has ended, on the calling thread. Starts who is next. Once more is no harm."""
+        _, cpu = self._clocks.own()
+        used = cpu - ticket.start if ticket.start else 0
+        with self._lock:
+            if ticket.stage is not _Stage.RUNNING:
+                return
+            ticket.stage = _Stage.OVER
+            ticket.work = None
+            self._running.discard(ticket)
+            ticket.account.running -= 1
+            ticket.account.used += used
+            ticket.route.learn(used, ticket.blocked)
+            self._give_up_place(ticket)
+            started = self._start_waiting()
+        self._start(started)
+
+    def tick(self) -> float | None:
+        """Look at all that run; return the seconds until the next look, ``None`` for no need."""
+        now = self._clocks.now()
+        still = 1.2 * sys.getswitchinterval() + 0.0002
+        with self._lock:
+            for ticket in self._running:
+                if ticket.clock:
+                    self._look_at(ticket, now, still)
+            started = self._start_waiting()
+            pause = self._pause()
+        self._start(started)
+        return pause
+
+    # All of the rest with the lock held, but for _start
+
+    def _pause(self) -> float | None:
+        if not self._running:
+            return None
+        return 0.002 if self._places[Lane.LONG] or any(self._queues) else 0.01
+
+    def _look_at(self, ticket: Ticket, now: float, still: float) -> None:
+        try:
+            cpu = self._clocks.cpu(ticket.clock)
+        except OSError:
+            return  # its thread has just ended
+        if cpu != ticket.cpu:
+            ticket.cpu, ticket.moved = cpu, now
+            if ticket.lane is not Lane.LONG and cpu - ticket.mark > QUANTUM:
+                self._move(ticket, Lane.LONG)
+        elif now - ticket.moved >= still:
+            ticket.blocked = True
+            ticket.mark = cpu
+            if ticket.lane is not Lane.BLOCKED:
+                self._move(ticket, Lane.BLOCKED)
+
+    def _may_run(self, ticket: Ticket) -> bool:
+        if ticket.account.running >= ticket.account.limit or len(self._running) >= self.budget:
+            return False
+        return ticket.lane is Lane.BLOCKED or self._places[ticket.lane] is None
+
+    def _run(self, ticket: Ticket) -> None:
+        ticket.stage = _Stage.RUNNING
+        ticket.account.running += 1
+        self._running.add(ticket)
+        self._take_place(ticket)
+
+    def _move(self, ticket: Ticket, lane: Lane) -> None:
+        self._give_up_place(ticket)
+        ticket.lane = lane
+        self._take_place(ticket)
+
+    def _take_place(self, ticket: Ticket) -> None:
+        """Take the place of its lane; if another has it, run beside it and count for nothing."""
+        lane = ticket.lane
+        if lane is not Lane.BLOCKED and self._places[lane] is None:
+            self._places[lane] = ticket
+            if lane is Lane.LONG:
+                self._shorten(True)
+
+    def _give_up_place(self, ticket: Ticket) -> None:
+        lane = ticket.lane
+        if lane is not Lane.BLOCKED and self._places[lane] is ticket:
+            self._places[lane] = None
+            if lane is Lane.LONG and not self._queues[lane]:
+                self._shorten(False)
+
+    def _shorten(self, short: bool) -> None:
+        if short is not self._short:
+            self._short = short
+            sys.setswitchinterval(_SHORT_INTERVAL if short else self._interval)
+
+    def _enqueue(self, ticket: Ticket) -> None:
+        ticket.stage = _Stage.WAITING
+        ticket.account.waits += 1
+        waiting = ticket.account.waiting[ticket.lane]
+        waiting.append(ticket)
+        # A site is in the queue of a lane exactly if it has something in its own.
+        if len(waiting) == 1:
+            self._queue(ticket.account, ticket.lane)
+
+    def _queue(self, account: Account, lane: Lane) -> None:
+        self._order += 1
+        heapq.heappush(self._queues[lane], (account.used, self._order, account))
+
+    def _start_waiting(self) -> list[Ticket]:
+        return [ticket for lane in Lane if self._queues[lane] for ticket in self._start_lane(lane)]
+
+    def _start_lane(self, lane: Lane) -> list[Ticket]:
+        started: list[Ticket] = []
+        full: list[Account] = []
+        queue = self._queues[lane]
+        while queue and len(self._running) < self.budget:
+            if lane is not Lane.BLOCKED and self._places[lane] is not None:
+                break
+            used, _, account = heapq.heappop(queue)
+            waiting = account.waiting[lane]
+            while waiting and waiting[0].stage is _Stage.OVER:
+                waiting.popleft()
+            if not waiting:
+                continue
+            if account.running >= account.limit:
+                full.append(account)
+            elif account.used > used:  # others may have used less by now
+                self._queue(account, lane)
+            else:
+                self._floor = max(self._floor, used)
+                ticket = waiting.popleft()
+                account.waits -= 1
+                self._run(ticket)
+                started.append(ticket)
+                if waiting:
+                    self._queue(account, lane)
+        for account in full:
+            self._queue(account, lane)
+        return started
+
+    @staticmethod
+    def _start(tickets: list[Ticket]) -> None:
+        for ticket in tickets:
+            if (work := ticket.work) is not None:
+                work.start(ticket.lane)

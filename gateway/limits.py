@@ -1,0 +1,25 @@
+"""What one site may take of the machine, and how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of a site. Times in seconds, sizes in bytes."""
+
+    concurrency: int = 64
+    """Requests that run at the same time."""
+    queue_length: int = 1000
+    """Requests that wait for their turn; the next is refused (503)."""
+    queue_wait: float = 30.0
+    """How long one waits before it is refused (503)."""
+    request_timeout: float = 300.0
+    """How long until the response begins, the waiting included (504); 0 for no limit."""
+    max_body: int = 100 << 20
+    """The size of a request's body (413)."""
+
+
+DEFAULTS: Final = Limits()

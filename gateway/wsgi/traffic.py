@@ -1,0 +1,39 @@
+"""What the bridges of all sites share on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from gateway.governor import Governor
+from gateway.mailbox import Mailbox
+from gateway.threads import Pool
+from gateway.wsgi.body import Intake
+
+logger = logging.getLogger("gateway.wsgi")
+
+
+class Traffic:
+    """Made on the event loop. ``threads`` is how many all sites together may have."""
+
+    def __init__(self, threads: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.governor = Governor(threads)
+        self.pool = Pool(threads)
+        self.mailbox = Mailbox(self.loop)
+        self.intake = Intake()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self) -> None:
+        """Have the governor look at what runs, from now on until nothing does."""
+        if self._timer is None:
+            self._timer = self.loop.call_later(0.002, self._tick)
+
+    def _tick(self) -> None:
+        pause: float | None = 0.01
+        try:
+            pause = self.governor.tick()
+        except Exception:
+            logger.exception("the governor could not look at the requests that run")
+        # Whatever happened: never disarmed while requests run.
+        self._timer = None if pause is None else self.loop.call_later(pause, self._tick)

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from gateway.governor import QUANTUM, Account, Governor, Lane, OverloadedError, Ticket
+
+MS = 1_000_000
+
+
+class Clocks:
+    """Time that passes when the test says so: the wall's, and the CPU of each request."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+        self.used: dict[int, int] = {}
+        self.current = 1
+
+    def now(self) -> float:
+        return self.seconds
+
+    def own(self) -> tuple[int, int]:
+        return self.current, self.used.setdefault(self.current, 1)
+
+    def cpu(self, clock: int) -> int:
+        return self.used[clock]
+
+
+class Simulation:
+    """Requests that compute or sleep as the test says, on threads that nobody has to wait for."""
+
+    def __init__(self, budget: int = 100) -> None:
+        self.clocks = Clocks()
+        self.governor = Governor(budget, self.clocks)
+        self.started: list[Request] = []
+        self._numbers = iter(range(1, 1000))
+
+    def request(self, account: Account, route: str = "/") -> Request:
+        request = Request(self, next(self._numbers), account, route)
+        self.governor.submit(request.ticket, request)
+        return request
+
+    def pass_time(self, milliseconds: float, *computing: Request) -> None:
+        """In steps of the governor's; those that compute share the time."""
+        for _ in range(int(milliseconds)):
+            self.clocks.seconds += 0.001
+            for request in computing:
+                self.clocks.used[request.number] += MS // len(computing)
+            self.governor.tick()
+
+
+class Request:
+    def __init__(self, world: Simulation, number: int, account: Account, route: str) -> None:
+        self.world = world
+        self.number = number
+        self.ticket = Ticket(account, route)
+
+    def start(self, lane: Lane) -> None:
+        self.world.clocks.current = self.number
+        self.world.governor.began(self.ticket)
+        self.world.started.append(self)
+
+    def end(self) -> None:
+        self.world.clocks.current = self.number
+        self.world.governor.finished(self.ticket)
+
+    @property
+    def runs(self) -> bool:
+        return self in self.world.started
+
+
+@pytest.fixture
+def world() -> Iterator[Simulation]:
+    before = sys.getswitchinterval()
+    yield Simulation()
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def site() -> Account:
+    return Account(limit=50, queue=100)
+
+
+def test_one_that_computes_runs_at_a_time(world: Simulation, site: Account) -> None:
+    first, second, third = (world.request(site) for _ in range(3))
+    world.pass_time(5, first)
+    assert [each.runs for each in (first, second, third)] == [True, False, False]
+    first.end()
+    assert second.runs and not third.runs
+
+
+def test_one_that_is_blocked_makes_room(world: Simulation, site: Account) -> None:
+    requests = [world.request(site) for _ in range(5)]
+    world.pass_time(50)
+    assert all(request.runs for request in requests)
+
+
+def test_one_that_waits_for_the_gil_is_not_taken_for_blocked(
+    world: Simulation, site: Account
+) -> None:
+    first, second = world.request(site), world.request(site)
+    for _ in range(9):
+        world.pass_time(5)
+        world.clocks.used[first.number] += 20_000  # it wakes up each switch interval
+        world.governor.tick()
+    assert not second.runs
+
+
+def test_one_that_takes_long_makes_room_beside_it_for_one(world: Simulation, site: Account) -> None:
+    first, second, third = (world.request(site) for _ in range(3))
+    world.pass_time(QUANTUM / MS + 1, first)
+    assert second.runs and not third.runs
+    world.pass_time(2 * QUANTUM / MS + 2, first, second)  # now both are long
+    assert third.runs
+
+
+def test_routes_that_block_do_not_wait_for_each_other(world: Simulation, site: Account) -> None:
+    for _ in range(4):
+        request = world.request(site, "/sleep")
+        world.pass_time(20)
+        request.end()
+    computing = world.request(site, "/compute")
+    assert all(world.request(site, "/sleep").runs for _ in range(10))
+    assert computing.runs and not world.request(site, "/compute").runs
+
+
+def test_routes_that_take_long_do_not_hold_up_quick_ones(world: Simulation, site: Account) -> None:
+    for _ in range(5):
+        request = world.request(site, "/burn")
+        world.pass_time(30, request)
+        request.end()
+    burning = [world.request(site, "/burn") for _ in range(3)]
+    assert [request.runs for request in burning] == [True, False, False]
+    quick = world.request(site, "/quick")
+    assert quick.runs
+    quick.end()
+    assert not burning[1].runs, "the place of the quick is not for them"
+
+
+def test_a_route_near_the_quantum_does_not_change_lanes_all_the_time(
+    world: Simulation, site: Account
+) -> None:
+    lanes = []
+    for turn in range(40):
+        request = world.request(site, "/near")
+        world.pass_time(QUANTUM / MS + (1 if turn % 2 else -1), request)
+        request.end()
+        lanes.append(site.route("/near").long)
+    assert sum(a != b for a, b in pairwise(lanes)) <= 1
+
+
+def test_the_site_that_has_used_least_goes_first(world: Simulation) -> None:
+    greedy, modest = Account(50, 100), Account(50, 100)
+    first = world.request(greedy)
+    waiting = [world.request(greedy) for _ in range(3)]
+    world.pass_time(8, first)
+    other = world.request(modest)
+    first.end()
+    assert other.runs or waiting[0].runs
+    (other if other.runs else waiting[0]).end()
+    assert other.runs, "eight milliseconds put the greedy one behind"
+
+
+def test_idling_saves_up_no_credit(world: Simulation) -> None:
+    busy, idle = Account(50, 100), Account(50, 100)
+    for _ in range(20):
+        first, second = world.request(busy), world.request(busy)
+        world.pass_time(5, first)
+        first.end()
+        second.end()
+    running = world.request(busy)
+    late = [world.request(idle) for _ in range(10)]
+    waiting = world.request(busy)
+    running.end()
+    for served, request in enumerate(late):
+        if waiting.runs:
+            break
+        assert served < 9, "the site that was idle keeps the other from running"
+        if request.runs:
+            world.pass_time(5, request)
+            request.end()
+
+
+def test_limits_of_the_site_and_of_the_process() -> None:
+    world = Simulation(budget=5)
+    small, other = Account(limit=2, queue=2), Account(limit=50, queue=100)
+    requests = [world.request(small) for _ in range(3)]
+    world.pass_time(30)
+    assert [request.runs for request in requests] == [True, True, False]
+    requests.append(world.request(small))
+    with pytest.raises(OverloadedError):
+        world.request(small)
+    more = [world.request(other) for _ in range(5)]
+    world.pass_time(60)
+    assert sum(request.runs for request in more) == 3
+    requests[0].end()
+    assert sum(request.runs for request in (*requests, *more)) == 6
+
+
+def test_who_is_withdrawn_is_not_started(world: Simulation, site: Account) -> None:
+    first, second, third = (world.request(site) for _ in range(3))
+    assert not world.governor.withdraw(first.ticket), "it runs"
+    assert world.governor.withdraw(second.ticket)
+    assert not world.governor.withdraw(second.ticket)
+    first.end()
+    first.end()  # once more is no harm
+    assert third.runs and not second.runs
+    third.end()
+    assert site.running == site.waits == world.governor.busy == 0
+
+
+def test_the_switch_interval_is_short_while_a_long_one_runs(
+    world: Simulation, site: Account
+) -> None:
+    before = sys.getswitchinterval()
+    request = world.request(site)
+    world.pass_time(QUANTUM / MS + 2, request)
+    assert sys.getswitchinterval() == pytest.approx(0.0005)
+    request.end()
+    assert sys.getswitchinterval() == pytest.approx(before)
+
+
+def test_it_looks_often_only_when_there_is_reason(world: Simulation, site: Account) -> None:
+    assert world.governor.tick() is None
+    first = world.request(site)
+    assert world.governor.tick() == 0.01
+    world.request(site)
+    assert world.governor.tick() == 0.002
+    first.end()
+
+
+def test_without_clocks_it_is_a_pool(site: Account) -> None:
+    world = Simulation(budget=4)
+    world.clocks.own = lambda: (0, 1)  # type: ignore[method-assign]
+    world.governor = Governor(4, world.clocks)
+    requests = [world.request(site) for _ in range(6)]
+    assert sum(request.runs for request in requests) == 4
+    requests[0].end()
+    assert sum(request.runs for request in requests) == 5
