@@ -47,6 +47,9 @@ class Rule(Enum):
     VALUE = _Treatment(
         "a control character in a header value, other than a tab", 400, "RFC 9110, section 5.5"
     )
+    VERSION = _Treatment(
+        "a version of HTTP other than 1.0, 1.1, 2 and 3", 400, "RFC 9112, section 2.3"
+    )
     TARGET = _Treatment(
         "a control character or a space in the request target", 400, "RFC 9112, section 3.2"
     )
@@ -126,6 +129,10 @@ _IN_NAMES: Final = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _IN_VALUES: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
 
 
+# With a point: a request line that claims HTTP/2.0 and was parsed as HTTP/1.
+_VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
+
+
 class _Names(NamedTuple):
     """What can be said of a head from the names of its headers, in their order, alone."""
 
@@ -142,6 +149,8 @@ def clean(scope: Scope, limits: Limits) -> str:
     Takes dropped headers out of ``scope`` and turns an absolute target into a path.
     Raises `RefusedError`.
     """
+    if scope["http_version"] not in _VERSIONS:
+        raise RefusedError(Rule.VERSION)
     headers = scope["headers"]
     if not headers:
         raise RefusedError(Rule.HOST)

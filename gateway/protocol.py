@@ -94,7 +94,7 @@ class Protocol(HttpToolsProtocol):
         self._awaits_head = self._in_head = False
         self._received = 0
         self._stop_deadline()
-        if not self.url.startswith(b"/"):
+        if b"://" in self.url and not self.url.startswith(b"/"):
             self._check_target()
         super().on_headers_complete()
 
@@ -129,7 +129,8 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, reason: str) -> None:
-        logger.info("%s: closed, %s", self.client[0] if self.client else "a client", reason)
+        # Not louder: whoever opens a thousand connections would write a thousand lines.
+        logger.debug("%s: closed, %s", self.client[0] if self.client else "a client", reason)
         text = f"{reason}\n"
         phrase = HTTPStatus(status).phrase
         answer = _RESPONSE.format(status=status, phrase=phrase, length=len(text), text=text)

@@ -49,6 +49,7 @@ REFUSED: dict[str, tuple[Rule, dict[str, Any]]] = {
     "a line end in a value": (Rule.VALUE, scope_of(HOST, (b"x", b"1\r\ny: 2"))),
     "a NUL in a value": (Rule.VALUE, scope_of(HOST, (b"x", b"1\0"))),
     "DEL in a value": (Rule.VALUE, scope_of(HOST, (b"x", b"\x7f"))),
+    "HTTP/2 in the words of HTTP/1": (Rule.VERSION, scope_of(HOST, http_version="2.0")),
     "a NUL in the target": (Rule.TARGET, scope_of(HOST, path=b"/\0")),
     "a space in the target": (Rule.TARGET, scope_of(HOST, path=b"/a b")),
     "a tab in the query": (Rule.TARGET, scope_of(HOST, query_string=b"a\tb")),

@@ -86,6 +86,9 @@ async def _trickle(port: int, size: int) -> tuple[bytes, int]:
         await asyncio.wait({answer}, timeout=0.2)
     try:
         return await answer, sent
+    except ConnectionResetError:
+        # A byte that was on its way when the gateway closed, and the answer is lost.
+        return b"", sent
     finally:
         writer.close()
 
@@ -104,7 +107,8 @@ def test_a_thousand_clients_that_trickle_their_heads_are_cut_off(
         return await asyncio.gather(*clients)
 
     answers = asyncio.run(asyncio.wait_for(crowd(), 5 * PATIENCE))
-    assert {answer.split(b"\r\n")[0] for answer, _ in answers} == {b"HTTP/1.1 408 Request Timeout"}
+    lines = {answer.split(b"\r\n")[0] for answer, _ in answers} - {b""}
+    assert lines == {b"HTTP/1.1 408 Request Timeout"}
     assert max(sent for _, sent in answers) < 1000
     assert gateway.client(site.host).get("/").status_code == 200
 
