@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from .programs import find_program, run
 from .servers import Gateway
 from .sites import BuiltSite, echo_site
 from .waiting import PATIENCE
@@ -184,3 +187,21 @@ def test_the_site_sees_no_header_that_could_mislead_it(gateway: Gateway, site: B
     seen = gateway.client(site.host, headers).get("/").json()["headers"]
     assert seen["x-kept"] == "1"
     assert not {"x-under", "proxy"} & set(seen)
+
+
+def test_slowhttptest_finds_the_gateway_available(
+    gateway: Gateway, site: BuiltSite, tmp_path: Path
+) -> None:
+    """Its "slow headers", also known as Slowloris, with a follow-up for each second."""
+    program = find_program("slowhttptest", "slowhttptest")
+    address = f"127.0.0.1:{gateway.port}"
+    # By way of an HTTP proxy, so to speak: only then does it not look the site's name up. "-e" is
+    # the proxy of its probes, which "-d" does not set, and has to come first.
+    target = ["-e", address, "-d", address, "-u", f"http://{site.host}/"]
+    pace = ["-c", str(SLOW), "-r", str(SLOW), "-i", "1", "-l", str(int(PATIENCE))]
+    output = run([program, "-H", *pace, *target], folder=tmp_path)
+    words = re.sub(r"\x1b\[[0-9;]*m", "", output).split("slow HTTP test status on")
+    assert "No open connections left" in words[-1], output
+    assert [re.findall(r"service available:\s+(\w+)", word) for word in words[1:]] == [
+        ["YES"] for _ in words[1:]
+    ], output
