@@ -27,13 +27,13 @@ def echo(request: HttpRequest) -> HttpResponse:
 
 
 def stream(request: HttpRequest) -> StreamingHttpResponse:
-    """Without an end. A file ``closed`` in the project's folder says that it was closed."""
+    """32 MB. The file ``closed`` in the project's folder says that it is over."""
 
     def lines() -> Iterator[bytes]:
         try:
-            while True:
-                yield b"and so on\n" * 1000
+            for _ in range(512):
+                yield b"and so on\n" * 6554
         finally:
-            Path("closed").touch()
+            (Path(__file__).parents[1] / "closed").touch()
 
     return StreamingHttpResponse(lines(), content_type="text/plain")
