@@ -5,10 +5,25 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(of_request)s"
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is being served, or nothing. Set on the event loop, for each task."""
+
+
+class RequestFilter(logging.Filter):
+    """Tells each record its request: ``%(request_id)s``, ``%(of_request)s`` with words around."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add to the record; none is held back."""
+        identity = request_id.get()
+        words = f" [request {identity}]" if identity else ""
+        vars(record).update(request_id=identity, of_request=words)
+        return True
 
 
 @contextlib.contextmanager
@@ -16,13 +31,27 @@ def visible() -> Iterator[None]:
     """Show records of ``gateway`` from INFO on during the block.
 
     Servers configure their own loggers only. Whoever has configured logging (a handler on the
-    root logger or on ``gateway``, as with ``uvicorn --log-config``) is left alone.
+    root logger or on ``gateway``, as with ``uvicorn --log-config``) is left alone; formats of
+    uvicorn's access log can use ``%(request_id)s``.
     """
     logger = logging.getLogger("gateway")
-    if logger.hasHandlers():
-        yield
-        return
+    access = logging.getLogger("uvicorn.access")
+    marks = RequestFilter()
+    access.addFilter(marks)
+    try:
+        if logger.hasHandlers():
+            yield
+        else:
+            with _shown(logger, marks):
+                yield
+    finally:
+        access.removeFilter(marks)
+
+
+@contextlib.contextmanager
+def _shown(logger: logging.Logger, marks: logging.Filter) -> Iterator[None]:
     handler = logging.StreamHandler()
+    handler.addFilter(marks)
     handler.setFormatter(logging.Formatter(_FORMAT))
     level = logger.level
     logger.addHandler(handler)

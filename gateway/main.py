@@ -12,15 +12,16 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import log, pages
+from gateway import hygiene, log, pages, proxies
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
 from gateway.backends.inprocess import InProcessBackend
 from gateway.config import ADMIN_HOSTS
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
+from gateway.hygiene import HeadLimits, RefusedError
+from gateway.proxies import Proxies
 from gateway.registry import Registry
-from gateway.routing import InvalidHostError, normalise_host
 from gateway.settings import Settings
 from gateway.sitesfile import SitesFile
 from gateway.watch import Watch
@@ -72,6 +73,8 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     ):
         app.state.admin_hosts = admin_hosts
         app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)
+        app.state.limits = HeadLimits(settings.max_head, settings.max_headers)
+        app.state.proxies = Proxies(settings.trusted_proxies)
         app.state.registry = registry
         # Only begins here: uvicorn's supervisor ends a worker that takes 5 s to start.
         registry.preload()
@@ -81,8 +84,9 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
 class SiteDispatch:
     """Middleware: brings a request to its site, by its host.
 
-    What comes first is decided here and nowhere else: an unclear host, the admin hosts, the sites,
-    and on hosts that no site serves bare liveness. So no path of a site is ever shadowed.
+    What comes first is decided here and nowhere else: a head that is refused, what a trusted proxy
+    says, the admin hosts, the sites, and on hosts that no site serves bare liveness. So no path of
+    a site is ever shadowed.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -104,16 +108,16 @@ class SiteDispatch:
         if registry is None:
             # The server does not run the lifespan, or has not yet.
             return pages.unavailable()
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
         try:
-            # RFC 9112, section 3.2: exactly one, and valid; all else is 400.
-            (value,) = hosts
-            host = normalise_host(value.decode())
-        except (ValueError, InvalidHostError):
-            return pages.bad_host()
+            host = hygiene.clean(scope, state.limits)
+            host, trusted = state.proxies.follow(scope, host)
+        except RefusedError as error:
+            return pages.refused(error.rule)
         if host in state.admin_hosts:
+            # With all headers: `admin.auth` has to see what was forwarded, by whomever.
             return self._admin
         if site := registry.find(host):
+            log.request_id.set(proxies.hand_over(scope, trusted=trusted))
             return site
         liveness = scope.get("root_path", "") + endpoints.HEALTH
         return self._admin if scope["path"] == liveness else pages.no_site()

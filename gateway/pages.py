@@ -8,11 +8,14 @@ import hashlib
 import math
 from collections.abc import Mapping
 from html import escape
+from http import HTTPStatus
 from importlib import resources
 from string import Template
 from typing import Final
 
 from starlette.responses import HTMLResponse
+
+from gateway.hygiene import Rule
 
 _REFERENCE: Final = (
     '<p class="quiet">If you report this, please mention <code>$error_id</code>.</p>'
@@ -53,9 +56,12 @@ def page(
     return HTMLResponse(content, status, {**_security_headers(style), **(headers or {})})
 
 
-def bad_host() -> HTMLResponse:
-    """400: the request does not say, in one valid way, which host it is for (RFC 9112, 3.2)."""
-    return _error(400, "Bad request", "The request needs exactly one valid Host header.")
+def refused(rule: Rule) -> HTMLResponse:
+    """400, 414 or 431: the head of the request breaks ``rule``."""
+    title = HTTPStatus(rule.status).phrase
+    text = f"The request was refused. It has {rule.what}.".replace("`", "")
+    # What follows on the connection may not be what it seems (RFC 9112, section 6.3).
+    return _error(rule.status, title, text, headers={"Connection": "close"})
 
 
 def bad_request() -> HTMLResponse:

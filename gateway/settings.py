@@ -5,6 +5,7 @@ Sites are described by ``sites.json``, never here; and no site sees any of these
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -12,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.errors import GatewayError
+from gateway.proxies import UNIX, TrustedProxy
 from gateway.routing import InvalidHostError, normalise_host
 
 PREFIX: Final = "GATEWAY_"
@@ -83,6 +85,31 @@ class Settings(BaseSettings):
         "it below what the database server allows (PostgreSQL: 100).",
     )
 
+    trusted_proxies: Annotated[tuple[TrustedProxy, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses and networks of the proxies whose `Forwarded`, `X-Forwarded-*` and "
+        "`X-Real-IP` count, separated by commas; `unix` stands for Unix sockets. What others send "
+        "in such headers is withheld from the sites.",
+    )
+    head_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for the head of a request to arrive, from its first byte or, on a "
+        "new connection, from the start. Only with `--http gateway.protocol:Protocol`.",
+    )
+    max_head: int = Field(
+        default=32768,
+        ge=1024,
+        description="Bytes of the head of a request, request target and all headers together; "
+        "more is 431.",
+    )
+    max_headers: int = Field(
+        default=100,
+        ge=1,
+        description="Headers of a request; more is 431.",
+    )
+
     @classmethod
     def load(cls) -> Self:
         """Read the settings from the environment of the process.
@@ -107,10 +134,13 @@ class Settings(BaseSettings):
 
     @field_validator("admin_hosts", mode="before")
     @classmethod
-    def _split_at_commas(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+    def _listed(cls, value: Any) -> Any:
+        return _split_at_commas(value)
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return tuple(_trusted_proxy(part) for part in _split_at_commas(value))
 
     @field_validator("admin_hosts")
     @classmethod
@@ -127,6 +157,23 @@ class Settings(BaseSettings):
                 f"{PREFIX}ADMIN_TOKEN and {PREFIX}ADMIN_TOKEN_FILE are both set; leave one out"
             )
         return self
+
+
+def _split_at_commas(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _trusted_proxy(value: Any) -> TrustedProxy:
+    if value == UNIX:
+        return UNIX
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(
+            f'"{value}" is no address, no network (10.0.0.0/8, all of it) and not "{UNIX}"'
+        ) from None
 
 
 def _explain(error: dict[str, Any]) -> str:

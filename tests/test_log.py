@@ -34,3 +34,26 @@ def test_a_configuration_of_ones_own_is_left_alone() -> None:
     assert logged("logging.basicConfig(level='WARNING', format='%(message)s')") == []
     both = logged("logging.basicConfig(level='INFO', format='%(message)s')")
     assert both == ["shop: loaded", "not any more"]
+
+
+def test_what_is_said_of_a_request_names_it() -> None:
+    (line,) = logged('log.request_id.set("3f2a")')
+    assert line.endswith("INFO gateway.site: shop: loaded [request 3f2a]")
+
+
+def test_formats_of_the_access_log_can_name_the_request() -> None:
+    lines = logged(
+        """
+logging.basicConfig(level="INFO", format="%(message)s")
+access = logging.getLogger("uvicorn.access")
+handler = logging.StreamHandler()
+handler.setFormatter(logging.Formatter("%(request_id)s: %(message)s"))
+access.addHandler(handler)
+access.propagate = False
+log.request_id.set("3f2a")
+with log.visible():
+    access.info("GET /")
+assert not access.filters
+"""
+    )
+    assert lines[0] == "3f2a: GET /"

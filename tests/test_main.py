@@ -222,6 +222,57 @@ async def test_a_request_comes_to_its_site(client: httpx.AsyncClient, host: str,
     assert (await client.get("/", headers={"Host": host})).text == text
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [([("X-A", "1\x002")], 400), ([("X-A", "1")] * 100, 431), ([("X-A", "1" * 40_000)], 431)],
+)
+async def test_a_head_that_is_not_clean_is_refused(
+    client: httpx.AsyncClient, headers: list[tuple[str, str]], status: int
+) -> None:
+    answer = await client.get("/", headers=[("Host", "shop.example"), *headers])
+    assert answer.status_code == status
+    assert answer.headers["connection"] == "close"
+    assert "The request was refused" in answer.text
+
+
+@pytest.fixture
+async def proxied(tmp_path: Path, settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that is a trusted proxy on this machine; the gateway is open to the machine."""
+    write_sites(tmp_path, shop={}, blog={})
+    app = create_app(settings(trusted_proxies="127.0.0.1", admin_open=True))
+    async with running(app), connected(app) as client:
+        yield client
+
+
+async def test_a_trusted_proxy_says_which_site(proxied: httpx.AsyncClient) -> None:
+    headers = {"Host": "shop.example", "X-Forwarded-Host": "blog.example"}
+    assert (await proxied.get("/", headers=headers)).text == "blog /"
+
+
+async def test_nobody_else_says_which_site(client: httpx.AsyncClient) -> None:
+    headers = {"Host": "shop.example", "X-Forwarded-Host": "blog.example"}
+    assert (await client.get("/", headers=headers)).text == "shop /"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "shop.example", "X-Forwarded-Host": "localhost"},
+        {"Host": "shop.example", "Forwarded": "for=127.0.0.1;host=localhost"},
+        {"Host": "localhost", "X-Forwarded-For": "127.0.0.1"},
+        {"Host": "localhost", "X-Real-IP": "127.0.0.1"},
+    ],
+    ids=str,
+)
+async def test_what_a_proxy_forwards_needs_the_token(
+    proxied: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    """Even where this machine needs none, and the proxy says that it is for this machine."""
+    assert (await proxied.get("/", headers={"Host": "localhost"})).status_code == 200
+    assert (await proxied.get("/", headers=headers)).status_code == 401
+    assert (await proxied.post("/_reload", headers=headers)).status_code == 401
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]", "gateway.example"])
 async def test_admin_hosts_are_for_operators(client: httpx.AsyncClient, host: str) -> None:
     assert (await client.get("/", headers={"Host": host})).status_code == 401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ def test_without_variables_the_defaults_count() -> None:
     assert settings.admin_hosts == ()
     assert settings.load_retry == 5.0
     assert settings.threads == 80
+    assert settings.trusted_proxies == ()
+    assert settings.head_timeout == 10.0
+    assert settings.max_head == 32768
+    assert settings.max_headers == 100
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +45,10 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ADMIN_HOSTS", "Admin.Example., [0::2]:8000,,admin.example")
     monkeypatch.setenv("GATEWAY_LOAD_RETRY", "0.5")
     monkeypatch.setenv("GATEWAY_THREADS", "4")
+    monkeypatch.setenv("GATEWAY_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,2001:db8::/32,unix,")
+    monkeypatch.setenv("GATEWAY_HEAD_TIMEOUT", "2.5")
+    monkeypatch.setenv("GATEWAY_MAX_HEAD", "8192")
+    monkeypatch.setenv("GATEWAY_MAX_HEADERS", "50")
     settings = Settings.load()
     assert settings.sites == Path("/etc/gateway/sites.json")
     assert settings.state_dir == Path("/var/lib/gateway")
@@ -49,6 +58,15 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.admin_hosts == ("admin.example", "[::2]")
     assert settings.load_retry == 0.5
     assert settings.threads == 4
+    assert settings.trusted_proxies == (
+        ip_network("127.0.0.1/32"),
+        ip_network("10.0.0.0/8"),
+        ip_network("2001:db8::/32"),
+        "unix",
+    )
+    assert settings.head_timeout == 2.5
+    assert settings.max_head == 8192
+    assert settings.max_headers == 50
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +86,12 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         ("GATEWAY_LOAD_RETRY", "inf", "finite"),
         ("GATEWAY_THREADS", "0", "greater than or equal to 1"),
         ("GATEWAY_THREADS", "2.5", "integer"),
+        ("GATEWAY_TRUSTED_PROXIES", "127.0.0.1,nginx.example", '"nginx.example"'),
+        ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8", '"10.0.0.1/8"'),
+        ("GATEWAY_TRUSTED_PROXIES", "*", '"*"'),
+        ("GATEWAY_HEAD_TIMEOUT", "0", "greater than 0"),
+        ("GATEWAY_MAX_HEAD", "1023", "greater than or equal to 1024"),
+        ("GATEWAY_MAX_HEADERS", "0", "greater than or equal to 1"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(

@@ -54,7 +54,12 @@ def main() -> None:
     for site in sites.sites.values():
         print(f"migrating {site.name} …", flush=True)
         migrate(site)
-    config = uvicorn.Config("gateway.main:app", port=options.port, timeout_graceful_shutdown=10)
+    config = uvicorn.Config(
+        "gateway.main:app",
+        http="gateway.protocol:Protocol",
+        port=options.port,
+        timeout_graceful_shutdown=10,
+    )
     Server(config, sites).run()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import IO, Any, Final
 from urllib.parse import unquote_to_bytes
@@ -15,8 +16,6 @@ _NOT_HTTP: Final = {
     b"content-type": "CONTENT_TYPE",
     b"content-length": "CONTENT_LENGTH",
     b"transfer-encoding": None,
-    # CGI gives HTTP_PROXY to what asks for it as the proxy of the process (CVE-2016-5385).
-    b"proxy": None,
 }
 
 
@@ -33,8 +32,8 @@ def build_environ(scope: Scope, body: IO[bytes], length: int | None) -> dict[str
     Deviates from a2wsgi's: ``SCRIPT_NAME`` comes from ``root_path`` alone, and is cut from the
     path only where a segment ends; ``PATH_INFO`` is decoded from ``raw_path``, so that also bytes
     that are no UTF-8 arrive; several Cookie headers are joined with ``; `` (RFC 9113, section
-    8.2.3); names with underscores are dropped, because ``X_Real_IP`` would take the variable of
-    ``X-Real-IP`` (CVE-2026-3902); the scope is not handed on.
+    8.2.3); the scope is not handed on. `gateway.hygiene` has dropped the names that WSGI mistakes
+    for others.
     """
     script_name, path_info = _paths(scope)
     server, port = scope.get("server") or ("localhost", 80)
@@ -60,7 +59,7 @@ def build_environ(scope: Scope, body: IO[bytes], length: int | None) -> dict[str
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
     for name, value in scope["headers"]:
-        if (key := _keys(name)) is None:
+        if (key := _variable(name)) is None:
             continue
         text = value.decode("latin-1")
         if key in environ:
@@ -71,19 +70,12 @@ def build_environ(scope: Scope, body: IO[bytes], length: int | None) -> dict[str
     return environ
 
 
-class _Keys(dict[bytes, str | None]):
-    """The variables of header names. Sites can make clients send any: so many are remembered."""
-
-    limit: Final = 1024
-
-    def __missing__(self, name: bytes) -> str | None:
-        key = None if b"_" in name else f"HTTP_{name.decode('latin-1')}".upper().replace("-", "_")
-        if len(self) < self.limit:
-            self[name] = key
-        return key
-
-
-_keys: Final = _Keys(_NOT_HTTP).__getitem__
+@functools.lru_cache(1024)
+def _variable(name: bytes) -> str | None:
+    """The variable of a header (RFC 3875, section 4.1.18), if it has one."""
+    if name in _NOT_HTTP:
+        return _NOT_HTTP[name]
+    return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
 def _paths(scope: Scope) -> tuple[str, str]:

@@ -64,6 +64,12 @@ def tiny_site(folder: Path, name: str, **env: str) -> BuiltSite:
     return BuiltSite(name, _entry(name, path, {"SITE": name, **env}))
 
 
+def echo_site(folder: Path, name: str) -> BuiltSite:
+    """A project that says what it was asked, at ``folder/name``."""
+    path = copy_project(PROJECTS / "echo", folder / name)
+    return BuiltSite(name, _entry(name, path, {"SITE": name}))
+
+
 def twin_site(folder: Path, marker: str, late: int) -> BuiltSite:
     """One of two projects that differ in nothing but the ``marker`` that stands in each module.
 

