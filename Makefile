@@ -2,6 +2,7 @@
 # make test   lint, types, layers, tests
 # make test-django   Django's own test suite in a namespace; an hour or more
 # make test-public   public projects from PyPI beside gunicorn; a few minutes
+# make bench-requests   the request path beside other servers; hours, on a machine left alone
 #
 # PYTHON=  the interpreter; default: the newest CPython (3.11 or later) that really runs here
 # VENV=    the virtual environment to make and use
@@ -11,7 +12,7 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: run test test-django test-public lint schema bench clean help
+.PHONY: run test test-django test-public lint schema bench bench-requests clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -39,6 +40,11 @@ schema: $(VENV)/.run
 
 bench: $(VENV)/.test
 	$(BIN)/python bench/load.py
+
+bench-requests: $(VENV)/.test
+	set -e; for what in throughput tune held-out slow-clients postgresql floor; do \
+		$(BIN)/python -m bench.request_path $$what; \
+	done
 
 $(VENV)/bin/python:
 	"$${PYTHON:-$$(tools/newest-python)}" -m venv $(VENV)

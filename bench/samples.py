@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,13 +15,23 @@ SAMPLE = "shop"
 ENVIRON = {"DJANGO_SETTINGS_MODULE": "core.settings", "SECRET_KEY": "x" * 60}
 
 
-def prepare(folder: Path, sites: int) -> list[Path]:
-    """Write ``sites`` copies of a sample, migrated, and a ``sites.json`` that lists them."""
+def prepare(
+    folder: Path,
+    sites: int,
+    project: Path = ROOT / "projects" / SAMPLE,
+    *,
+    environ: Mapping[str, str] = ENVIRON,
+    python: str | Path = sys.executable,
+) -> list[Path]:
+    """Write ``sites`` copies of a project, migrated, and a ``sites.json`` that lists them.
+
+    ``python`` is the interpreter whose Django migrates it.
+    """
     first = folder / "site0"
     ignore = shutil.ignore_patterns("db.sqlite3*", "__pycache__")
-    shutil.copytree(ROOT / "projects" / SAMPLE, first, ignore=ignore)
-    command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
-    subprocess.run(command, cwd=first, env={**os.environ, **ENVIRON}, check=True)
+    shutil.copytree(project, first, ignore=ignore)
+    command = [str(python), "manage.py", "migrate", "--verbosity=0"]
+    subprocess.run(command, cwd=first, env={**os.environ, **environ}, check=True)
     copies = [first, *(folder / f"site{number}" for number in range(1, sites))]
     for copy in copies[1:]:
         shutil.copytree(first, copy)
@@ -29,7 +40,7 @@ def prepare(folder: Path, sites: int) -> list[Path]:
             "hosts": [f"{copy.name}.localhost"],
             "path": copy.name,
             "wsgi": "core.wsgi",
-            "env": ENVIRON,
+            "env": dict(environ),
         }
         for copy in copies
     }
