@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterable, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
 from gateway.namespace import callers, patches, standins, views
@@ -74,6 +74,9 @@ class Unit(Protocol):
     def loaded(self) -> dict[str, ModuleType]:
         """Those of its modules that are imported and complete."""
 
+    def made(self, function: FunctionType) -> bool:
+        """Whether a function that its modules may have brought is from the unit itself."""
+
 
 @internal
 def process_module(name: str) -> ModuleType:
@@ -107,6 +110,10 @@ class ProcessUnit:
     def loaded(self) -> dict[str, ModuleType]:
         """See ``Unit``."""
         return _complete({name: standins.replaced(name) for name in list(sys.modules)}, self.spec)
+
+    def made(self, function: FunctionType) -> bool:
+        """See ``Unit``."""
+        return callers.author(function) is None
 
 
 class UnitModules(Modules):
@@ -171,6 +178,14 @@ class LoadedUnit:
     def finds(self, name: str) -> bool:
         """See ``callers.Domain``."""
         return self._importer.finds(name)
+
+    def brings(self, function: FunctionType) -> bool:
+        """See ``callers.Domain``."""
+        return self._layer.brings(self._environment, function)
+
+    def made(self, function: FunctionType) -> bool:
+        """See ``Unit``."""
+        return callers.author(function) is self
 
     @internal
     def loaded(self) -> dict[str, ModuleType]:
@@ -252,6 +267,11 @@ class EnvironmentLayer:
             if not prefix:
                 return None
         return self._unit(units[prefix])
+
+    def brings(self, environment: Environment, function: FunctionType) -> bool:
+        """Whether code that has ``environment`` has ``function`` from a unit of it."""
+        unit = self.unit_of(environment, str(function.__globals__.get("__name__")))
+        return unit is not None and unit.made(function)
 
     def explain(self, spec: UnitSpec, error: ImportError) -> None:
         """Say in ``error`` if another version of a distribution may be what stands in the way."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import sys
 from pathlib import Path
 
@@ -11,25 +10,8 @@ import pytest
 from gateway.namespace import EnvironmentError_, Namespace
 from gateway.namespace.environment import Environment
 
-from .venvs import VERSION, make_venv, site_packages
+from .venvs import SO, VERSION, dist, make_venv, site_packages
 from .worlds import load
-
-SO = importlib.machinery.EXTENSION_SUFFIXES[0]
-
-
-def dist(
-    name: str, version: str = "1", *, files: tuple[str, ...], requires: tuple[str, ...] = ()
-) -> dict[str, str]:
-    """A distribution as ``pip`` leaves it; ``files`` are empty, but for what ``code`` adds."""
-    info = f"{name.replace('-', '_')}-{version}.dist-info"
-    lines = [f"Requires-Dist: {text}" for text in requires]
-    names = [*files, f"{info}/METADATA"]
-    return {
-        f"{info}/METADATA": "\n".join([f"Name: {name}", f"Version: {version}", *lines, ""]),
-        f"{info}/RECORD": "".join(f"{path},sha256={name}{version},0\n" for path in names)
-        + f"{info}/RECORD,,\n",
-        **{path: "" for path in files if path.endswith(".py")},
-    }
 
 
 def units(*distributions: dict[str, str], folder: Path) -> dict[str, str]:

@@ -6,7 +6,6 @@ versions of lxml keep what belongs to a thread under one name.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +17,8 @@ from typing import Any
 import pytest
 
 from gateway.namespace import Namespace
-from tests.integration.cache import virtual_environment
 
-from .venvs import make_venv, site_packages
+from .venvs import installed_or_skip, make_venv, site_packages
 from .worlds import load
 
 NEWER = (
@@ -193,25 +191,16 @@ def site(hooks: None) -> Iterator[Callable[[str, Path | None], Site]]:
         made.close()
 
 
-def installed(requirements: tuple[str, ...]) -> Path:
-    try:
-        return virtual_environment(requirements)
-    except Exception as exc:
-        if os.environ.get("GATEWAY_REQUIRE_SERVICES") == "1":
-            raise
-        pytest.skip(f"packages cannot be installed here: {exc!r:.200}")
-
-
 @pytest.fixture(scope="module")
 def newer() -> Path:
     """A virtual environment with all of them."""
-    return installed(NEWER)
+    return installed_or_skip(NEWER)
 
 
 @pytest.fixture(scope="module")
 def older() -> Path:
     """One with all of them in older versions."""
-    return installed(OLDER)
+    return installed_or_skip(OLDER)
 
 
 pytestmark = pytest.mark.timeout(1200)
