@@ -216,6 +216,8 @@ def units(namespace: Namespace) -> tuple[Unit, ...]:
             label=spec.label,
             key=spec.key,
             packages={item.name: item.version for item in spec.distributions},
+            versions=spec.versions,
+            files=tuple(sorted(f"{device}:{inode}" for device, inode in spec.inodes)),
             loaded=spec in loaded,
         )
         for spec in specs

@@ -297,15 +297,46 @@ class EnvironmentLayer:
             own_keys = {item.key for item in self._own_environment().units.values()}
             with self._lock:
                 unit = self._units.get(spec.key)
-                if unit is None:
-                    unit = ProcessUnit(spec) if spec.key in own_keys else LoadedUnit(spec, self)
-                    self._units[spec.key] = unit
+                if unit is None and spec.key in own_keys:
+                    unit = ProcessUnit(spec)
+                elif unit is None:
+                    self._check_files(spec)
+                    unit = LoadedUnit(spec, self)
+                self._units[spec.key] = unit
         return unit
+
+    def _check_files(self, spec: UnitSpec) -> None:
+        """Raise ``ImportError`` if a file of ``spec`` is loaded for another unit.
+
+        The C library loads a file once. An upgrade of what a package requires leaves its own
+        files, and uv links the same files into each environment; what Cython and PyO3 make of them
+        belongs to the unit that came first, or fails with words that help nobody.
+        """
+        own = self._own_environment().units.values()
+        imported = {item for item in own if any(map(standins.replaced, item.prefixes))}
+        for other in imported.union(unit.spec for unit in self._units.values()):
+            # Asked of every unit when it is loaded: an upgrade may change what is there later.
+            if spec.inodes & other.inodes:
+                raise ImportError(_same_files(spec, other))
 
     def _own_environment(self) -> Environment:
         if self._own is None:
             self._own = self.environment(None)
         return self._own
+
+
+def _same_files(spec: UnitSpec, other: UnitSpec) -> str:
+    versions = [
+        f"{name} {other.versions[name]} (here: {version})"
+        for name, version in spec.versions.items()
+        if other.versions.get(name, version) != version
+    ]
+    return (
+        f"{spec.label} is loaded in this process already, for an environment that has "
+        f"{', '.join(versions) or 'other content'}. It is the same file in both, which can be "
+        f"loaded only once: restart the gateway if this is an upgrade, else install the same "
+        f"versions in both environments, or files of its own in each (uv: --link-mode copy)"
+    )
 
 
 def _changed(folder: str) -> int:
