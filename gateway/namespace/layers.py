@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
-from gateway.namespace import callers, patches, standins, views
+from gateway.namespace import callers, patches, standins, tables, views
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
 from gateway.namespace.tracebacks import internal, is_internal
@@ -105,7 +105,9 @@ class ProcessUnit:
     @internal
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
-        return process_module(name)
+        module = process_module(name)
+        _divide_tables(name, self)
+        return module
 
     def loaded(self) -> dict[str, ModuleType]:
         """See ``Unit``."""
@@ -170,10 +172,12 @@ class LoadedUnit:
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit, or one that the unit's code may use."""
         try:
-            return self._importer.import_module(name)
+            module = self._importer.import_module(name)
         except ImportError as exc:
             self._layer.explain(self.spec, exc)
             raise
+        _divide_tables(name, self)
+        return module
 
     def finds(self, name: str) -> bool:
         """See ``callers.Domain``."""
@@ -226,6 +230,12 @@ class LoadedUnit:
             if not domain.transparent:
                 return domain.import_module(name)
         return None
+
+
+def _divide_tables(name: str, unit: Unit) -> None:
+    divide = tables.OF_UNITS.get(name.partition(".")[0])
+    if divide is not None:
+        divide(unit.loaded())
 
 
 def _complete(modules: Mapping[str, ModuleType | None], spec: UnitSpec) -> dict[str, ModuleType]:
