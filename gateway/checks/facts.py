@@ -99,6 +99,10 @@ class Unit:
     key: str
     packages: Mapping[str, str]
     """Version by name."""
+    versions: Mapping[str, str]
+    """The same, with all that they require."""
+    files: tuple[str, ...]
+    """Its extension modules; the same file has the same name here in whatever environment."""
     loaded: bool
     """Whether loading the site and asking its databases loaded it, too. Other code may later."""
 

@@ -110,7 +110,7 @@ def _shared_code() -> Iterator[tuple[tuple[str, str], object]]:
         top = name.partition(".")[0]
         if top not in callers.STDLIB or top in layers.PRIVATE:
             continue
-        if type(module) is not ModuleType:  # a stand-in: namespaces have it privately
+        if type(module) is not ModuleType:  # a stand-in, or it confines patches by itself
             continue
         for attribute, value in list(vars(module).items()):
             if not callable(value):
@@ -216,6 +216,8 @@ def units(namespace: Namespace) -> tuple[Unit, ...]:
             label=spec.label,
             key=spec.key,
             packages={item.name: item.version for item in spec.distributions},
+            versions=spec.versions,
+            files=tuple(sorted(f"{device}:{inode}" for device, inode in spec.inodes)),
             loaded=spec in loaded,
         )
         for spec in specs

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Final
+from itertools import combinations
 
 from gateway.checks.facts import Unit
 from gateway.checks.findings import Finding, Level, listed
 
-_ONCE_PER_PROCESS: Final = frozenset({"numpy"})
-"""Packages that refuse to be loaded a second time, in whatever version (numpy: ``cannot load
-module more than once per process``)."""
-
-Copies = Mapping[tuple[str, str], Mapping[str, bool]]
-"""By version and key of the unit: the sites that can use it, and whether they do when loaded."""
+Users = dict[str, bool]
+"""The sites that can use a unit, and whether they do when they are loaded."""
 
 
 def findings(units: Mapping[str, tuple[Unit, ...]]) -> Iterator[Finding]:
     """What does not go together; ``units`` are those that each site can use, by its name."""
-    packages: dict[str, dict[tuple[str, str], dict[str, bool]]] = defaultdict(dict)
+    by_key: dict[str, Unit] = {}
+    users: dict[str, Users] = defaultdict(dict)
     for site, usable in units.items():
         for unit in usable:
-            for name, version in unit.packages.items():
-                packages[name].setdefault((version, unit.key), {})[site] = unit.loaded
-    several = {name: copies for name, copies in sorted(packages.items()) if len(copies) > 1}
-    for name in several.keys() & _ONCE_PER_PROCESS:
-        yield _conflict(name, several[name])
+            by_key.setdefault(unit.key, unit)
+            users[unit.key][site] = unit.loaded
+    for one, other in combinations(by_key.values(), 2):
+        if not set(one.files).isdisjoint(other.files):
+            yield _conflict(one, users[one.key], other, users[other.key])
     beside = [
-        f"{name} ({_versions(copies)})"
-        for name, copies in several.items()
-        if name not in _ONCE_PER_PROCESS and _loaded(copies) > 1
+        f"{name} ({'; '.join(copies)})"
+        for name, copies in sorted(_loaded_copies(by_key, users).items())
+        if len(copies) > 1
     ]
     if beside:
         yield Finding(
@@ -41,20 +38,31 @@ def findings(units: Mapping[str, tuple[Unit, ...]]) -> Iterator[Finding]:
         )
 
 
-def _conflict(name: str, copies: Copies) -> Finding:
+def _conflict(one: Unit, of_one: Users, other: Unit, of_other: Users) -> Finding:
+    """Two units with files in common, which the namespaces refuse to load both."""
+    different = [
+        f"{name} {version} and {other.versions[name]}"
+        for name, version in one.versions.items()
+        if other.versions.get(name, version) != version
+    ]
     return Finding(
-        Level.FAULT if _loaded(copies) > 1 else Level.WARNING,
+        Level.FAULT if any(of_one.values()) and any(of_other.values()) else Level.WARNING,
         "native-versions",
-        f"{name} can be loaded only once into a process, and sites have different ones: "
-        f"{_versions(copies)}. Whoever comes second fails",
-        "install the same version for all of them, or serve some of them by a gateway of their own",
+        f"{one.label} is the same file for {listed(of_one)} and for {listed(of_other)}, but is to "
+        f"be loaded with {listed(different) or 'other content'}. A file can be loaded only once: "
+        f"whoever comes second fails",
+        "install the same versions for all of them, or files of its own for each (uv: "
+        "--link-mode copy)",
     )
 
 
-def _loaded(copies: Copies) -> int:
-    return sum(any(sites.values()) for sites in copies.values())
-
-
-def _versions(copies: Copies) -> str:
-    found = sorted(copies.items())
-    return "; ".join(f"{version} in {', '.join(sites)}" for (version, _), sites in found)
+def _loaded_copies(
+    units: Mapping[str, Unit], users: Mapping[str, Users]
+) -> Mapping[str, list[str]]:
+    """By package: each version with the sites that can use it, of the units that are loaded."""
+    copies: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for key, unit in units.items():
+        if any(users[key].values()):
+            for name, version in unit.packages.items():
+                copies[name].append((version, f"{version} in {', '.join(users[key])}"))
+    return {name: [text for _, text in sorted(found)] for name, found in copies.items()}

@@ -21,8 +21,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FrameType, ModuleType
-from typing import Any, ParamSpec, Protocol, TypeVar
+from types import FrameType, FunctionType, ModuleType
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from gateway.namespace.tracebacks import internal
 
@@ -49,6 +49,9 @@ class Domain(Protocol):
     def finds(self, name: str) -> bool:
         """Whether ``import_module`` has something to import, as far as can be told without."""
 
+    def brings(self, function: FunctionType) -> bool:
+        """Whether ``function`` is from a unit of the environment that its code has."""
+
 
 _domains: dict[int, weakref.ref[Domain]] = {}
 _shared: set[str] = set(STDLIB)
@@ -74,6 +77,11 @@ def domain_of(builtins: Mapping[str, Any]) -> Domain | None:
     """The domain whose code runs under ``builtins``."""
     reference = _domains.get(id(builtins))
     return reference() if reference is not None else None
+
+
+def author(function: FunctionType) -> Domain | None:
+    """The domain whose code ``function`` is, ``None`` for the process."""
+    return domain_of(cast(Any, function).__builtins__)
 
 
 def domains(depth: int = 1) -> Iterator[Domain]:

@@ -87,6 +87,17 @@ class Distribution:
         return any(suffix + b"," in self.record for suffix in _SUFFIXES)
 
     @cached_property
+    def inodes(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of its extension modules: what the C library knows a file by."""
+        suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+        stats = [
+            os.stat(path)
+            for name in self.files
+            if name.endswith(suffixes) and os.path.exists(path := self.info.parent / name)
+        ]
+        return frozenset((stat.st_dev, stat.st_ino) for stat in stats)
+
+    @cached_property
     def requirements(self) -> tuple[Requirement, ...]:
         """What it requires, with and without extras."""
         found = []
@@ -153,6 +164,20 @@ class UnitSpec:
     def prefixes(self) -> frozenset[str]:
         """The module names it brings, see ``Distribution.prefixes``."""
         return frozenset(prefix for item in self.distributions for prefix in item.prefixes)
+
+    @cached_property
+    def inodes(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of its extension modules, as they are when this is asked first."""
+        return frozenset(inode for item in self.distributions for inode in item.inodes)
+
+    @cached_property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of its distributions and of all that they require, by name."""
+        installed = self.environment.distributions
+        edges = {name: item.requires & installed.keys() for name, item in installed.items()}
+        members = {item.name for item in self.distributions}
+        names = members.union(*(_reachable(name, edges) for name in members))
+        return {name: installed[name].version for name in sorted(names)}
 
     @property
     def label(self) -> str:

@@ -17,10 +17,10 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterable, Mapping
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
-from gateway.namespace import callers, patches, standins, views
+from gateway.namespace import callers, patches, standins, tables, views
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
 from gateway.namespace.tracebacks import internal, is_internal
@@ -74,6 +74,9 @@ class Unit(Protocol):
     def loaded(self) -> dict[str, ModuleType]:
         """Those of its modules that are imported and complete."""
 
+    def made(self, function: FunctionType) -> bool:
+        """Whether a function that its modules may have brought is from the unit itself."""
+
 
 @internal
 def process_module(name: str) -> ModuleType:
@@ -102,11 +105,17 @@ class ProcessUnit:
     @internal
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
-        return process_module(name)
+        module = process_module(name)
+        _divide_tables(name, self)
+        return module
 
     def loaded(self) -> dict[str, ModuleType]:
         """See ``Unit``."""
         return _complete({name: standins.replaced(name) for name in list(sys.modules)}, self.spec)
+
+    def made(self, function: FunctionType) -> bool:
+        """See ``Unit``."""
+        return callers.author(function) is None
 
 
 class UnitModules(Modules):
@@ -163,14 +172,24 @@ class LoadedUnit:
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit, or one that the unit's code may use."""
         try:
-            return self._importer.import_module(name)
+            module = self._importer.import_module(name)
         except ImportError as exc:
             self._layer.explain(self.spec, exc)
             raise
+        _divide_tables(name, self)
+        return module
 
     def finds(self, name: str) -> bool:
         """See ``callers.Domain``."""
         return self._importer.finds(name)
+
+    def brings(self, function: FunctionType) -> bool:
+        """See ``callers.Domain``."""
+        return self._layer.brings(self._environment, function)
+
+    def made(self, function: FunctionType) -> bool:
+        """See ``Unit``."""
+        return callers.author(function) is self
 
     @internal
     def loaded(self) -> dict[str, ModuleType]:
@@ -213,6 +232,12 @@ class LoadedUnit:
         return None
 
 
+def _divide_tables(name: str, unit: Unit) -> None:
+    divide = tables.OF_UNITS.get(name.partition(".")[0])
+    if divide is not None:
+        divide(unit.loaded())
+
+
 def _complete(modules: Mapping[str, ModuleType | None], spec: UnitSpec) -> dict[str, ModuleType]:
     below = tuple(prefix + "." for prefix in spec.prefixes)
     return {
@@ -253,6 +278,11 @@ class EnvironmentLayer:
                 return None
         return self._unit(units[prefix])
 
+    def brings(self, environment: Environment, function: FunctionType) -> bool:
+        """Whether code that has ``environment`` has ``function`` from a unit of it."""
+        unit = self.unit_of(environment, str(function.__globals__.get("__name__")))
+        return unit is not None and unit.made(function)
+
     def explain(self, spec: UnitSpec, error: ImportError) -> None:
         """Say in ``error`` if another version of a distribution may be what stands in the way."""
         names = {item.name: item.version for item in spec.distributions}
@@ -277,15 +307,46 @@ class EnvironmentLayer:
             own_keys = {item.key for item in self._own_environment().units.values()}
             with self._lock:
                 unit = self._units.get(spec.key)
-                if unit is None:
-                    unit = ProcessUnit(spec) if spec.key in own_keys else LoadedUnit(spec, self)
-                    self._units[spec.key] = unit
+                if unit is None and spec.key in own_keys:
+                    unit = ProcessUnit(spec)
+                elif unit is None:
+                    self._check_files(spec)
+                    unit = LoadedUnit(spec, self)
+                self._units[spec.key] = unit
         return unit
+
+    def _check_files(self, spec: UnitSpec) -> None:
+        """Raise ``ImportError`` if a file of ``spec`` is loaded for another unit.
+
+        The C library loads a file once. An upgrade of what a package requires leaves its own
+        files, and uv links the same files into each environment; what Cython and PyO3 make of them
+        belongs to the unit that came first, or fails with words that help nobody.
+        """
+        own = self._own_environment().units.values()
+        imported = {item for item in own if any(map(standins.replaced, item.prefixes))}
+        for other in imported.union(unit.spec for unit in self._units.values()):
+            # Asked of every unit when it is loaded: an upgrade may change what is there later.
+            if spec.inodes & other.inodes:
+                raise ImportError(_same_files(spec, other))
 
     def _own_environment(self) -> Environment:
         if self._own is None:
             self._own = self.environment(None)
         return self._own
+
+
+def _same_files(spec: UnitSpec, other: UnitSpec) -> str:
+    versions = [
+        f"{name} {other.versions[name]} (here: {version})"
+        for name, version in spec.versions.items()
+        if other.versions.get(name, version) != version
+    ]
+    return (
+        f"{spec.label} is loaded in this process already, for an environment that has "
+        f"{', '.join(versions) or 'other content'}. It is the same file in both, which can be "
+        f"loaded only once: restart the gateway if this is an upgrade, else install the same "
+        f"versions in both environments, or files of its own in each (uv: --link-mode copy)"
+    )
 
 
 def _changed(folder: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from gateway.namespace import callers, patches, recording, tables, views
@@ -92,6 +92,10 @@ class Namespace:
     def finds(self, name: str) -> bool:
         """See ``callers.Domain``."""
         return self._importer.finds(name)
+
+    def brings(self, function: FunctionType) -> bool:
+        """See ``callers.Domain``."""
+        return LAYER.brings(self.environment, function)
 
     def run_script(self, script: str, args: Sequence[str] = ()) -> int:
         """Run a file as ``__main__`` with ``args`` in ``sys.argv``; returns its exit status.

@@ -1,25 +1,32 @@
-"""Patches that a site makes to shared standard-library code.
+"""Patches that code makes to the shared standard library.
 
 Monitoring libraries replace methods of shared classes (sentry-sdk: ``HTTPConnection.putrequest``,
 ``Popen.__init__``, ``Thread.start``), and projects replace functions of shared modules
 (``ssl._create_default_https_context``). Left alone, such a patch sees the calls of all sites,
 wraps itself again with every reload, and keeps its generation in memory. So after a load whatever
 a site has put there is taken out again, and a function takes its place that calls the site's for
-the site and the original for everybody else.
+the site and the original for everybody else. What a unit of the environment layer puts there
+counts for everybody who has that unit.
 
 A function tells by its builtins whose it is, so sites that load at the same time do not get in
 each other's way.
+
+After a load is too late for ``typing``: before Python 3.13 every copy of typing_extensions replaces
+functions there that no class can be defined without, and takes the type variables of other copies
+for what they are not. There a patch is confined at once, also one of the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType
-from typing import Any, cast
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 from gateway.namespace import callers
 
@@ -28,9 +35,35 @@ Function = Callable[..., Any]
 _LOADED_LATE = {"concurrent.futures": ("concurrent.futures.thread",)}
 """Submodules that a package loads when somebody asks for a class of theirs."""
 
+_AT_ONCE = frozenset({"typing"})
+"""Modules whose patches are confined when they are made.
+
+A module that intercepts assignments is slower to read, so this is not for those that are called
+all the time.
+"""
+
 _lock = threading.Lock()
 _holders: dict[int, _Holder] = {}
 _running = threading.local()
+
+
+@contextlib.contextmanager
+def confining() -> Iterator[None]:
+    """Confine patches for the time of the block; then the process is as if nobody made any.
+
+    Those of units come back with the next block, as units are not executed again.
+    """
+    with _lock:
+        for holder in _holders.values():
+            holder.put_in()
+    try:
+        yield
+    finally:
+        with _lock:
+            for key, holder in list(_holders.items()):
+                holder.take_out()
+                if not holder.is_patched():
+                    del _holders[key]
 
 
 def watch(module: ModuleType) -> None:
@@ -44,11 +77,13 @@ def watch(module: ModuleType) -> None:
         watch(callers.for_process(importlib.import_module, name))
     with _lock:
         for holder in (module, *_classes_of(module)):
-            _holders.setdefault(id(holder), _Holder(holder))
+            if id(holder) not in _holders:
+                at_once = module.__name__ in _AT_ONCE and holder is module
+                _holders[id(holder)] = (_HolderAtOnce if at_once else _Holder)(holder)
 
 
 def adopt() -> list[str]:
-    """Confine the patches that sites have made since; returns what was patched, for people."""
+    """Confine the patches that were made since; returns what sites have patched, for people."""
     with _lock:
         return [name for holder in _holders.values() for name in holder.adopt()]
 
@@ -60,23 +95,35 @@ def release(domain: callers.Domain) -> None:
             holder.release(domain)
 
 
-def forget() -> None:
-    """Take out all patches and watch nothing any more."""
-    with _lock:
-        for holder in _holders.values():
-            holder.restore()
-        _holders.clear()
-
-
 class _Holder:
-    """A shared module or class: its attributes as they were, and the patches of sites."""
+    """A shared module or class: its attributes as they were, and what stands in their places."""
 
     def __init__(self, holder: Any) -> None:
         self._holder = holder
         self._before = dict(vars(holder))
         self._patches: dict[str, _Patch] = {}
+        self.put_in()
+
+    def put_in(self) -> None:
+        """Let the patches that there are take effect."""
+        for name, patch in self._patches.items():
+            self._set(name, patch.dispatch)
+
+    def take_out(self) -> None:
+        """Let all be as the process has it; keeps only the patches of units."""
+        for name, patch in list(self._patches.items()):
+            self._put_back(name)
+            patch.of_sites.clear()
+            patch.forget(None)
+            if not patch.is_used():
+                del self._patches[name]
+
+    def is_patched(self) -> bool:
+        """Whether there is something to put in."""
+        return bool(self._patches)
 
     def adopt(self) -> Iterator[str]:
+        """Confine what has been replaced since; yields the names of what sites have replaced."""
         for name, value in list(vars(self._holder).items()):
             if value is self._before.get(name):
                 continue
@@ -84,46 +131,121 @@ class _Holder:
             if patch is not None and value is patch.dispatch:
                 continue
             domain = _author(value)
-            if domain is None:
-                continue
-            if patch is None:
-                patch = self._patches[name] = _Patch(name, self._before.get(name))
-            patch.functions[domain] = value
-            setattr(self._holder, name, patch.dispatch)
-            yield f"{self._holder.__name__}.{name}"
+            if domain is not None:
+                self._confine(name, value, domain)
+                if not domain.transparent:
+                    yield f"{self._holder.__name__}.{name}"
 
     def release(self, domain: callers.Domain) -> None:
+        """Forget the patches of a site."""
         for name, patch in list(self._patches.items()):
-            patch.functions.pop(domain, None)
-            if not patch.functions:
-                self._take_out(name)
+            patch.forget(domain)
+            if not patch.is_used():
+                self._put_back(name)
+                del self._patches[name]
 
-    def restore(self) -> None:
-        for name in list(self._patches):
-            self._take_out(name)
+    def _confine(self, name: str, value: Any, author: callers.Domain | None) -> None:
+        patch = self._patches.get(name)
+        if patch is None:
+            patch = self._patches[name] = self._make_patch(name)
+        patch.keep(author, value)
+        self._set(name, patch.dispatch)
 
-    def _take_out(self, name: str) -> None:
-        patch = self._patches.pop(name)
+    def _make_patch(self, name: str) -> _Patch:
+        return _Patch(name, self._before.get(name))
+
+    def _put_back(self, name: str) -> None:
+        patch = self._patches[name]
         if vars(self._holder).get(name) is patch.dispatch:
-            if name in self._before:
-                setattr(self._holder, name, self._before[name])
+            if None in patch.shared or name in self._before:
+                self._set(name, patch.shared.get(None, self._before.get(name)))
             else:
                 delattr(self._holder, name)
 
+    def _set(self, name: str, value: Any) -> None:
+        setattr(self._holder, name, value)
+
+
+class _HolderAtOnce(_Holder):
+    """A shared module of which every patch is confined, be it of the process, and at once."""
+
+    _holder: ModuleType
+
+    def put_in(self) -> None:
+        """See ``_Holder``; also what the process has replaced so far counts as a patch."""
+        for name, value in list(vars(self._holder).items()):
+            if isinstance(value, FunctionType) and value.__globals__ is not vars(self._holder):
+                original = self._as_written(name, value)
+                if original is not None:
+                    self._before[name] = original
+                    self._confine(name, value, None)
+        super().put_in()
+        self._holder.__class__ = _Confining
+
+    def take_out(self) -> None:
+        """See ``_Holder``."""
+        ModuleType.__setattr__(self._holder, "__class__", ModuleType)
+        super().take_out()
+
+    def replace(self, name: str, value: Any) -> bool:
+        """Confine what is assigned to ``name``; false if it is to be seen by all."""
+        patch = self._patches.get(name)
+        author = _author(value)
+        if author is not None:
+            self._confine(name, value, author)
+            return True
+        asking = callers.namespace()
+        if patch is not None and (value is patch.dispatch or value is self._before.get(name)):
+            patch.forget(asking)  # mock.patch, for example, puts back what was there before
+            return True
+        if asking is None and name in self._before and _function(value) is not None:
+            self._confine(name, value, None)
+            return True
+        return False
+
+    def _as_written(self, name: str, replacement: FunctionType) -> FunctionType | None:
+        """What the source defines as ``name``; what replaces it has the same defaults."""
+        loader: Any = self._holder.__loader__
+        for constant in loader.get_code(self._holder.__name__).co_consts:
+            if isinstance(constant, CodeType) and constant.co_name == name:
+                defaults = replacement.__defaults__
+                return FunctionType(constant, vars(self._holder), name, defaults)
+        return None
+
+    def _make_patch(self, name: str) -> _Patch:
+        patch = super()._make_patch(name)
+        patch.dispatch = _Slot(patch, self._before.get(name))
+        return patch
+
+    def _set(self, name: str, value: Any) -> None:
+        vars(self._holder)[name] = value  # not through our own __setattr__
+
+
+class _Confining(ModuleType):
+    """The class of a module of which patches are confined at once."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        with _lock:
+            holder = _holders.get(id(self))
+            if isinstance(holder, _HolderAtOnce) and holder.replace(name, value):
+                return
+        super().__setattr__(name, value)
+
 
 class _Patch:
-    """One attribute that sites have replaced; ``dispatch`` is what stands there instead."""
+    """One attribute that has been replaced; ``dispatch`` is what stands there instead."""
 
     def __init__(self, name: str, original: Any) -> None:
-        self.functions: weakref.WeakKeyDictionary[callers.Domain, Function] = (
+        self.of_sites: weakref.WeakKeyDictionary[callers.Domain, Function] = (
             weakref.WeakKeyDictionary()
         )
+        self.shared: dict[callers.Domain | None, Function] = {}
+        """Those of units, and that of the process."""
         plain: Function = getattr(original, "__func__", original) or _missing(name)
 
         @functools.wraps(plain)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
-            domain = callers.namespace()
-            function = self.functions.get(domain) if domain is not None else None
+            function = self.choose()
             # What a site has wrapped may be this very function: the second time it means the
             # original.
             if function is None or self in _calls_under_way():
@@ -136,6 +258,60 @@ class _Patch:
 
         static = isinstance(original, staticmethod)
         self.dispatch: Any = staticmethod(dispatch) if static else dispatch
+
+    def keep(self, author: callers.Domain | None, function: Function) -> None:
+        """Have ``function`` as that of its author; ``None`` is the process."""
+        if author is None or author.transparent:
+            self.shared[author] = function
+        else:
+            self.of_sites[author] = function
+
+    def forget(self, author: callers.Domain | None) -> None:
+        """Have no function of the author any more."""
+        self.shared.pop(author, None)
+        if author is not None:
+            self.of_sites.pop(author, None)
+
+    def is_used(self) -> bool:
+        """Whether anybody's function stands behind it."""
+        return bool(self.of_sites or self.shared)
+
+    def choose(self) -> Function | None:
+        """The function that counts for whoever asks; ``None`` for the original."""
+        nobody = True
+        for domain in callers.domains():
+            nobody = False
+            function = self.of_sites.get(domain) or self._of_its_units(domain)
+            if function is not None:
+                return function
+        return self.shared.get(None) if nobody else None
+
+    def _of_its_units(self, domain: callers.Domain) -> Function | None:
+        for function in list(self.shared.values()):
+            inner = _function(function)
+            if inner is not None and domain.brings(inner):
+                return function
+        return None
+
+
+class _Slot:
+    """Stands in a module for whatever function counts for the caller.
+
+    ``__call__`` is a property, so that no frame of ours stands between the two: typing_extensions
+    looks at the frame of its caller.
+    """
+
+    def __init__(self, patch: _Patch, original: Any) -> None:
+        self._patch = patch
+        self._original: Function = original or _missing("function")
+
+    @property
+    def __call__(self) -> Function:
+        function = self._patch.choose()
+        # What has replaced the original may call it, and may know it as this very slot.
+        if function is None or sys._getframe(1).f_code is getattr(function, "__code__", None):
+            return self._original
+        return function
 
 
 def _calls_under_way() -> set[_Patch]:
@@ -153,15 +329,17 @@ def _missing(name: str) -> Function:
 
 
 def _author(value: Any) -> callers.Domain | None:
-    """The namespace whose code a replacement is; wrapt keeps its in ``_self_wrapper``."""
+    """The domain whose code a replacement is."""
+    function = _function(value)
+    return None if function is None else callers.author(function)
+
+
+def _function(value: Any) -> FunctionType | None:
+    """The function in a replacement; wrapt keeps it in ``_self_wrapper``."""
     function = getattr(value, "__func__", value)
     if not isinstance(function, FunctionType):
         function = getattr(type(value), "_self_wrapper", None) and value._self_wrapper
-    if isinstance(function, FunctionType):
-        domain = callers.domain_of(cast(Any, function).__builtins__)
-        if domain is not None and not domain.transparent:
-            return domain
-    return None
+    return function if isinstance(function, FunctionType) else None
 
 
 def _classes_of(module: ModuleType) -> Iterator[type]:

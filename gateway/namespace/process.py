@@ -44,7 +44,7 @@ def installed() -> Iterator[None]:
                 stack.enter_context(_replaced(module, name, make))
             _register_fork_hook()
             stack.enter_context(_standins())
-            stack.callback(patches.forget)
+            stack.enter_context(patches.confining())
             yield
     finally:
         _installed.release()

@@ -27,6 +27,7 @@ from gateway.namespace import callers
 from gateway.namespace.tracebacks import internal
 
 _NAME = "_gateway_name"
+_ABSENT: Any = object()
 _OF_THE_IMPORT_SYSTEM = frozenset(
     {"__spec__", "__loader__", "__package__", "__path__", "__name__", "__file__", "__cached__"}
 )
@@ -72,6 +73,8 @@ class StandIn(ModuleType):
             try:
                 return getattr(module, attribute)
             except AttributeError:
+                if _take_over(self, attribute, module):
+                    return getattr(module, attribute)
                 below = f"{name}.{attribute}"
                 if below not in sys.modules or module is replaced(name) or not _is_stdlib(name):
                     raise
@@ -188,6 +191,19 @@ def _make(name: str) -> StandIn:
 def _name_of(module: StandIn) -> str:
     name: str = object.__getattribute__(module, _NAME)
     return name
+
+
+def _take_over(standin: StandIn, attribute: str, module: ModuleType) -> bool:
+    """Give ``module`` what C code meant for it: ``PyModule_AddObject`` asks no ``__setattr__``.
+
+    It is read soon after, by code of the same package (pandas: ``_pandas_datetime_CAPI``).
+    """
+    if attribute == _NAME or attribute in _OF_THE_IMPORT_SYSTEM:
+        return False
+    value = object.__getattribute__(standin, "__dict__").pop(attribute, _ABSENT)
+    if value is not _ABSENT:
+        setattr(module, attribute, value)
+    return value is not _ABSENT
 
 
 def _held(name: str) -> ModuleType | None:

@@ -1,8 +1,9 @@
-"""Tables of the process that have one slot for a key.
+"""Tables that are there once for all and have one slot for a key.
 
-``sqlite3.register_converter`` and ``register_adapter`` and ``copyreg.pickle`` keep what was
-registered last, whoever registered it. Here the slot holds a function that asks who is asking, and
-each namespace's own entry stands behind it; what the process had there before stands behind all.
+``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and what psycopg2 has of
+the kind keep what was registered last, whoever registered it. Here the slot holds a function that
+asks who is asking, and each namespace's own entry stands behind it; what was there before stands
+behind all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copyreg
 import sys
 import weakref
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
@@ -23,12 +24,19 @@ Function = Callable[..., Any]
 class Table:
     """One such table.
 
-    ``slots`` is the process's own, ``absent`` what a slot does for those that have no entry.
+    ``slots`` is the process's own, ``absent`` what a slot does for those that have no entry, and
+    ``wrap`` makes what the slot of a key has to hold of a function.
     """
 
-    def __init__(self, slots: MutableMapping[Any, Any], absent: Function) -> None:
+    def __init__(
+        self,
+        slots: MutableMapping[Any, Any],
+        absent: Function,
+        wrap: Callable[[Any, Function], Any] = lambda key, function: function,
+    ) -> None:
         self._slots = slots
         self._absent = absent
+        self._wrap = wrap
         self._entries: dict[Any, weakref.WeakKeyDictionary[callers.Domain, Function]] = {}
         self._before: dict[Any, Function | None] = {}
 
@@ -38,7 +46,7 @@ class Table:
         if entries is None:
             entries = self._entries[key] = weakref.WeakKeyDictionary()
             self._before[key] = self._slots.get(key)
-            self._slots[key] = self._slot(key, entries)
+            self._slots[key] = self._wrap(key, self._slot(key))
         entries[domain] = function
 
     def release(self, domain: callers.Domain) -> None:
@@ -53,15 +61,18 @@ class Table:
                 else:
                     self._slots[key] = before
 
-    def _slot(
-        self, key: Any, entries: weakref.WeakKeyDictionary[callers.Domain, Function]
-    ) -> Function:
-        before = self._before[key]
+    def find(self, key: Any) -> Function | None:
+        """The entry that counts for whoever asks."""
+        entries = self._entries.get(key)
+        if entries is None:
+            return self._slots.get(key)
+        domain = callers.namespace()
+        function = entries.get(domain) if domain is not None else None
+        return function or self._before.get(key)
 
-        def slot(value: Any) -> Any:
-            domain = callers.namespace()
-            function = entries.get(domain) if domain is not None else None
-            return (function or before or self._absent)(value)
+    def _slot(self, key: Any) -> Function:
+        def slot(*args: Any) -> Any:
+            return (self.find(key) or self._absent)(*args)
 
         return slot
 
@@ -71,7 +82,7 @@ _tables: dict[str, Table] = {}
 
 def release(domain: callers.Domain) -> None:
     """Forget what ``domain`` has registered anywhere."""
-    for table in _tables.values():
+    for table in list(_tables.values()):
         table.release(domain)
 
 
@@ -119,3 +130,69 @@ def make_copyreg(domain: callers.Domain) -> ModuleType:
 
 def _reduce(value: Any) -> Any:
     return value.__reduce_ex__(4)
+
+
+def divide_psycopg2(modules: Mapping[str, ModuleType]) -> None:
+    """Give each namespace its own adapters and typecasters in a psycopg2 that many share.
+
+    ``modules`` are those of the unit that are loaded; others get the functions from these.
+    """
+    extensions: Any = modules.get("psycopg2.extensions")
+    c_module: Any = modules.get("psycopg2._psycopg")
+    if extensions is None or c_module is None or f"adapters of {id(extensions)}" in _tables:
+        return
+
+    def cannot_adapt(value: Any) -> Any:
+        """As C does without an entry for the very class; its own search found ours."""
+        for base in type(value).__mro__[1:]:
+            adapter = adapters.find((base, extensions.ISQLQuote))
+            if adapter is not None:
+                return adapter(value)
+        if hasattr(value, "__conform__"):
+            return value.__conform__(extensions.ISQLQuote)
+        raise c_module.ProgrammingError(f"can't adapt type {type(value).__name__!r}")
+
+    def typecaster(oid: int, function: Function) -> Any:
+        return extensions.new_type((oid,), "OF_THE_ASKER", function)
+
+    adapters = _table(f"adapters of {id(extensions)}", extensions.adapters, cannot_adapt)
+    types = _tables[f"types of {id(extensions)}"] = Table(
+        extensions.string_types, extensions.UNICODE, typecaster
+    )
+    register_for_all = extensions.register_adapter
+    register_type_for_all = extensions.register_type
+
+    def register_adapter(typ: Any, callable: Function) -> None:
+        domain = _registering()
+        if domain is None:
+            register_for_all(typ, callable)
+        else:
+            adapters.register(domain, (typ, extensions.ISQLQuote), callable)
+
+    def register_type(obj: Any, scope: Any = None) -> None:
+        domain = _registering()
+        if domain is None or scope is not None:
+            register_type_for_all(obj, scope)
+        else:
+            for oid in obj.values:
+                types.register(domain, oid, obj)
+
+    for function in (register_adapter, register_type):
+        before = getattr(extensions, function.__name__)
+        disguise(function, before.__module__)
+        for module in modules.values():
+            if vars(module).get(function.__name__) is before:
+                setattr(module, function.__name__, function)
+
+
+def _registering() -> callers.Domain | None:
+    """The namespace that registers something; what a module of a unit does itself is for all."""
+    frame = sys._getframe(2)
+    domain = callers.domain_of(frame.f_builtins)
+    if domain is not None and domain.transparent and frame.f_code.co_name == "<module>":
+        return None
+    return callers.namespace()
+
+
+OF_UNITS = {"psycopg2": divide_psycopg2}
+"""What to do with the modules of a unit, by its top-level name, when it has been imported."""

@@ -29,6 +29,7 @@ def report(*sites: SiteReport, faults: tuple[Fault, ...] = ()) -> Report:
     return Report(Path("/srv/sites.json"), faults, sites, ())
 
 
+PSYCOPG = {"psycopg-binary": "3", "psycopg": "3"}
 LOADED = Facts(
     stage="done",
     python="3.13.0",
@@ -36,9 +37,7 @@ LOADED = Facts(
     seconds=0.4,
     django="6.1",
     project=Project("core.settings", False, "UTC", True, (), (Database("default", "x", ("a.1",)),)),
-    units=(
-        Unit("psycopg 3 + psycopg-binary 3", "k", {"psycopg-binary": "3", "psycopg": "3"}, True),
-    ),
+    units=(Unit("psycopg 3 + psycopg-binary 3", "k", PSYCOPG, PSYCOPG, ("1:2",), True),),
 )
 
 

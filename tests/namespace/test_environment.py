@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.machinery
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,25 +11,8 @@ import pytest
 from gateway.namespace import EnvironmentError_, Namespace
 from gateway.namespace.environment import Environment
 
-from .venvs import VERSION, make_venv, site_packages
-from .worlds import load
-
-SO = importlib.machinery.EXTENSION_SUFFIXES[0]
-
-
-def dist(
-    name: str, version: str = "1", *, files: tuple[str, ...], requires: tuple[str, ...] = ()
-) -> dict[str, str]:
-    """A distribution as ``pip`` leaves it; ``files`` are empty, but for what ``code`` adds."""
-    info = f"{name.replace('-', '_')}-{version}.dist-info"
-    lines = [f"Requires-Dist: {text}" for text in requires]
-    names = [*files, f"{info}/METADATA"]
-    return {
-        f"{info}/METADATA": "\n".join([f"Name: {name}", f"Version: {version}", *lines, ""]),
-        f"{info}/RECORD": "".join(f"{path},sha256={name}{version},0\n" for path in names)
-        + f"{info}/RECORD,,\n",
-        **{path: "" for path in files if path.endswith(".py")},
-    }
+from .venvs import SO, VERSION, dist, make_venv, site_packages
+from .worlds import load, write
 
 
 def units(*distributions: dict[str, str], folder: Path) -> dict[str, str]:
@@ -208,12 +191,12 @@ FAST = {
 """The code of a distribution that counts as native, of what it requires, and of a third."""
 
 
-def fast_venv(folder: Path, **changes: str) -> Path:
+def fast_venv(folder: Path, helper: str = "1", **changes: str) -> Path:
     return make_venv(
         folder,
         {
             **dist("fast", files=("fast/__init__.py", f"fast/x{SO}"), requires=("helper",)),
-            **dist("helper", files=("helper.py",)),
+            **dist("helper", helper, files=("helper.py",)),
             **FAST,
             **{f"{name}.py": text for name, text in changes.items()},
         },
@@ -229,6 +212,27 @@ def test_a_unit_is_loaded_once(hooks: None, tmp_path: Path) -> None:
     assert len({id(variables["part"]) for variables in found}) == 1
     assert [variables["fast"].runs for variables in found] == [1, 1, 1]
     assert [variables["helper"].calls for variables in found] == [[1], [1], [1]]
+
+
+def test_a_file_that_another_unit_has_loaded(hooks: None, tmp_path: Path) -> None:
+    """As uv links it into environments, and as an upgrade of what a package requires leaves it."""
+    file = f"fast/x{SO}"
+
+    first, linked, copied = (fast_venv(tmp_path / version, version) for version in "567")
+    for venv in (first, copied):
+        (site_packages(venv) / file).touch()
+    (site_packages(linked) / file).hardlink_to(site_packages(first) / file)
+    runs = "import fast\nruns = fast.runs"
+    assert load(Namespace("first", venv=first), runs)["runs"] == 1
+    with pytest.raises(ImportError) as caught:
+        load(Namespace("linked", venv=linked), runs)
+    assert "fast 1 is loaded in this process already" in str(caught.value)
+    assert "helper 5 (here: 6)" in str(caught.value) and "restart" in str(caught.value)
+    assert load(Namespace("copied", venv=copied), runs)["runs"] == 1
+    write(site_packages(first), dist("helper", "8", files=("helper.py",)))
+    shutil.rmtree(site_packages(first) / "helper-5.dist-info")
+    with pytest.raises(ImportError, match=r"helper 5 \(here: 8\)"):
+        load(Namespace("upgraded", venv=first), runs)
 
 
 def test_a_unit_and_its_sites(hooks: None, tmp_path: Path) -> None:

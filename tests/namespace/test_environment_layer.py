@@ -6,9 +6,9 @@ versions of lxml keep what belongs to a thread under one name.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PathDistribution
@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 
 from gateway.namespace import Namespace
-from tests.integration.cache import virtual_environment
 
-from .venvs import make_venv, site_packages
+from .venvs import installed_or_skip, make_venv, site_packages
 from .worlds import load
 
 NEWER = (
@@ -78,7 +77,12 @@ USES = {
         import numpy as module
         def use():
             array = module.arange(4)
-            return [int(pickle.loads(pickle.dumps(array)).sum()), bool((array == array).all())]
+            found = [int(pickle.loads(pickle.dumps(array)).sum()), bool((array == array).all())]
+            found.append(round(float(module.linalg.det([[2.0, 1.0], [1.0, 3.0]])), 6))
+            random = pickle.loads(pickle.dumps(module.random.default_rng(3)))
+            found.append(random.integers(9) == module.random.default_rng(3).integers(9))
+            found.append(type(pickle.loads(pickle.dumps(module.float64(1)))) is module.float64)
+            return [*found[:3], *map(bool, found[3:])]
         """,
     "pillow": """
         import io
@@ -154,7 +158,7 @@ ANSWERS: dict[str, Any] = {
     "cryptography": ["2d71", "tea"],
     "lxml": [True, 1.0, "XMLSyntaxError"],
     "nh3": "<b>tea</b>",
-    "numpy": [6, True],
+    "numpy": [6, True, 5.0, True, True],
     "pillow": [(255, 0, 0)],
     "psycopg2-binary": [False, "psycopg2"],
     "psycopg": ["binary", "operational", True],
@@ -193,25 +197,16 @@ def site(hooks: None) -> Iterator[Callable[[str, Path | None], Site]]:
         made.close()
 
 
-def installed(requirements: tuple[str, ...]) -> Path:
-    try:
-        return virtual_environment(requirements)
-    except Exception as exc:
-        if os.environ.get("GATEWAY_REQUIRE_SERVICES") == "1":
-            raise
-        pytest.skip(f"packages cannot be installed here: {exc!r:.200}")
-
-
 @pytest.fixture(scope="module")
 def newer() -> Path:
     """A virtual environment with all of them."""
-    return installed(NEWER)
+    return installed_or_skip(NEWER)
 
 
 @pytest.fixture(scope="module")
 def older() -> Path:
     """One with all of them in older versions."""
-    return installed(OLDER)
+    return installed_or_skip(OLDER)
 
 
 pytestmark = pytest.mark.timeout(1200)
@@ -250,29 +245,89 @@ def test_in_two_versions(site: Sites, package: str, newer: Path, older: Path) ->
 def test_under_load(site: Sites, package: str, newer: Path) -> None:
     """Two sites use it in several threads each, while both are reloaded three times."""
     current = [site(package, newer), site(package, newer)]
-    end, started = threading.Event(), threading.Barrier(5)
+    end = threading.Event()
     answers: list[Any] = []
+    answered = [threading.Semaphore(0) for _ in range(4)]
 
-    def work(side: int) -> None:
-        started.wait(60)
+    def work(number: int) -> None:
         while not end.is_set():
             try:
-                answers.append(current[side].variables["use"]())
+                answers.append(current[number % 2].variables["use"]())
             except BaseException as exc:
                 answers.append(exc)
+            answered[number].release()
 
-    threads = [threading.Thread(target=work, args=(n % 2,)) for n in range(4)]
+    def let_all_answer() -> None:
+        for semaphore in answered:
+            while semaphore.acquire(blocking=False):
+                pass
+            for _ in range(2):  # of two one is asked from now on
+                assert semaphore.acquire(timeout=60)
+
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(4)]
     for thread in threads:
         thread.start()
-    started.wait(60)
+    let_all_answer()
     for _ in range(3):
         for side in (0, 1):
             current[side] = site(package, newer)
             assert current[side].use() == ANSWERS[package]
+        let_all_answer()
     end.set()
     for thread in threads:
         thread.join(60)
     assert [answer for answer in answers if answer != ANSWERS[package]] == []
+
+
+PSYCOPG2 = """
+import uuid
+import psycopg2.extras
+from psycopg2 import ProgrammingError, extensions
+class Own(dict): pass
+class Json(psycopg2.extras.Json): pass
+def quoted(value): return extensions.adapt(value).getquoted()
+def cast(value): return extensions.string_types[9999](value, None)
+def register(name):
+    extensions.register_adapter(dict, lambda value: extensions.AsIs(f"{name} {len(value)}"))
+    psycopg2.extras.register_uuid()
+    psycopg2.extras.register_default_json(loads=lambda text: [name, text])
+    extensions.register_type(extensions.new_type((9999,), name, lambda value, _: [name, value]))
+def json(text): return extensions.string_types[114](text, None)
+"""
+
+
+def test_psycopg2_with_adapters_of_two_sites(hooks: None, newer: Path) -> None:
+    """Each has its own; who registers none has those of psycopg2 itself, before and after."""
+    spaces = [Namespace(name, venv=newer) for name in ("one", "two", "none", "again")]
+    one, two, none = (load(space, PSYCOPG2) for space in spaces[:3])
+    own = uuid.UUID(int=1)
+
+    def check_the_third() -> None:
+        for value in ({}, own, none["Own"]()):
+            with pytest.raises(none["ProgrammingError"], match="can't adapt type"):
+                none["quoted"](value)
+        assert none["json"]('{"a": 1}') == {"a": 1}
+        assert none["quoted"](("a", 1)) == b"('a', 1)"
+
+    check_the_third()
+    for name, site in (("one", one), ("two", two)):
+        site["register"](name)
+    for _ in range(2):
+        for name, site in (("one", one), ("two", two)):
+            assert site["quoted"]({}) == f"{name} 0".encode()
+            assert site["quoted"](site["Own"](a=1)) == f"{name} 1".encode()
+            assert site["quoted"](own).startswith(b"'00000000-")
+            assert site["cast"]("x") == [name, "x"]
+            assert site["json"]("1") == [name, "1"]
+        assert none["cast"]("x") == "x"
+        check_the_third()
+        assert none["quoted"](none["psycopg2"].extras.NumericRange(1, 2)) == b"'[1,2)'"
+    for space in spaces[:2]:
+        space.close()
+    check_the_third()
+    again = load(spaces[3], PSYCOPG2)
+    assert 9999 not in again["extensions"].string_types
+    assert (dict, again["extensions"].ISQLQuote) not in again["extensions"].adapters
 
 
 def test_the_same_content_elsewhere(site: Sites, newer: Path, tmp_path: Path) -> None:

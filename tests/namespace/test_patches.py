@@ -8,14 +8,18 @@ import json
 import ssl
 import subprocess
 import threading
+import typing
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
 from gateway.namespace import Namespace
+
+from .venvs import SO, dist, make_venv
 
 pytestmark = pytest.mark.usefixtures("hooks")
 
@@ -48,8 +52,8 @@ def use():
 def make(hooks: None) -> Iterator[Any]:
     made: list[Namespace] = []
 
-    def make(source: str) -> tuple[Namespace, dict[str, Any]]:
-        namespace = Namespace(f"site {len(made)}", environ={"PATH": "/usr/bin:/bin"})
+    def make(source: str, venv: Path | None = None) -> tuple[Namespace, dict[str, Any]]:
+        namespace = Namespace(f"site {len(made)}", environ={"PATH": "/usr/bin:/bin"}, venv=venv)
         made.append(namespace)
         variables: dict[str, Any] = vars(namespace.modules["__main__"])
         exec(dedent(source), variables)
@@ -110,6 +114,65 @@ def test_a_patched_default_of_json(make: Any) -> None:
     assert [of_first["ask"](), of_second["ask"]()] == ['"one"', '"two"']
     with pytest.raises(TypeError):
         json.dumps(object())
+
+
+def test_a_patch_of_typing_is_confined_at_once(hooks: None) -> None:
+    """Not only when all is loaded: no class could be defined meanwhile."""
+    before = typing.get_type_hints
+    namespaces = [Namespace(name) for name in "abc"]
+    fake, wrapping, other = (vars(namespace.modules["__main__"]) for namespace in namespaces)
+    ask = "import typing\ndef ask(): return typing.get_type_hints(Box)\nclass Box: size: int\n"
+    for variables in (fake, wrapping, other):
+        exec(ask, variables)
+    exec(
+        "from unittest import mock\n"
+        "patch = mock.patch('typing.get_type_hints', lambda thing: 'mine')\n"
+        "patch.start()",
+        fake,
+    )
+    exec(
+        "before = typing.get_type_hints\n"
+        "def wrap(thing): return ['wrapped', before(thing)]\n"
+        "typing.get_type_hints = wrap",
+        wrapping,
+    )
+    assert fake["ask"]() == "mine"
+    assert wrapping["ask"]() == ["wrapped", {"size": int}]
+    assert other["ask"]() == {"size": int} == typing.get_type_hints(other["Box"])
+    fake["patch"].stop()
+    assert fake["ask"]() == {"size": int}
+    assert wrapping["ask"]() == ["wrapped", {"size": int}]
+    for namespace in namespaces:
+        namespace.close()
+    assert typing.get_type_hints is before
+
+
+UNIT = """
+import json, typing
+def hints(thing): return __version__
+typing.get_type_hints = hints
+json.JSONEncoder.default = lambda self, value: __version__
+"""
+ASK = """
+import json, typing
+def ask(): return [typing.get_type_hints(type("Box", (), {})), json.dumps(1j, default=None)]
+"""
+
+
+def test_what_a_unit_replaces_is_for_those_who_have_it(make: Any, tmp_path: Path) -> None:
+    """Units are loaded once and used by many sites; another version is another unit."""
+    asks = []
+    for number, version in enumerate("112"):
+        files = dist("demo", version, files=("demo/__init__.py", f"demo/x{SO}"))
+        files["demo/__init__.py"] = f"__version__ = {version!r}\n{UNIT}"
+        venv = make_venv(tmp_path / str(number), files)
+        asks.append(make(f"import demo\n{ASK}", venv)[1]["ask"])
+    asks.append(make(ASK)[1]["ask"])
+    assert [ask() for ask in asks[:3]] == [["1", '"1"'], ["1", '"1"'], ["2", '"2"']]
+    assert typing.get_type_hints(type("Box", (), {"__annotations__": {"a": int}})) == {"a": int}
+    for everybody_else in (asks[3], lambda: json.dumps(1j)):
+        with pytest.raises(TypeError):
+            everybody_else()
 
 
 def test_a_patch_does_not_keep_its_namespace(hooks: None) -> None:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import typing
 import warnings
 import weakref
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 
 from gateway.namespace import Namespace, installed
 
+from .venvs import SO, dist, make_venv
 from .worlds import load, write
 
 
@@ -32,6 +34,7 @@ def state() -> dict[str, Any]:
         "environ": dict(os.environ),
         "environ class": type(os.environ),
         "environb class": type(os.environb),
+        "typing class": type(typing),
         "functions": [
             (holder, name, holder.__dict__[name])
             for holder in (
@@ -40,6 +43,7 @@ def state() -> dict[str, Any]:
                 subprocess,
                 threading,
                 threading.Thread,
+                typing,
                 warnings,
                 contextlib,
                 contextlib.redirect_stdout.__base__,
@@ -140,6 +144,19 @@ def test_a_namespace_that_outlives_the_hooks(tmp_path: Path) -> None:
         found = load(namespace, look)
         assert found["home"] == "/there"
         assert found["hints"] == {"thing": found["Thing"]}
+
+
+def test_what_a_unit_has_replaced_is_so_again_with_the_next(tmp_path: Path) -> None:
+    """Units outlive the hooks and are not executed again."""
+    files = dist("demo", "3", files=("demo/__init__.py", f"demo/x{SO}"))
+    files["demo/__init__.py"] = "import typing\ndef mine(thing): return 3\ntyping.cast = mine"
+    venv = make_venv(tmp_path / "venv", files)
+    before = typing.cast
+    for _ in range(2):
+        with installed():
+            found = load(Namespace("a", venv=venv), "import demo, typing\ncast = typing.cast(1)")
+            assert found["cast"] == 3
+        assert typing.cast is before
 
 
 def test_the_environment_of_the_process_still_works() -> None:

@@ -251,3 +251,19 @@ def test_a_walk(program: Program) -> None:
         result = [found, inspect.getmodule(a.__loader__.get_code) is not None]
         """,
     ) == [["a"], True]
+
+
+def test_what_c_code_adds_to_a_module_that_it_imports(program: Program) -> None:
+    """pandas: one extension module puts a capsule on the package, the others import it."""
+    assert program(
+        {"shop.py": ""},
+        """
+        import ctypes
+        import shop
+        api = ctypes.pythonapi
+        api.PyImport_ImportModule.restype = ctypes.py_object
+        api.PyModule_AddObjectRef.argtypes = [ctypes.py_object, ctypes.c_char_p, ctypes.py_object]
+        api.PyModule_AddObjectRef(api.PyImport_ImportModule(b"shop"), b"made_in_c", 3)
+        result = [api.PyImport_ImportModule(b"shop").made_in_c, shop.made_in_c]
+        """,
+    ) == [3, 3]
