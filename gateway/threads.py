@@ -11,12 +11,8 @@ They are daemon threads, so that a view that hangs never blocks the exit of the 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import logging
-import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +23,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
-_CLONE_FS = 0x200
 
 
 class Threads(Executor):
@@ -165,25 +160,3 @@ class _Worker:
 
     def wait(self, timeout: float | None) -> bool:
         return self._given.acquire(timeout=timeout)
-
-
-def private_cwd(path: str | os.PathLike[str]) -> bool:
-    """Give the calling thread a working directory of its own, ``path``.
-
-    Linux: ``unshare(CLONE_FS)``, which separates the umask too; macOS: ``pthread_chdir_np``.
-    Returns False where the system does not let it (the default seccomp profiles of Docker and
-    Kubernetes need ``CAP_SYS_ADMIN``); then nothing has changed. Must not be called on the main
-    thread: its directory is the process's.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        if sys.platform == "darwin":
-            return _libc().pthread_chdir_np(os.fsencode(path)) == 0
-        if _libc().unshare(_CLONE_FS) == 0:
-            os.chdir(path)
-            return True
-    return False
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)

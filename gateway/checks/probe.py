@@ -33,8 +33,8 @@ from gateway.checks.facts import (
 )
 from gateway.django import close_connections
 from gateway.errors import LoadError
-from gateway.namespace import Namespace
-from gateway.threads import Threads, private_cwd
+from gateway.namespace import Namespace, private_cwd
+from gateway.threads import Threads
 
 _EXIT_SECONDS: Final = 5.0
 """How long the exit functions of the site may take, and then its threads to end."""
