@@ -117,14 +117,15 @@ def read(folder: Path, copy: int, suite: Suite, fault: str = "") -> Run:
     return Run(suite, lines[0]["world"] if lines else {}, outcomes, reasons, fault)
 
 
-def compare(plain: Run, namespace: Run) -> list[Difference]:
-    """Every test with another outcome, or that only one of the runs has.
-
-    If one of them was cut short that is no difference of the tests that it did not reach.
-    """
-    tests = dict.fromkeys([*plain.outcomes, *namespace.outcomes])
+def comparable(plain: Run, namespace: Run) -> list[str]:
+    """The tests of either, or of both if one was cut short: what it did not reach is unknown."""
     if plain.fault or namespace.fault:
-        tests = {test: None for test in plain.outcomes if test in namespace.outcomes}
+        return [test for test in plain.outcomes if test in namespace.outcomes]
+    return list(dict.fromkeys([*plain.outcomes, *namespace.outcomes]))
+
+
+def compare(plain: Run, namespace: Run) -> list[Difference]:
+    """Every test with another outcome, or that only one of the runs has."""
     return [
         Difference(
             test,
@@ -132,7 +133,7 @@ def compare(plain: Run, namespace: Run) -> list[Difference]:
             namespace.outcomes.get(test, ()),
             namespace.reasons.get(test) or plain.reasons.get(test, ""),
         )
-        for test in tests
+        for test in comparable(plain, namespace)
         if plain.outcomes.get(test) != namespace.outcomes.get(test)
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import site
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,17 @@ def test_two_djangos_beside_each_other_do_not_disturb_each_other(results: Result
         repeat = functools.partial(results.repeated, part.suite, company=True)
         verdict = judge(results.plain(part).runs[0], run, repeat, beside=True)
         assert verdict.passed, str(verdict)
+
+
+def test_what_is_finished_is_not_run_again(part: Part, tmp_path: Path) -> None:
+    results, few = Results(tmp_path), Part(part.suite, ("dispatch",))
+    assert results.plain(few).runs[0].outcomes
+    (file,) = tmp_path.glob("*/outcomes-0.jsonl")
+    file.write_text(file.read_text().replace('"ok"', '"kept"'))
+    assert {*map(tuple, results.plain(few).runs[0].outcomes.values())} == {("kept",)}
+    (note,) = tmp_path.glob("*/origin.json")
+    note.unlink()  # as if it had been cut short
+    assert {*map(tuple, results.plain(few).runs[0].outcomes.values())} == {("ok",)}
 
 
 def test_the_documentation_lists_what_differs() -> None:

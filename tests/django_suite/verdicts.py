@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import inherent
-from .runs import Difference, Run, compare
+from .runs import Difference, Run, comparable, compare
 
 Repeat = Callable[[Sequence[str]], Mapping[str, Counter[tuple[str, ...]]]]
 """Has plain Python repeat tests; see ``Results.repeated``."""
@@ -21,11 +21,9 @@ class Varying:
     plain: Counter[tuple[str, ...]]
 
     def __str__(self) -> str:
-        counts = (
-            f"{_words(outcome)} ({count} times)" for outcome, count in self.plain.most_common()
-        )
+        counts = [f"{_words(outcome)} {count} times" for outcome, count in self.plain.most_common()]
         return (
-            f"{self.difference.test}: {_words(self.difference.namespace)} in a namespace, and "
+            f"{self.difference.test}: {_words(self.difference.namespace)} in a namespace; "
             f"under plain Python {', '.join(counts)}"
         )
 
@@ -83,7 +81,7 @@ def judge(plain: Run, run: Run, repeat: Repeat, *, beside: bool = False) -> Verd
     ]
     known = {item.difference.test for item in varying}
     return Verdict(
-        len(plain.outcomes.keys() | run.outcomes.keys()),
+        len(comparable(plain, run)),
         [item for item in differences if item.test in listed],
         varying,
         [item for item in others if item.test not in known],
