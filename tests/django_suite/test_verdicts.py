@@ -44,7 +44,7 @@ def test_a_difference_that_plain_python_never_has_is_unexplained() -> None:
 def test_a_difference_that_plain_python_has_at_times_is_shown_with_its_numbers() -> None:
     result = verdict(run(a="ok"), run(a="fail"), {"a": ["ok"] * 17 + ["fail"] * 3})
     assert result.passed and result.same == 0
-    assert str(result) == "a: fail in a namespace; under plain Python ok 17 times, fail 3 times"
+    assert str(result) == "`a`: fail in a namespace; under plain Python ok 17 times, fail 3 times"
 
 
 def test_a_test_that_only_one_world_has_differs() -> None:
@@ -84,6 +84,12 @@ def test_the_table_has_the_last_row_of_each_kind(tmp_path: Path) -> None:
     for done in (1, 2):
         verdicts, origins = [judged] * done, [Origin("2026-11-25", f"abc{done}")] * done
         keep(row("5.2.19", f"{done} of 2 parts", verdicts, origins), "all", tmp_path)
-    titles, _, line = markdown(tmp_path).splitlines()
+    titles, _, line, *varying = markdown(tmp_path).splitlines()
     assert titles.startswith("| Python | Django | Labels | Tests | Same | Inherent | Varying |")
     assert line.endswith("| 5.2.19 | 2 of 2 parts | 4 | 2 | 0 | 2 | 0 | abc2 | 2026-11-25 |")
+    assert len(varying) == 3 and "`b`: fail in a namespace" in varying[-1]
+
+
+def test_the_table_says_that_something_was_cut_short() -> None:
+    judged = verdict(run(a="ok", b="ok"), run(fault="killed", a="ok"), {})
+    assert "| all, 1 cut short | 1 |" in str(row("5.2.19", "all", [judged], [Origin("", "")]))

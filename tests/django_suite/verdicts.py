@@ -23,7 +23,7 @@ class Varying:
     def __str__(self) -> str:
         counts = [f"{_words(outcome)} {count} times" for outcome, count in self.plain.most_common()]
         return (
-            f"{self.difference.test}: {_words(self.difference.namespace)} in a namespace; "
+            f"`{self.difference.test}`: {_words(self.difference.namespace)} in a namespace; "
             f"under plain Python {', '.join(counts)}"
         )
 
