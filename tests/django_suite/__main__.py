@@ -23,7 +23,7 @@ from .runs import threads_can_have_folders
 from .suites import LABELS, Suite, all_labels, parts, suite, supported
 from .verdicts import Verdict, judge
 
-_BESIDE: Final = ("5.2", "6.1")
+_BESIDE: Final = "5.2+6.1"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,13 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end with what there is
     folder = cache_folder() / "django-suite"
     results, rows = Results(folder / "runs"), folder / "rows"
-    together = [] if options.table else [[series] for series in options.series]
-    if not options.table and set(_BESIDE) <= set(options.series) and threads_can_have_folders():
-        together.append(list(_BESIDE))
     passed = True
     try:
-        for series in together:
-            suites = [suite(item) for item in series]
+        for series in [] if options.table else options.series:
+            suites = [suite(item) for item in series.split("+")]
             passed &= _compare(suites, options.short, options.parts, results, rows)
     finally:
         print(f"\n{table.markdown(rows)}")
@@ -72,8 +69,13 @@ def _compare(
 
 
 def _parser() -> argparse.ArgumentParser:
+    series = supported()
+    if set(_BESIDE.split("+")) <= set(series) and threads_can_have_folders():
+        series.append(_BESIDE)
     parser = argparse.ArgumentParser(prog="python -m tests.django_suite", description=__doc__)
-    parser.add_argument("--series", nargs="*", default=supported(), help="default: %(default)s")
+    parser.add_argument(
+        "--series", nargs="*", default=series, help="+ for beside each other; default: %(default)s"
+    )
     parser.add_argument(
         "--short", action="store_true", help=f"only the {len(LABELS)} labels that matter most"
     )
