@@ -1,6 +1,6 @@
 # make run    serve the sample projects and print the URLs to open
 # make test   lint, types, layers, tests
-# make test-django   Django's own test suite in a namespace; an hour or more
+# make test-django   Django's own test suite in a namespace; hours, can be interrupted and started again
 # make test-public   public projects from PyPI beside gunicorn; a few minutes
 # make bench-requests   the request path beside other servers; hours, on a machine left alone
 #

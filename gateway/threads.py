@@ -20,11 +20,9 @@ They are daemon threads, so that a view that hangs never blocks the exit of the 
 from __future__ import annotations
 
 import _thread
-import ctypes
 import functools
 import logging
 import os
-import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -33,11 +31,12 @@ from concurrent.futures import Executor, Future
 from contextvars import Context
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
+from gateway.namespace.cwd import change_folder, own_folder
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
-_CLONE_FS = 0x200
 IDLE: Final = 15.0
 """Seconds without use after which a seat is given up, and a thread without seats ends."""
 
@@ -440,41 +439,3 @@ class _Call:
 
     def cancel(self) -> None:
         self.future.cancel()
-
-
-def own_folder() -> bool:
-    """Give the calling thread a working directory of its own, for `change_folder`.
-
-    Linux: ``unshare(CLONE_FS)``, which separates the umask too. False where the system does not let
-    it (the default seccomp profiles of Docker and Kubernetes need ``CAP_SYS_ADMIN``); then nothing
-    has changed. Must not be called on the main thread: its directory is the process's.
-    """
-    try:
-        return sys.platform == "darwin" or bool(_libc().unshare(_CLONE_FS) == 0)
-    except AttributeError:
-        return False
-
-
-def change_folder(folder: int) -> None:
-    """Change the working directory of a thread that has its `own_folder`; takes a descriptor."""
-    if sys.platform == "darwin":
-        _libc().pthread_fchdir_np(folder)
-    else:
-        os.fchdir(folder)
-
-
-def private_cwd(path: str | os.PathLike[str]) -> bool:
-    """Let the calling thread alone work in ``path``; false, and no change, if it cannot."""
-    if not own_folder():
-        return False
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        change_folder(folder)
-    finally:
-        os.close(folder)
-    return True
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import contextvars
-import os
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from gateway.threads import Pool, Threads, private_cwd
+from gateway.threads import Pool, Threads
 
 DEADLINE = 30.0
 
@@ -126,17 +124,3 @@ def test_after_shutdown_nothing_is_taken_and_what_waits_is_cancelled() -> None:
 
 def test_threads_never_block_the_exit(threads: Threads) -> None:
     assert threads.submit(threading.current_thread).result(DEADLINE).daemon
-
-
-def test_a_thread_has_a_working_directory_of_its_own(threads: Threads, tmp_path: Path) -> None:
-    def look() -> tuple[bool, str]:
-        return private_cwd(tmp_path), os.getcwd()
-
-    before = os.getcwd()
-    private, cwd = threads.submit(look).result(DEADLINE)
-    assert os.getcwd() == before
-    if not private:
-        pytest.skip("this system lets no thread have a working directory of its own")
-    assert cwd == str(tmp_path.resolve())
-    (tmp_path / "note").write_text("relative")
-    assert threads.submit(Path("note").read_text).result(DEADLINE) == "relative"

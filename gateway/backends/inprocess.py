@@ -19,8 +19,8 @@ from starlette.types import Receive, Scope, Send
 from gateway import collector, django, log
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
-from gateway.namespace import EnvironmentError_, Namespace, installed
-from gateway.threads import Threads, private_cwd
+from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
+from gateway.threads import Threads
 from gateway.wsgi import Bridge, Traffic, WSGIApplication
 
 T = TypeVar("T")

@@ -7,8 +7,9 @@
 This package knows nothing of sites, HTTP or Django.
 """
 
+from gateway.namespace.cwd import private_cwd
 from gateway.namespace.environment import EnvironmentError_
 from gateway.namespace.namespace import Namespace
 from gateway.namespace.process import installed
 
-__all__ = ["EnvironmentError_", "Namespace", "installed"]
+__all__ = ["EnvironmentError_", "Namespace", "installed", "private_cwd"]

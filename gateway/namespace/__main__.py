@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 
-from gateway.namespace import EnvironmentError_, Namespace, installed
+from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     statuses = dict.fromkeys(range(options.copies), 1)  # of a copy that died, too
 
     def run(copy: int) -> None:
+        private_cwd(os.getcwd())  # as each worker thread of the gateway has one
         statuses[copy] = _run(options, copy)
 
     with installed():

@@ -1,104 +1,89 @@
-"""``python -m tests.django_suite``: the whole of it, as a table. It takes an hour or more.
+"""``python -m tests.django_suite``: Django's own test suite, in both worlds, as a table.
 
-Every series of Django that the interpreter supports, alone and two of them beside each other, with
-the labels that matter most; then the whole suites. Exit status 1 if a difference is unexplained.
+The whole suite of each release that the interpreter supports, alone, then two of them beside each
+other. What is finished is kept: started again after an interruption, it goes on where it was. Exit
+status 1 if a difference is unexplained.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import functools
+import signal
 import sys
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .inherent import Verdict, judge
-from .runs import Run, compare, merged, run_in_namespaces, run_plain, threads_can_have_folders
-from .suites import LABELS, Suite, parts, suite, supported
+from tests.integration.cache import cache_folder
 
-_WHOLE: Final = ("5.2", "6.1")
-_BESIDE: Final = ("5.2", "6.1")
-_TIMEOUT: Final = 7200.0
-_COLUMNS: Final = ("Django", "Labels", "Tests", "Same", "Inherent", "Unexplained")
+from . import table
+from .results import Origin, Results
+from .runs import threads_can_have_folders
+from .suites import LABELS, Suite, all_labels, parts, suite, supported
+from .verdicts import Verdict, judge
 
-
-@dataclass
-class Report:
-    """Rows of the table, printed as they come; what they are based on stays in ``folder``."""
-
-    folder: Path
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    passed: bool = True
-
-    def alone(self, item: Suite, batches: Sequence[Sequence[str]], name: str) -> Run:
-        """Compare a suite with itself, batch by batch; returns what plain Python made of it."""
-        plains, runs = [], []
-        for number, labels in enumerate(batches):
-            folder = self.folder / f"{item.series}-{len(self.rows)}-{number}"
-            plains.append(run_plain(item, labels, folder / "plain", _TIMEOUT))
-            runs += run_in_namespaces([item], labels, folder / "namespace", _TIMEOUT)
-        plain, run = merged(plains), merged(runs)
-        self._add(judge(run, compare(plain, run)), item.version, name)
-        return plain
-
-    def beside(self, plains: Sequence[Run], labels: Sequence[str], name: str) -> None:
-        """Run the suites of ``plains`` at the same time in one process, and compare each."""
-        suites = [plain.suite for plain in plains]
-        runs = run_in_namespaces(suites, labels, self.folder / "beside", _TIMEOUT)
-        for plain, run in zip(plains, runs, strict=True):
-            others = [item.version for item in suites if item is not run.suite]
-            title = f"{run.suite.version} beside {' and '.join(others)}"
-            self._add(judge(run, compare(plain, run), beside=True), title, name)
-
-    def _add(self, verdict: Verdict, title: str, name: str) -> None:
-        counts = (
-            len(verdict.run.outcomes),
-            verdict.same,
-            len(verdict.inherent),
-            len(verdict.unexplained),
-        )
-        row = (title, name, *map(str, counts))
-        self.rows.append(row)
-        self.passed &= verdict.passed
-        print(verdict, _line(row), sep="\n", flush=True)
+_BESIDE: Final = "5.2+6.1"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run everything that the options ask for; returns the exit status."""
+    options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end with what there is
+    folder = cache_folder() / "django-suite"
+    results, rows = Results(folder / "runs"), folder / "rows"
+    passed = True
+    try:
+        for series in [] if options.table else options.series:
+            suites = [suite(item) for item in series.split("+")]
+            passed &= _compare(suites, options.short, options.parts, results, rows)
+    finally:
+        print(f"\n{table.markdown(rows)}")
+    return 0 if passed else 1
+
+
+def _compare(
+    suites: Sequence[Suite], short: bool, count: int, results: Results, rows: Path
+) -> bool:
+    """Run suites at the same time, part by part; keeps a row for each of them."""
+    beside = len(suites) > 1
+    verdicts: dict[Suite, list[Verdict]] = {item: [] for item in suites}
+    origins: list[Origin] = []
+    name = f"{len(LABELS)} labels" if short else "all"
+    batches = [parts(item, LABELS if short else all_labels(item), count) for item in suites]
+    for number, together in enumerate(zip(*batches, strict=True), 1):
+        plains = [results.plain(part).runs[0] for part in together]
+        measured = results.in_namespaces(together)
+        origins.append(measured.origin)
+        so_far = name if number == count else f"{name}, {number} of {count} parts"
+        for plain, run in zip(plains, measured.runs, strict=True):
+            repeat = functools.partial(results.repeated, run.suite, company=beside)
+            verdict = judge(plain, run, repeat, beside=beside)
+            verdicts[run.suite].append(verdict)
+            others = [item.version for item in suites if item is not run.suite]
+            title = " beside ".join([run.suite.version, *others])
+            row = table.row(title, so_far, verdicts[run.suite], origins)
+            table.keep(row, name, rows)
+            print(*filter(None, [str(verdict), str(row)]), sep="\n", flush=True)
+    return all(verdict.passed for judged in verdicts.values() for verdict in judged)
+
+
+def _parser() -> argparse.ArgumentParser:
+    series = supported()
+    if set(_BESIDE.split("+")) <= set(series) and threads_can_have_folders():
+        series.append(_BESIDE)
     parser = argparse.ArgumentParser(prog="python -m tests.django_suite", description=__doc__)
-    parser.add_argument("--series", nargs="*", default=supported(), help="default: %(default)s")
     parser.add_argument(
-        "--parts",
-        type=int,
-        default=1,
-        metavar="N",
-        help="run the whole suites in N parts, which is much faster; 0 leaves them out",
+        "--series", nargs="*", default=series, help="+ for beside each other; default: %(default)s"
     )
-    parser.add_argument("--folder", type=Path, default=Path(".cache/django-suite"))
-    options = parser.parse_args(argv)
-    folder = options.folder.absolute()
-    shutil.rmtree(folder, ignore_errors=True)
-    report = Report(folder)
-    suites = [suite(series) for series in options.series]
-    name = f"{len(LABELS)} labels"
-    plains = [report.alone(item, [LABELS], name) for item in suites]
-    pair = [plain for plain in plains if plain.suite.series in _BESIDE]
-    if len(pair) == len(_BESIDE) and threads_can_have_folders():
-        report.beside(pair, LABELS, name)
-    for item in suites:
-        if item.series in _WHOLE and options.parts:
-            name = "all" if options.parts == 1 else f"all, in {options.parts} parts"
-            report.alone(item, parts(item, options.parts), name)
-    print(f"\nPython {sys.version.split()[0]}, {time.strftime('%Y-%m-%d')}\n")
-    print(_line(_COLUMNS), _line("---" for _ in _COLUMNS), *map(_line, report.rows), sep="\n")
-    return 0 if report.passed else 1
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    parser.add_argument(
+        "--short", action="store_true", help=f"only the {len(LABELS)} labels that matter most"
+    )
+    parser.add_argument(
+        "--parts", type=int, default=20, metavar="N", help="processes, one after another"
+    )
+    parser.add_argument("--table", action="store_true", help="only show what there is")
+    return parser
 
 
 if __name__ == "__main__":

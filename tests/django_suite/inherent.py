@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from .runs import Difference, Run
-
-_FILE: Final = Path(__file__).with_name("inherent.toml")
+FILE: Final = Path(__file__).with_name("inherent.toml")
 
 
 @dataclass(frozen=True)
 class Inherent:
     """Tests that differ for one reason; ``series`` and ``python`` are empty for all of them.
 
-    ``beside`` are those that differ only with another copy in the process; with ``chance`` they
-    need not differ every time.
+    ``beside`` are those that differ only with another copy in the process.
     """
 
     reason: str
@@ -28,7 +25,6 @@ class Inherent:
     series: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
     beside: bool = False
-    chance: bool = False
 
     def applies(self, series: str, *, beside: bool) -> bool:
         """Whether these tests differ for a series of Django under this interpreter."""
@@ -40,39 +36,10 @@ class Inherent:
         )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The differences of one suite, sorted.
-
-    ``stale`` are tests that are listed as inherent, were run, and do not differ.
-    """
-
-    run: Run
-    inherent: Sequence[Difference]
-    unexplained: Sequence[Difference]
-    stale: Sequence[str]
-
-    @property
-    def same(self) -> int:
-        """The number of tests with the same outcome in both worlds."""
-        ids = {item.test for item in (*self.inherent, *self.unexplained)}
-        return len(self.run.outcomes.keys() - ids)
-
-    @property
-    def passed(self) -> bool:
-        return not self.unexplained and not self.stale
-
-    def __str__(self) -> str:
-        stale = [
-            f"{test} is in {_FILE.name} and does not differ: take it out" for test in self.stale
-        ]
-        return "\n".join([*map(str, self.unexplained), *stale])
-
-
 @cache
 def listed() -> tuple[Inherent, ...]:
     """Every entry of the file."""
-    entries = tomllib.loads(_FILE.read_text())["difference"]
+    entries = tomllib.loads(FILE.read_text())["difference"]
     return tuple(
         Inherent(
             entry["reason"].strip(),
@@ -80,24 +47,15 @@ def listed() -> tuple[Inherent, ...]:
             tuple(entry.get("series", ())),
             tuple(entry.get("python", ())),
             entry.get("beside", False),
-            entry.get("chance", False),
         )
         for entry in entries
     )
 
 
-def judge(run: Run, differences: Sequence[Difference], *, beside: bool = False) -> Verdict:
-    """Tell the inherent from the unexplained differences of a run in a namespace."""
-    applicable = [item for item in listed() if item.applies(run.suite.series, beside=beside)]
-    allowed = {test for item in applicable for test in item.tests}
-    expected = {test for item in applicable if not item.chance for test in item.tests}
-    seen = {difference.test for difference in differences}
-    return Verdict(
-        run,
-        [item for item in differences if item.test in allowed],
-        [item for item in differences if item.test not in allowed],
-        sorted((expected & run.outcomes.keys()) - seen),
-    )
+def tests(series: str, *, beside: bool) -> frozenset[str]:
+    """The tests that have to differ for a series of Django under this interpreter."""
+    applicable = [item for item in listed() if item.applies(series, beside=beside)]
+    return frozenset(test for item in applicable for test in item.tests)
 
 
 def markdown() -> str:
@@ -119,6 +77,4 @@ def _scope(entry: Inherent) -> str:
         parts.append("Python " + " and ".join(entry.python))
     if entry.beside:
         parts.append("beside another copy")
-    if entry.chance:
-        parts.append("not every time")
     return f" ({', '.join(parts)})" if parts else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -14,12 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.namespace import private_cwd
 from tests.integration.programs import plain_environ
 from tests.integration.servers import REPOSITORY
 
-from .suites import Suite
+from .suites import Part, Suite
 
-_INSIDE: Final = Path(__file__).parent / "inside"
+INSIDE: Final = Path(__file__).parent / "inside"
+"""What runs beside ``runtests.py``, in both worlds."""
+
+VARIABLES: Final = {
+    "PYTHONHASHSEED": "0",  # the order of sets must not be a difference
+    # The zone of Django's default settings. In any other, what comes out depends on the hour: for
+    # a part of each day the date in the process is not the one of the settings.
+    "TZ": "America/Chicago",
+}
+"""What every process has in its environment."""
+
+TIMEOUT: Final = 1800.0
+"""Seconds for a part. What has not come to its end by then is cut short."""
+
 _ADDRESS: Final = re.compile(r"\b0x[0-9a-f]+")
 
 Outcomes = Mapping[str, Sequence[str]]
@@ -28,12 +41,16 @@ Outcomes = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Run:
-    """What one copy of a suite wrote; ``reasons`` are the tracebacks of what failed."""
+    """What one copy of a suite wrote; ``reasons`` are the tracebacks of what failed.
+
+    ``fault`` says why the run was cut short, and is empty for one that came to its end.
+    """
 
     suite: Suite
     world: Mapping[str, Any]
     outcomes: Outcomes
     reasons: Mapping[str, str]
+    fault: str
 
 
 @dataclass(frozen=True)
@@ -50,66 +67,61 @@ class Difference:
         return f"{self.test}: {expected} under plain Python, {got} in a namespace\n{self.reason}"
 
 
-def run_plain(suite: Suite, labels: Sequence[str], folder: Path, timeout: float) -> Run:
-    """Run a suite under the interpreter of its virtual environment.
+def run_plain(part: Part, folder: Path, *, company: bool = False) -> Run:
+    """Run a part under the interpreter of its virtual environment.
 
-    Raises ``AssertionError`` if it does not come to its end within ``timeout`` seconds.
+    ``company`` is a second thread that is at work all the time.
     """
-    _link(folder, [suite])
-    environ = _environ(folder, "0", suite.series)
-    python = folder / "venv-0" / "bin" / "python"
-    command = [python, _INSIDE / "main.py", *_arguments(folder, "0", labels)]
-    return _read(folder, 0, suite, _run(command, folder, environ, timeout))
+    _prepare(folder, [part])
+    environ = _environ(folder, "0", part.suite.series)
+    if company:
+        environ["SUITE_COMPANY"] = "1"
+    command = [folder / "venv-0" / "bin" / "python", *_script(folder, "0")]
+    fault = _run(command, folder, environ)
+    return read(folder, 0, part.suite, fault)
 
 
-def run_in_namespaces(
-    suites: Sequence[Suite], labels: Sequence[str], folder: Path, timeout: float
-) -> list[Run]:
-    """Run suites in one process, each in a namespace of its own, all at the same time.
-
-    Raises ``AssertionError`` as ``run_plain`` does.
-    """
-    _link(folder, suites)
-    series = "{copy}" if len(suites) > 1 else suites[0].series
+def run_in_namespaces(parts: Sequence[Part], folder: Path) -> list[Run]:
+    """Run parts in one process, each in a namespace of its own, all at the same time."""
+    _prepare(folder, parts)
+    series = "{copy}" if len(parts) > 1 else parts[0].suite.series
     environ = _environ(folder, "{copy}", series)
     command: list[str | Path] = [sys.executable, "-m", "gateway.namespace"]
-    command += ["--venv", folder / "venv-{copy}", "--path", _INSIDE, "--copies", str(len(suites))]
+    command += ["--venv", folder / "venv-{copy}", "--path", INSIDE, "--copies", str(len(parts))]
     for key, value in environ.items():
         command += ["--env", f"{key}={value}"]
-    command += [_INSIDE / "main.py", *_arguments(folder, "{copy}", labels)]
-    host = plain_environ(
-        PYTHONHASHSEED=environ["PYTHONHASHSEED"],
-        PYTHONPATH=str(REPOSITORY),
-        SUITE_HOST="1",
-        TZ=environ["TZ"],
-    )
-    status = _run(command, folder, host, timeout)
-    return [_read(folder, copy, suite, status) for copy, suite in enumerate(suites)]
+    command += _script(folder, "{copy}")
+    host = plain_environ(**VARIABLES, PYTHONPATH=str(REPOSITORY), SUITE_HOST="1")
+    fault = _run(command, folder, host)
+    return [read(folder, copy, part.suite, fault) for copy, part in enumerate(parts)]
 
 
-def threads_can_have_folders() -> bool:
-    """Whether the system lets a thread have a working directory of its own, as two copies need."""
-    allowed = []
-
-    def try_it() -> None:
-        with contextlib.suppress(AttributeError, PermissionError):
-            os.unshare(os.CLONE_FS)
-            allowed.append(True)
-
-    thread = threading.Thread(target=try_it)
-    thread.start()
-    thread.join()
-    return bool(allowed)
-
-
-def merged(runs: Sequence[Run]) -> Run:
-    """One run for those of the parts of a suite."""
-    outcomes: dict[str, Sequence[str]] = {}
+def read(folder: Path, copy: int, suite: Suite, fault: str = "") -> Run:
+    """What a copy has written into the folder of its run."""
+    path = folder / f"outcomes-{copy}.jsonl"
+    text = path.read_text() if path.exists() else ""
+    # The last line of a run that was killed may be half a line.
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    if lines and "end" in lines[-1]:
+        lines.pop()
+        fault = ""
+    else:
+        fault = _tail(folder, f"Django {suite.version} was cut short ({fault})")
+    outcomes: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
-    for run in runs:
-        outcomes.update(run.outcomes)
-        reasons.update(run.reasons)
-    return Run(runs[0].suite, runs[0].world, outcomes, reasons)
+    for line in lines[1:]:
+        test = _ADDRESS.sub("0x…", line["test"])
+        outcomes.setdefault(test, []).append(line["outcome"])
+        if "why" in line:
+            reasons[test] = line["why"]
+    return Run(suite, lines[0]["world"] if lines else {}, outcomes, reasons, fault)
+
+
+def comparable(plain: Run, namespace: Run) -> list[str]:
+    """The tests of either, or of both if one was cut short: what it did not reach is unknown."""
+    if plain.fault or namespace.fault:
+        return [test for test in plain.outcomes if test in namespace.outcomes]
+    return list(dict.fromkeys([*plain.outcomes, *namespace.outcomes]))
 
 
 def compare(plain: Run, namespace: Run) -> list[Difference]:
@@ -121,43 +133,48 @@ def compare(plain: Run, namespace: Run) -> list[Difference]:
             namespace.outcomes.get(test, ()),
             namespace.reasons.get(test) or plain.reasons.get(test, ""),
         )
-        for test in dict.fromkeys([*plain.outcomes, *namespace.outcomes])
+        for test in comparable(plain, namespace)
         if plain.outcomes.get(test) != namespace.outcomes.get(test)
     ]
 
 
-def _link(folder: Path, suites: Sequence[Suite]) -> None:
+def threads_can_have_folders() -> bool:
+    """Whether the system lets a thread have a working directory of its own, as two copies need."""
+    allowed = []
+    thread = threading.Thread(target=lambda: allowed.append(private_cwd(os.getcwd())))
+    thread.start()
+    thread.join()
+    return allowed == [True]
+
+
+def _prepare(folder: Path, parts: Sequence[Part]) -> None:
     folder.mkdir(parents=True)
-    for copy, suite in enumerate(suites):
-        (folder / f"django-{copy}").symlink_to(suite.tests.parent)
-        (folder / f"venv-{copy}").symlink_to(suite.venv)
+    for copy, part in enumerate(parts):
+        (folder / f"django-{copy}").symlink_to(part.suite.tests.parent)
+        (folder / f"venv-{copy}").symlink_to(part.suite.venv)
+        arguments = ["--parallel=1", "--noinput", *part.labels]
+        (folder / f"arguments-{copy}").write_text("\n".join(arguments))
 
 
 def _environ(folder: Path, copy: str, name: str) -> dict[str, str]:
     environ = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     return {
         **environ,
+        **VARIABLES,
         "DJANGO_SETTINGS_MODULE": "suite_settings",
-        "PYTHONHASHSEED": "0",  # the order of sets must not be a difference
-        "PYTHONPATH": str(_INSIDE),
+        "PYTHONPATH": str(INSIDE),
         "SUITE_COPY": name,
         "SUITE_OUTCOMES": str(folder / f"outcomes-{copy}.jsonl"),
-        # The zone of Django's default settings, to which plain Python is set in any case.
-        "TZ": "America/Chicago",
     }
 
 
-def _arguments(folder: Path, copy: str, labels: Sequence[str]) -> list[str | Path]:
+def _script(folder: Path, copy: str) -> list[Path]:
     script = folder / f"django-{copy}" / "tests" / "runtests.py"
-    return [script, "--parallel=1", "--noinput", *labels]
+    return [INSIDE / "main.py", script, folder / f"arguments-{copy}"]
 
 
-def _run(
-    command: Sequence[str | Path],
-    folder: Path,
-    environ: Mapping[str, str],
-    timeout: float,
-) -> int:
+def _run(command: Sequence[str | Path], folder: Path, environ: Mapping[str, str]) -> str:
+    """Run it; returns how it ended, for people."""
     with (folder / "output.txt").open("wb") as output:
         try:
             done = subprocess.run(
@@ -167,28 +184,11 @@ def _run(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                timeout=timeout,
+                timeout=TIMEOUT,
             )
         except subprocess.TimeoutExpired:
-            raise AssertionError(_tail(folder, f"not done after {timeout:.0f} s")) from None
-    return done.returncode
-
-
-def _read(folder: Path, copy: int, suite: Suite, status: int) -> Run:
-    path = folder / f"outcomes-{copy}.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    if not lines or "end" not in lines[-1]:
-        raise AssertionError(
-            _tail(folder, f"Django {suite.version} was cut short, status {status}")
-        )
-    outcomes: dict[str, list[str]] = {}
-    reasons: dict[str, str] = {}
-    for line in lines[1:-1]:
-        test = _ADDRESS.sub("0x…", line["test"])
-        outcomes.setdefault(test, []).append(line["outcome"])
-        if "why" in line:
-            reasons[test] = line["why"]
-    return Run(suite, lines[0]["world"], outcomes, reasons)
+            return f"not done after {TIMEOUT:.0f} s"
+    return f"status {done.returncode}"
 
 
 def _tail(folder: Path, message: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -122,17 +123,27 @@ def supported() -> list[str]:
     return [series for series in VERSIONS if limits[series]]
 
 
-def parts(suite: Suite, count: int) -> list[list[str]]:
-    """The labels of the whole suite in ``count`` parts, or no labels, which means all.
+@dataclass(frozen=True)
+class Part:
+    """Labels of a suite that are run in one process."""
+
+    suite: Suite
+    labels: tuple[str, ...]
+
+
+def all_labels(suite: Suite) -> list[str]:
+    """The labels of the whole suite."""
+    folders = {path.parent.name for path in suite.tests.glob("*/__init__.py")}
+    return sorted(folders - _NO_LABELS)
+
+
+def parts(suite: Suite, labels: Sequence[str], count: int) -> list[Part]:
+    """The labels in ``count`` parts.
 
     ``runtests.py`` empties the tables of all that it runs after many a test, so parts take a
-    fraction of the time.
+    fraction of the time; and one that ends before its time does not take the others with it.
     """
-    if count == 1:
-        return [[]]
-    folders = {path.parent.name for path in suite.tests.glob("*/__init__.py")}
-    labels = sorted(folders - _NO_LABELS)
-    return [labels[start::count] for start in range(count)]
+    return [Part(suite, tuple(labels[start::count])) for start in range(count)]
 
 
 @cache

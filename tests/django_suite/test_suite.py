@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 from pathlib import Path
@@ -11,10 +12,10 @@ import pytest
 from tests.integration.servers import REPOSITORY
 
 from . import inherent
-from .runs import Run, compare, run_in_namespaces, run_plain, threads_can_have_folders
-from .suites import BESIDE, SUBSET, Suite, UnavailableError, suite, supported
-
-_TIMEOUT = 600.0
+from .results import Results
+from .runs import Run, threads_can_have_folders
+from .suites import BESIDE, SUBSET, Part, Suite, UnavailableError, suite, supported
+from .verdicts import judge
 
 # The first run has to download and to install first.
 pytestmark = pytest.mark.timeout(2400)
@@ -31,23 +32,27 @@ def get(series: str) -> Suite:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the runs leave what they print."""
-    return tmp_path_factory.mktemp("django-suite")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Runs of this run of the tests only."""
+    return Results(tmp_path_factory.mktemp("django-suite"))
 
 
 @pytest.fixture(scope="module")
-def plain(folder: Path) -> Run:
-    """The subset under plain Python, for the newest Django that there is for this one."""
-    newest = max(supported(), key=float)
-    return run_plain(get(newest), SUBSET, folder / "plain", _TIMEOUT)
+def part() -> Part:
+    """The subset, of the newest Django that there is for this interpreter."""
+    return Part(get(max(supported(), key=float)), SUBSET)
 
 
 @pytest.fixture(scope="module")
-def namespace(plain: Run, folder: Path) -> Run:
+def plain(results: Results, part: Part) -> Run:
+    """The subset under plain Python."""
+    return results.plain(part).runs[0]
+
+
+@pytest.fixture(scope="module")
+def namespace(results: Results, part: Part) -> Run:
     """The same in a namespace."""
-    (run,) = run_in_namespaces([plain.suite], SUBSET, folder / "namespace", _TIMEOUT)
-    return run
+    return results.in_namespaces([part]).runs[0]
 
 
 def test_plain_python_is_the_world_without_a_gateway(plain: Run) -> None:
@@ -75,9 +80,10 @@ def test_the_other_world_really_is_a_namespace(namespace: Run) -> None:
     assert not any(namespace.suite.venv.is_relative_to(root) for root in site.getsitepackages())
 
 
-def test_every_test_comes_out_the_same(plain: Run, namespace: Run) -> None:
+def test_every_test_comes_out_the_same(results: Results, plain: Run, namespace: Run) -> None:
     assert len(plain.outcomes) > 1000
-    verdict = inherent.judge(namespace, compare(plain, namespace))
+    repeat = functools.partial(results.repeated, plain.suite, company=False)
+    verdict = judge(plain, namespace, repeat)
     assert verdict.passed, str(verdict)
 
 
@@ -85,14 +91,25 @@ def test_every_test_comes_out_the_same(plain: Run, namespace: Run) -> None:
 @pytest.mark.skipif(
     not threads_can_have_folders(), reason="no thread can have a working directory of its own here"
 )
-def test_two_djangos_beside_each_other_do_not_disturb_each_other(folder: Path) -> None:
-    suites = [get("5.2"), get("6.1")]
-    plains = [run_plain(item, BESIDE, folder / f"plain-{item.series}", _TIMEOUT) for item in suites]
-    runs = run_in_namespaces(suites, BESIDE, folder / "beside", _TIMEOUT)
-    assert [run.world["django"] for run in runs] == [item.version for item in suites]
-    for before, run in zip(plains, runs, strict=True):
-        verdict = inherent.judge(run, compare(before, run), beside=True)
+def test_two_djangos_beside_each_other_do_not_disturb_each_other(results: Results) -> None:
+    parts = [Part(get("5.2"), BESIDE), Part(get("6.1"), BESIDE)]
+    runs = results.in_namespaces(parts).runs
+    assert [run.world["django"] for run in runs] == [part.suite.version for part in parts]
+    for part, run in zip(parts, runs, strict=True):
+        repeat = functools.partial(results.repeated, part.suite, company=True)
+        verdict = judge(results.plain(part).runs[0], run, repeat, beside=True)
         assert verdict.passed, str(verdict)
+
+
+def test_what_is_finished_is_not_run_again(part: Part, tmp_path: Path) -> None:
+    results, few = Results(tmp_path), Part(part.suite, ("dispatch",))
+    assert results.plain(few).runs[0].outcomes
+    (file,) = tmp_path.glob("*/outcomes-0.jsonl")
+    file.write_text(file.read_text().replace('"ok"', '"kept"'))
+    assert {*map(tuple, results.plain(few).runs[0].outcomes.values())} == {("kept",)}
+    (note,) = tmp_path.glob("*/origin.json")
+    note.unlink()  # as if it had been cut short
+    assert {*map(tuple, results.plain(few).runs[0].outcomes.values())} == {("ok",)}
 
 
 def test_the_documentation_lists_what_differs() -> None:

@@ -27,7 +27,7 @@ def cached(name: str, ingredients: Iterable[str], make: Callable[[Path], None]) 
     ``ingredients`` are whatever the result depends on beside the interpreter. The folder is moved
     into place once it is complete, so what is made must not hold its own path.
     """
-    folder = _cache()
+    folder = cache_folder()
     key = f"{name}-{_fingerprint(ingredients)}"
     with _locked(folder / f"{key}.lock"):
         if not (folder / key).exists():
@@ -59,7 +59,8 @@ def virtual_environment(requirements: Iterable[str]) -> Path:
     return cached("venv", wanted, make)
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where all of it lies."""
     folder = Path(os.environ.get("GATEWAY_TEST_CACHE") or REPOSITORY / ".cache").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
