@@ -27,13 +27,14 @@ def echo(request: HttpRequest) -> HttpResponse:
 
 
 def stream(request: HttpRequest) -> StreamingHttpResponse:
-    """32 MB. The file ``closed`` in the project's folder says that it is over."""
+    """32 MB. The file ``closed`` in the project's folder has a line for each that is over."""
 
     def lines() -> Iterator[bytes]:
         try:
             for _ in range(512):
                 yield b"and so on\n" * 6554
         finally:
-            (Path(__file__).parents[1] / "closed").touch()
+            with (Path(__file__).parents[1] / "closed").open("a") as file:
+                file.write("closed\n")
 
     return StreamingHttpResponse(lines(), content_type="text/plain")
