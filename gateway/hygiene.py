@@ -89,7 +89,9 @@ class Rule(Enum):
     )
     MANY_HEADERS = _Treatment("more headers than `GATEWAY_MAX_HEADERS`", 431, "RFC 6585, section 5")
     LARGE_HEAD = _Treatment(
-        "a head of more bytes than `GATEWAY_MAX_HEAD`", 431, "RFC 6585, section 5"
+        "a head of more bytes than `GATEWAY_MAX_HEAD` or the site's `max_header`",
+        431,
+        "RFC 6585, section 5",
     )
 
     @property

@@ -20,6 +20,8 @@ class Limits:
     """How long until the response begins, the waiting included (504); 0 for no limit."""
     max_body: int = 100 << 20
     """The size of a request's body (413)."""
+    max_header: int | None = None
+    """The size of a request's headers, names and values (431), if below that of the gateway."""
 
 
 DEFAULTS: Final = Limits()

@@ -13,16 +13,27 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(of_request)s"
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being served, or nothing. Set on the event loop, for each task."""
+served_by: ContextVar[tuple[str, int]] = ContextVar("served_by", default=("", 0))
+"""The site and the number of the generation that serve the request."""
 
 
 class RequestFilter(logging.Filter):
-    """Tells each record its request: ``%(request_id)s``, ``%(of_request)s`` with words around."""
+    """Tells each record its request and who serves it.
+
+    ``%(request_id)s``, ``%(site)s``, ``%(generation)d``; ``%(of_request)s`` is the id with words
+    around.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add to the record; none is held back."""
         identity = request_id.get()
-        words = f" [request {identity}]" if identity else ""
-        vars(record).update(request_id=identity, of_request=words)
+        site, generation = served_by.get()
+        vars(record).update(
+            request_id=identity,
+            site=site,
+            generation=generation,
+            of_request=f" [request {identity}]" if identity else "",
+        )
         return True
 
 
@@ -32,7 +43,7 @@ def visible() -> Iterator[None]:
 
     Servers configure their own loggers only. Whoever has configured logging (a handler on the
     root logger or on ``gateway``, as with ``uvicorn --log-config``) is left alone; formats of
-    uvicorn's access log can use ``%(request_id)s``.
+    uvicorn's access log can use what `RequestFilter` adds.
     """
     logger = logging.getLogger("gateway")
     access = logging.getLogger("uvicorn.access")

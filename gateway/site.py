@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import pages
+from gateway import log, pages
 from gateway.config import FaultySite, SiteConfig
 from gateway.errors import LoadError
 from gateway.masking import Mask
@@ -169,6 +169,7 @@ class Site:
         if service is None:
             await self._unavailable()(scope, receive, send)
             return
+        log.served_by.set((self.config.name, service.generation.number))
         with service:
             await self._answer(service, scope, receive, send)
 
@@ -314,8 +315,9 @@ class Site:
         except (Exception, SystemExit) as error:
             error_id = _error_id()
             logger.error(
-                "%s: %s %r failed (error %s)\n%s",
+                "%s #%d: %s %r failed (error %s)\n%s",
                 self.config.name,
+                service.generation.number,
                 scope["method"],
                 service.mask(scope["path"]),
                 error_id,

@@ -77,6 +77,12 @@ class LimitsEntry(_Strict):
         f"By default {DEFAULTS.max_body} (100 MB).",
         examples=[10485760],
     )
+    max_header: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="How many bytes the headers of a request may have, names and values together; "
+        "more are answered 431. `GATEWAY_MAX_HEAD` holds in any case.",
+        examples=[8192],
+    )
 
 
 class SiteEntry(_Strict):

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import pages
 from gateway.governor import Account, OverloadedError, Ticket
+from gateway.hygiene import Rule
 from gateway.limits import Limits
 from gateway.threads import Threads
 from gateway.wsgi.body import BadBodyError, BodyTooLargeError, ClientLeftError, declared_length
@@ -53,6 +54,9 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        if (limit := self.limits.max_header) is not None and _size(scope) > limit:
+            await pages.refused(Rule.LARGE_HEAD)(scope, receive, send)
+            return
         try:
             declared = declared_length(scope)
             if declared == 0:
@@ -180,6 +184,10 @@ class Exchange:
             while (await self._receive())["type"] != "http.disconnect":
                 pass
         self.responder.fail(ClientLeftError())
+
+
+def _size(scope: Scope) -> int:
+    return sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 @functools.lru_cache(4096)

@@ -375,6 +375,13 @@ async def test_bodies_over_the_limit_are_refused_and_not_read() -> None:
         assert (await Client(b"0123456789").ask(app, "POST", headers=CHUNKED)).status == 200
 
 
+async def test_headers_over_the_limit_are_refused() -> None:
+    headers = [("x-long", "x" * 100)]
+    with bridge(hello, Limits(max_header=100)) as app:
+        assert (await Client().ask(app)).status == 200
+        assert (await Client().ask(app, headers=headers)).status == 431
+
+
 async def test_a_content_length_that_is_not_true_is_refused() -> None:
     with bridge(hello) as app:
         client = await Client(b"1234").ask(app, "POST", headers=[("content-length", "9")])
