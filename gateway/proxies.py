@@ -67,6 +67,8 @@ _UNDERSTOOD: Final = frozenset(
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _ID: Final = re.compile(rb"[A-Za-z0-9+/=._:-]{1,128}")
+_LONGEST_ENTRY: Final = 64
+_NOBODY: Final = ("", 0)
 # RFC 7239, section 4: token "=" ( token / quoted-string ).
 _PAIR: Final = re.compile(
     r"""[ \t]*([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))[ \t]*([;,]|$)"""
@@ -74,7 +76,7 @@ _PAIR: Final = re.compile(
 
 
 _Address = IPv4Address | IPv6Address
-_Peer = tuple[_Address, int]
+_Peer = tuple[str, int]
 
 
 class _Said(NamedTuple):
@@ -113,7 +115,7 @@ class Proxies:
             return host, False
         said = self._read(scope["headers"])
         if said.client is not None:
-            scope["client"] = (str(said.client[0]), said.client[1])
+            scope["client"] = said.client
         if said.scheme in _DEFAULT_PORTS:
             scope["scheme"] = said.scheme
         if said.host:
@@ -130,7 +132,7 @@ class Proxies:
         chain, elements = lines.clients(), lines.elements()
         _, client = self._walk(chain)
         if not chain and not elements:
-            client = _address(lines.last(b"x-real-ip"))
+            client = _peer(lines.last(b"x-real-ip"))
         said = _Said(
             client,
             lines.last(b"x-forwarded-proto").lower(),
@@ -144,7 +146,7 @@ class Proxies:
         scheme, host = written.get("proto", "").lower(), written.get("host", "")
         # A proxy that knows one kind passes the other on, whoever wrote it.
         if (
-            (chain and _bare(client) != _bare(said.client))
+            (chain and (client or _NOBODY)[0] != (said.client or _NOBODY)[0])
             or (scheme and said.scheme and scheme != said.scheme)
             or (host and said.host and host != said.host)
         ):
@@ -159,11 +161,11 @@ class Proxies:
         """
         place, client = None, None
         for index in range(len(chain) - 1, -1, -1):
-            address = _address(chain[index])
-            if address is None:
+            peer = _peer(chain[index])
+            if peer is None:
                 break
-            place, client = index, address
-            if not self._has(str(address[0])):
+            place, client = index, peer
+            if not self._has(peer[0]):
                 break
         return place, client
 
@@ -253,8 +255,17 @@ def _elements(value: str) -> Iterator[dict[str, str]]:
         yield element
 
 
-def _address(entry: str) -> _Peer | None:
-    """An address with its port, 0 if there is none: ``192.0.2.1:80``, ``[2001:db8::1]:80``."""
+def _peer(entry: str) -> _Peer | None:
+    """The address and port in ``192.0.2.1:80``, ``[2001:db8::1]:80`` and the like.
+
+    Port 0 if there is none, ``None`` if it is no address.
+    """
+    return _parsed(entry) if len(entry) <= _LONGEST_ENTRY else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(entry: str) -> _Peer | None:
+    """Cached: ``ipaddress`` is slow, and visitors come again."""
     host, port = entry, ""
     if entry.startswith("["):
         host, _, port = entry[1:].partition("]")
@@ -262,18 +273,14 @@ def _address(entry: str) -> _Peer | None:
     elif entry.count(":") == 1:
         host, _, port = entry.partition(":")
     try:
-        address = _unmapped(ipaddress.ip_address(host))
+        address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return address, int(port) if _PORT.fullmatch(port) else 0
+    return str(_unmapped(address)), int(port) if _PORT.fullmatch(port) else 0
 
 
 def _unmapped(address: _Address) -> _Address:
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _bare(peer: _Peer | None) -> _Address | None:
-    return peer and peer[0]
 
 
 def _server(scope: Scope, port: str) -> tuple[str, int]:
