@@ -35,7 +35,7 @@ REQUEST_ID: Final = "gateway.request_id"
 
 # What proxies of all kinds call the client's address, scheme and host.
 _PREFIX: Final = b"x-forwarded-"
-_OTHERS: Final = frozenset(
+WITHHELD: Final = frozenset(
     {
         b"cf-connecting-ip",
         b"fastly-client-ip",
@@ -53,6 +53,7 @@ _OTHERS: Final = frozenset(
         b"x-url-scheme",
     }
 )
+"""Headers that a site sees from a trusted proxy alone, beside all ``X-Forwarded-*``."""
 _UNDERSTOOD: Final = frozenset(
     {
         b"forwarded",
@@ -193,7 +194,7 @@ def hand_over(scope: Scope, *, trusted: bool) -> str:
         if client := scope.get("client"):
             headers.append((b"x-forwarded-for", client[0].encode()))
         headers.append((b"x-forwarded-proto", scope["scheme"].encode()))
-    elif _PREFIX in b"".join(names) or not _OTHERS.isdisjoint(names):
+    elif _PREFIX in b"".join(names) or not WITHHELD.isdisjoint(names):
         headers = [item for item in headers if not _is_forwarding(item[0])]
     scope["headers"] = [*headers, (b"x-request-id", identity.encode())]
     scope[REQUEST_ID] = identity
@@ -206,7 +207,7 @@ def _given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def _is_forwarding(name: bytes) -> bool:
-    return name.startswith(_PREFIX) or name in _OTHERS
+    return name.startswith(_PREFIX) or name in WITHHELD
 
 
 class _Lines:
