@@ -112,7 +112,7 @@ class SiteDispatch:
             host = hygiene.clean(scope, state.limits)
             host, trusted = state.proxies.follow(scope, host)
         except RefusedError as error:
-            return pages.refused(error.rule)
+            return pages.refused(error.rule, scope["http_version"])
         if host in state.admin_hosts:
             # With all headers: `admin.auth` has to see what was forwarded, by whomever.
             return self._admin

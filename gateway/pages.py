@@ -56,12 +56,14 @@ def page(
     return HTMLResponse(content, status, {**_security_headers(style), **(headers or {})})
 
 
-def refused(rule: Rule) -> HTMLResponse:
+def refused(rule: Rule, http_version: str) -> HTMLResponse:
     """400, 414 or 431: the head of the request breaks ``rule``."""
     title = HTTPStatus(rule.status).phrase
     text = f"The request was refused. It has {rule.what}.".replace("`", "")
-    # What follows on the connection may not be what it seems (RFC 9112, section 6.3).
-    return _error(rule.status, title, text, headers={"Connection": "close"})
+    # What follows on the connection may not be what it seems (RFC 9112, section 6.3). HTTP/2 has
+    # frames, and forbids the header (RFC 9113, section 8.2.2).
+    headers = {"Connection": "close"} if http_version.startswith("1") else {}
+    return _error(rule.status, title, text, headers=headers)
 
 
 def bad_request() -> HTMLResponse:

@@ -103,6 +103,13 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
         self._awaits_head = True
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser did not understand."""
+        if self._is_answering():
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
     def _check_target(self) -> None:
         # What is raised in a callback of the parser makes uvicorn answer 400.
         hosts = [value for name, value in self.headers if name == b"host"]
@@ -131,11 +138,17 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, status: int, reason: str) -> None:
         # Not louder: whoever opens a thousand connections would write a thousand lines.
         logger.debug("%s: closed, %s", self.client[0] if self.client else "a client", reason)
-        text = f"{reason}\n"
-        phrase = HTTPStatus(status).phrase
-        answer = _RESPONSE.format(status=status, phrase=phrase, length=len(text), text=text)
-        self.transport.write(answer.encode("ascii"))
+        if not self._is_answering():
+            text = f"{reason}\n"
+            phrase = HTTPStatus(status).phrase
+            answer = _RESPONSE.format(status=status, phrase=phrase, length=len(text), text=text)
+            self.transport.write(answer.encode("ascii"))
         self.transport.close()
+
+    def _is_answering(self) -> bool:
+        """Whether a further answer would land in the middle of one that has begun."""
+        cycle = self.cycle
+        return cycle is not None and cycle.response_started and not cycle.response_complete
 
 
 @cache

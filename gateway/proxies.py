@@ -35,7 +35,7 @@ REQUEST_ID: Final = "gateway.request_id"
 
 # What proxies of all kinds call the client's address, scheme and host.
 _PREFIX: Final = b"x-forwarded-"
-_OTHERS: Final = frozenset(
+WITHHELD: Final = frozenset(
     {
         b"cf-connecting-ip",
         b"fastly-client-ip",
@@ -53,6 +53,7 @@ _OTHERS: Final = frozenset(
         b"x-url-scheme",
     }
 )
+"""Headers that a site sees from a trusted proxy alone, beside all ``X-Forwarded-*``."""
 _UNDERSTOOD: Final = frozenset(
     {
         b"forwarded",
@@ -67,6 +68,8 @@ _UNDERSTOOD: Final = frozenset(
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _ID: Final = re.compile(rb"[A-Za-z0-9+/=._:-]{1,128}")
+_LONGEST_ENTRY: Final = 64
+_NOBODY: Final = ("", 0)
 # RFC 7239, section 4: token "=" ( token / quoted-string ).
 _PAIR: Final = re.compile(
     r"""[ \t]*([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]+))[ \t]*([;,]|$)"""
@@ -74,7 +77,7 @@ _PAIR: Final = re.compile(
 
 
 _Address = IPv4Address | IPv6Address
-_Peer = tuple[_Address, int]
+_Peer = tuple[str, int]
 
 
 class _Said(NamedTuple):
@@ -113,7 +116,7 @@ class Proxies:
             return host, False
         said = self._read(scope["headers"])
         if said.client is not None:
-            scope["client"] = (str(said.client[0]), said.client[1])
+            scope["client"] = said.client
         if said.scheme in _DEFAULT_PORTS:
             scope["scheme"] = said.scheme
         if said.host:
@@ -130,7 +133,7 @@ class Proxies:
         chain, elements = lines.clients(), lines.elements()
         _, client = self._walk(chain)
         if not chain and not elements:
-            client = _address(lines.last(b"x-real-ip"))
+            client = _peer(lines.last(b"x-real-ip"))
         said = _Said(
             client,
             lines.last(b"x-forwarded-proto").lower(),
@@ -144,7 +147,7 @@ class Proxies:
         scheme, host = written.get("proto", "").lower(), written.get("host", "")
         # A proxy that knows one kind passes the other on, whoever wrote it.
         if (
-            (chain and _bare(client) != _bare(said.client))
+            (chain and (client or _NOBODY)[0] != (said.client or _NOBODY)[0])
             or (scheme and said.scheme and scheme != said.scheme)
             or (host and said.host and host != said.host)
         ):
@@ -159,11 +162,11 @@ class Proxies:
         """
         place, client = None, None
         for index in range(len(chain) - 1, -1, -1):
-            address = _address(chain[index])
-            if address is None:
+            peer = _peer(chain[index])
+            if peer is None:
                 break
-            place, client = index, address
-            if not self._has(str(address[0])):
+            place, client = index, peer
+            if not self._has(peer[0]):
                 break
         return place, client
 
@@ -191,7 +194,7 @@ def hand_over(scope: Scope, *, trusted: bool) -> str:
         if client := scope.get("client"):
             headers.append((b"x-forwarded-for", client[0].encode()))
         headers.append((b"x-forwarded-proto", scope["scheme"].encode()))
-    elif _PREFIX in b"".join(names) or not _OTHERS.isdisjoint(names):
+    elif _PREFIX in b"".join(names) or not WITHHELD.isdisjoint(names):
         headers = [item for item in headers if not _is_forwarding(item[0])]
     scope["headers"] = [*headers, (b"x-request-id", identity.encode())]
     scope[REQUEST_ID] = identity
@@ -204,7 +207,7 @@ def _given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def _is_forwarding(name: bytes) -> bool:
-    return name.startswith(_PREFIX) or name in _OTHERS
+    return name.startswith(_PREFIX) or name in WITHHELD
 
 
 class _Lines:
@@ -253,8 +256,17 @@ def _elements(value: str) -> Iterator[dict[str, str]]:
         yield element
 
 
-def _address(entry: str) -> _Peer | None:
-    """An address with its port, 0 if there is none: ``192.0.2.1:80``, ``[2001:db8::1]:80``."""
+def _peer(entry: str) -> _Peer | None:
+    """The address and port in ``192.0.2.1:80``, ``[2001:db8::1]:80`` and the like.
+
+    Port 0 if there is none, ``None`` if it is no address.
+    """
+    return _parsed(entry) if len(entry) <= _LONGEST_ENTRY else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed(entry: str) -> _Peer | None:
+    """Cached: ``ipaddress`` is slow, and visitors come again."""
     host, port = entry, ""
     if entry.startswith("["):
         host, _, port = entry[1:].partition("]")
@@ -262,18 +274,14 @@ def _address(entry: str) -> _Peer | None:
     elif entry.count(":") == 1:
         host, _, port = entry.partition(":")
     try:
-        address = _unmapped(ipaddress.ip_address(host))
+        address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return address, int(port) if _PORT.fullmatch(port) else 0
+    return str(_unmapped(address)), int(port) if _PORT.fullmatch(port) else 0
 
 
 def _unmapped(address: _Address) -> _Address:
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _bare(peer: _Peer | None) -> _Address | None:
-    return peer and peer[0]
 
 
 def _server(scope: Scope, port: str) -> tuple[str, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.hygiene import RefusedError, Rule
-from gateway.proxies import CONNECTION, REQUEST_ID, UNIX, Proxies, hand_over
+from gateway.proxies import CONNECTION, REQUEST_ID, UNIX, WITHHELD, Proxies, hand_over
 
+DOCUMENTATION = Path(__file__).parents[1] / "docs" / "http.md"
 TRUSTED = Proxies([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")])
 PROXY = ("10.0.0.1", 4711)
 STRANGER = ("203.0.113.9", 4711)
@@ -205,22 +208,24 @@ def headers_of(scope: dict[str, Any]) -> dict[str, str]:
     return {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Forwarded",
-        "X-Forwarded-For",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Ssl",
-        "X-Forwarded-User",
-        "X-Real-IP",
-        "X-Scheme",
-    ],
-)
+def withheld() -> list[str]:
+    """The names in the documentation, a few of them for ``X-Forwarded-*``."""
+    text = DOCUMENTATION.read_text(encoding="utf-8").split("**What a site sees.**")[1]
+    listed = re.findall(r"`([\w-]+)`", text.partition(" So\n")[0])
+    return [*listed, "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Ssl", "X-Forwarded-User"]
+
+
+def test_what_is_documented_is_what_is_withheld() -> None:
+    names = {name.lower().encode() for name in withheld()}
+    assert {name for name in names if not name.startswith(b"x-forwarded-")} == WITHHELD
+
+
+@pytest.mark.parametrize("name", withheld())
 def test_a_site_sees_nothing_of_what_strangers_say(name: str) -> None:
     scope = scope_of((name, "https"), ("Accept", "*/*"), client=STRANGER)
     hand_over(scope, trusted=False)
     assert list(headers_of(scope)) == ["host", "accept", "x-request-id"]
+    assert headers_of(scope)["x-request-id"] != "https"
 
 
 def test_a_site_sees_what_was_found_out() -> None:

@@ -182,6 +182,17 @@ def test_heads_that_are_refused(gateway: Gateway, head: str, status: bytes) -> N
         assert read_all(connection).split(b" ")[1] == status
 
 
+@pytest.mark.parametrize("more", [b"\0\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"a" * 40_000])
+def test_no_answer_lands_in_the_middle_of_another(gateway: Gateway, more: bytes) -> None:
+    with connect(gateway) as connection:
+        connection.sendall(b"GET /stream HTTP/1.1\r\nHost: echo.localhost\r\n\r\n")
+        begin = connection.recv(100)
+        connection.sendall(more)
+        answer = begin + read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_the_site_sees_no_header_that_could_mislead_it(gateway: Gateway, site: BuiltSite) -> None:
     headers = {"X_Under": "1", "Proxy": "http://evil.example", "X-Kept": "1"}
     seen = gateway.client(site.host, headers).get("/").json()["headers"]

@@ -18,12 +18,12 @@ from .servers import REPOSITORY, Gateway
 from .sites import BuiltSite, echo_site
 from .waiting import until
 
-_UVICORNS: Final = "uvicorn_worker.UvicornWorker"
+_GUNICORN: Final = "gunicorn --no-control-socket --bind 127.0.0.1:{port} --worker-class"
 SERVERS: Final = {
     "granian": "granian --interface asgi --host 127.0.0.1 --port {port}",
     "hypercorn": "hypercorn --bind 127.0.0.1:{port}",
-    "gunicorn, its own worker": "gunicorn --bind 127.0.0.1:{port} --worker-class asgi",
-    "gunicorn, uvicorn's": f"gunicorn --bind 127.0.0.1:{{port}} --worker-class {_UVICORNS}",
+    "gunicorn, its own worker": f"{_GUNICORN} asgi",
+    "gunicorn, uvicorn's": f"{_GUNICORN} uvicorn_worker.UvicornWorker",
 }
 REQUIREMENTS: Final = ("granian~=2.8", "hypercorn~=0.18", "gunicorn~=27.0", "uvicorn-worker~=0.4")
 
