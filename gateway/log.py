@@ -12,7 +12,10 @@ from typing import Any
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(of_request)s"
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request that is being served, or nothing. Set on the event loop, for each task."""
+"""The id of the request that is being served, or nothing.
+
+Set for each task on the event loop, and for each request in the context of its thread.
+"""
 served_by: ContextVar[tuple[str, int]] = ContextVar("served_by", default=("", 0))
 """The site and the number of the generation that serve the request."""
 
@@ -75,9 +78,10 @@ def _shown(logger: logging.Logger, marks: logging.Filter) -> Iterator[None]:
 
 
 def mark_records(logging_of_site: ModuleType, site: str, generation: int) -> None:
-    """Let each record of a site carry its name and generation, for formats to use.
+    """Let each record of a site carry its name, generation and request, for formats to use.
 
-    ``%(site)s`` and ``%(generation)d``; ``logging_of_site`` is the module of its namespace.
+    ``%(site)s``, ``%(generation)d`` and ``%(request_id)s``; ``logging_of_site`` is the module of
+    its namespace.
     """
     module: Any = logging_of_site
     make = module.getLogRecordFactory()
@@ -86,6 +90,7 @@ def mark_records(logging_of_site: ModuleType, site: str, generation: int) -> Non
         record: logging.LogRecord = make(*args, **kwargs)
         record.site = site
         record.generation = generation
+        record.request_id = request_id.get()
         return record
 
     module.setLogRecordFactory(factory)

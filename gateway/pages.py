@@ -60,10 +60,8 @@ def refused(rule: Rule, http_version: str) -> HTMLResponse:
     """400, 414 or 431: the head of the request breaks ``rule``."""
     title = HTTPStatus(rule.status).phrase
     text = f"The request was refused. It has {rule.what}.".replace("`", "")
-    # What follows on the connection may not be what it seems (RFC 9112, section 6.3). HTTP/2 has
-    # frames, and forbids the header (RFC 9113, section 8.2.2).
-    headers = {"Connection": "close"} if http_version.startswith("1") else {}
-    return _error(rule.status, title, text, headers=headers)
+    # What follows on the connection may not be what it seems (RFC 9112, section 6.3).
+    return _error(rule.status, title, text, headers=_closing(http_version))
 
 
 def bad_request() -> HTMLResponse:
@@ -71,13 +69,13 @@ def bad_request() -> HTMLResponse:
     return _error(400, "Bad request", "The request cannot be understood.")
 
 
-def too_large(limit: int) -> HTMLResponse:
+def too_large(limit: int, http_version: str) -> HTMLResponse:
     """413: the body has more than ``limit`` bytes; the rest is not read (RFC 9110, 15.5.14)."""
     return _error(
         413,
         "Too large",
         f"This site takes up to {limit / (1 << 20):g} MB.",
-        headers={"Connection": "close"},
+        headers=_closing(http_version),
     )
 
 
@@ -115,6 +113,11 @@ def unavailable(error_id: str | None = None, *, retry_after: float = 1) -> HTMLR
         error_id=error_id,
         headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
     )
+
+
+def _closing(http_version: str) -> Mapping[str, str]:
+    # HTTP/2 has frames instead, and forbids the header (RFC 9113, section 8.2.2).
+    return {"Connection": "close"} if http_version.startswith("1") else {}
 
 
 def _error(

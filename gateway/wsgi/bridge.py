@@ -55,7 +55,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         if (limit := self.limits.max_header) is not None and _size(scope) > limit:
-            await pages.refused(Rule.LARGE_HEAD)(scope, receive, send)
+            await pages.refused(Rule.LARGE_HEAD, scope["http_version"])(scope, receive, send)
             return
         try:
             declared = declared_length(scope)
@@ -68,7 +68,8 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         except ClientLeftError:
             pass  # there is nobody to answer
         except BodyTooLargeError:
-            await pages.too_large(self.limits.max_body)(scope, receive, send)
+            page = pages.too_large(self.limits.max_body, scope["http_version"])
+            await page(scope, receive, send)
         except BadBodyError:
             await pages.bad_request()(scope, receive, send)
         except OverloadedError:

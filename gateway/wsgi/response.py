@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 from a2wsgi.wsgi import WSGIResponder
 
 from gateway.governor import Governor, Lane, Ticket
+from gateway.log import request_id
 from gateway.mailbox import Mailbox
 from gateway.threads import Seat, Threads
 
@@ -191,6 +192,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             if self._iterator is None and not self._gone:
                 self.thread_id = threading.get_ident()
                 self._governor.began(self.ticket)
+                request_id.set(self.environ.get("HTTP_X_REQUEST_ID", ""))
                 self._iterable = self.app(self.environ, self.start_response)
                 self._iterator = iter(self._iterable)
             if self._iterator is not None and self._pump(self._iterator):

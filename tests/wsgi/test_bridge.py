@@ -11,6 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from gateway import log
 from gateway.limits import Limits
 from gateway.wsgi.response import HIGH_WATER
 from tests.wsgi.asgi import CHUNKED, DEADLINE, Client, Environ, StartResponse, bridge
@@ -471,3 +472,16 @@ async def test_closing_ends_what_is_open() -> None:
             await task
         assert not client.complete
     assert closed == [0]
+
+
+async def test_what_a_view_logs_carries_the_id_of_its_request() -> None:
+    seen: list[str] = []
+
+    def logging_view(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        seen.append(log.request_id.get())
+        return hello(environ, start_response)
+
+    with bridge(logging_view, threads=1) as app:
+        for identity in ("one", "two"):
+            await Client().ask(app, headers=[("x-request-id", identity)])
+    assert seen == ["one", "two"]
