@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for series in [] if options.table else options.series:
             suites = [suite(item) for item in series.split("+")]
             passed &= _compare(suites, options.short, options.parts, results, rows)
-    finally:
-        print(f"\n{table.markdown(rows)}")
+    except KeyboardInterrupt:
+        passed = False
+    print(f"\n{table.markdown(rows)}")
     return 0 if passed else 1
 
 
