@@ -47,6 +47,7 @@ PRIVATE = frozenset(
         "tempfile",
         "unittest",
         "warnings",
+        "webbrowser",
         "zipimport",
     }
 )

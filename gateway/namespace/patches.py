@@ -18,8 +18,8 @@ import importlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import FunctionType, ModuleType
-from typing import Any, cast
+from types import ModuleType
+from typing import Any
 
 from gateway.namespace import callers
 
@@ -83,8 +83,8 @@ class _Holder:
             patch = self._patches.get(name)
             if patch is not None and value is patch.dispatch:
                 continue
-            domain = _author(value)
-            if domain is None:
+            domain = callers.author(value)
+            if domain is None or callers.written_function(value) is None:
                 continue
             if patch is None:
                 patch = self._patches[name] = _Patch(name, self._before.get(name))
@@ -97,6 +97,9 @@ class _Holder:
             patch.functions.pop(domain, None)
             if not patch.functions:
                 self._take_out(name)
+        for name, value in list(vars(self._holder).items()):
+            if value is not self._before.get(name) and callers.author(value) is domain:
+                self._put_back(name)  # a class, or what was replaced after the load
 
     def restore(self) -> None:
         for name in list(self._patches):
@@ -105,10 +108,13 @@ class _Holder:
     def _take_out(self, name: str) -> None:
         patch = self._patches.pop(name)
         if vars(self._holder).get(name) is patch.dispatch:
-            if name in self._before:
-                setattr(self._holder, name, self._before[name])
-            else:
-                delattr(self._holder, name)
+            self._put_back(name)
+
+    def _put_back(self, name: str) -> None:
+        if name in self._before:
+            setattr(self._holder, name, self._before[name])
+        else:
+            delattr(self._holder, name)
 
 
 class _Patch:
@@ -150,18 +156,6 @@ def _missing(name: str) -> Function:
         raise AttributeError(f"{name!r} is there for another site only")
 
     return absent
-
-
-def _author(value: Any) -> callers.Domain | None:
-    """The namespace whose code a replacement is; wrapt keeps its in ``_self_wrapper``."""
-    function = getattr(value, "__func__", value)
-    if not isinstance(function, FunctionType):
-        function = getattr(type(value), "_self_wrapper", None) and value._self_wrapper
-    if isinstance(function, FunctionType):
-        domain = callers.domain_of(cast(Any, function).__builtins__)
-        if domain is not None and not domain.transparent:
-            return domain
-    return None
 
 
 def _classes_of(module: ModuleType) -> Iterator[type]:
