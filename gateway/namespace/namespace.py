@@ -208,10 +208,13 @@ class Namespace:
         In Python somebody often has: ``inspect`` imports ``importlib.machinery``.
         """
         name = package.__name__
+        others = vars(package).get("__getattr__")
 
-        def __getattr__(part: str) -> ModuleType:
+        def __getattr__(part: str) -> Any:
             if f"{name}.{part}" in sys.modules:
                 return self.import_module(f"{name}.{part}")
+            if others is not None:
+                return others(part)
             raise AttributeError(f"module {name!r} has no attribute {part!r}")
 
         vars(package)["__getattr__"] = __getattr__
@@ -290,7 +293,7 @@ def _names_in(folder: str) -> frozenset[str]:
 _Make = Callable[[Namespace, ModuleType], ModuleType]
 
 
-def _part(space: Namespace, module: ModuleType) -> ModuleType:
+def _parent(space: Namespace, module: ModuleType) -> ModuleType:
     return space._let_parts_be_reached(views.make_parent(module))
 
 
@@ -302,7 +305,7 @@ _VIEWS: dict[str, _Make] = {
     "_sqlite3": tables.make_sqlite3,
     "atexit": _recording(recording.make_atexit),
     "codecs": lambda space, _: encodings.make_codecs(space.recorded.encodings),
-    "concurrent": _part,
+    "concurrent": _parent,
     "concurrent.futures": lambda space, _: views.make_futures(space._builtins),
     "copyreg": lambda space, _: tables.make_copyreg(space),
     "gc": lambda space, _: recording.make_gc(),
@@ -311,11 +314,11 @@ _VIEWS: dict[str, _Make] = {
     "os": lambda space, _: views.make_os(space._builtins, space.environ, space.recorded),
     "signal": _recording(recording.make_signal),
     "socket": _recording(recording.make_socket),
-    "sqlite3": tables.make_sqlite3,
+    "sqlite3": lambda space, module: tables.make_sqlite3(space, _parent(space, module)),
     "sqlite3.dbapi2": tables.make_sqlite3,
     "threading": _recording(recording.make_threading),
     "time": lambda space, _: recording.make_time(),
-    "urllib": _part,
+    "urllib": _parent,
     "urllib.request": lambda space, _: views.make_urllib_request(space._builtins),
 }
 """What makes the view of a module that a namespace is not to use as it is."""

@@ -6,6 +6,7 @@ namespace has written; of caches that only save work, everything.
 
 from __future__ import annotations
 
+import _warnings
 import copy
 import email.headerregistry
 import email.policy
@@ -14,9 +15,9 @@ import typing
 import weakref
 import xml.dom.domreg
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
-from gateway.namespace import callers
+from gateway.namespace import callers, standins
 
 _REGISTRIES: tuple[MutableMapping[Any, Any], ...] = (
     copy._deepcopy_dispatch,  # type: ignore[attr-defined]
@@ -58,6 +59,25 @@ def clear(domain: callers.Domain) -> None:
                 del registry[key]
     for clear_cache in _CACHES:
         clear_cache()
+    _let_warnings_forget()
+
+
+class _Unheard(Warning):
+    """Is warned of for the sake of what ``_warnings`` does before it looks for a filter."""
+
+
+def _let_warnings_forget() -> None:
+    """Have ``_warnings``, which keeps the list of filters that it read last, read the process's.
+
+    That may be a list which ``catch_warnings`` of the namespace has made, so it cannot be emptied.
+    """
+    filters = cast(Any, standins.replaced("warnings")).filters
+    ignoring = ("ignore", None, _Unheard, None, 0)
+    filters.insert(0, ignoring)
+    try:
+        callers.for_process(_warnings.warn_explicit, "", _Unheard, "", 0)
+    finally:
+        filters.remove(ignoring)
 
 
 def _concerns(

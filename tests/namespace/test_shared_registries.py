@@ -245,6 +245,11 @@ LEFT_BEHIND = {
     "archives": "import shutil\nshutil.register_archive_format('ours', lambda *args: None)",
     "callbacks of the collector": "import gc\ngc.callbacks.append(lambda *args: None)",
     "audit hooks": "import sys\nsys.addaudithook(lambda *args: None)",
+    "filters of warnings that C code has read": "import warnings\n"
+    "class Careful(Thing, Warning): ...\n"
+    "with warnings.catch_warnings():\n"
+    "    warnings.simplefilter('ignore')\n    warnings.simplefilter('ignore', Careful)\n"
+    "    compile('1 is 1', '<code>', 'eval')",
     "finalizers": "import weakref\nthing = Thing()\nweakref.finalize(thing, thing.method)",
     "a class in a shared class": "import http.client\n"
     "http.client.HTTPConnection.response_class = Thing",
