@@ -231,7 +231,7 @@ class _OfTheAsker(MutableMapping[Any, Any]):
             return self._of_process
         dictionaries = namespace.recorded.dictionaries
         if self not in dictionaries:
-            dictionaries[self] = copy.deepcopy(self._of_process)
+            dictionaries[self] = _copied(self._of_process)
         return dictionaries[self]
 
     __hash__ = object.__hash__
@@ -259,6 +259,13 @@ class _OfTheAsker(MutableMapping[Any, Any]):
 
     def get(self, key: Any, default: Any = None) -> Any:
         return self._own().get(key, default)
+
+
+def _copied(dictionary: MutableMapping[Any, Any]) -> MutableMapping[Any, Any]:
+    """A copy down to what is no dictionary: that may be impossible to copy."""
+    twin = copy.copy(dictionary)
+    twin.update((key, _copied(value)) for key, value in twin.items() if isinstance(value, dict))
+    return twin
 
 
 @contextlib.contextmanager

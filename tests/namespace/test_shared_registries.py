@@ -9,6 +9,7 @@ import http.client
 import json
 import shutil
 import sys
+import typing
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_formats_of_archives(both: Callable[[str], Pair], tmp_path: Path) -> Non
         assert variables["make"](str(made)) == variables["NAME"]
     assert [a["seen"], b["seen"]] == [["a"], ["b"]]
     assert (shutil.get_archive_formats(), shutil.get_unpack_formats()) == before
+
+
+class InTheProcess:
+    @typing.overload
+    @classmethod
+    def make(cls, x: int) -> int: ...
+    @typing.overload
+    @classmethod
+    def make(cls, x: str) -> str: ...
+    @classmethod
+    def make(cls, x: typing.Any) -> typing.Any:
+        return x
 
 
 def test_overloads(both: Callable[[str], Pair]) -> None:
