@@ -17,6 +17,7 @@ Context variables would be wrong where frames are right: threads that a project 
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import weakref
@@ -55,6 +56,8 @@ class Domain(Protocol):
 
 _domains: dict[int, weakref.ref[Domain]] = {}
 _shared: set[str] = set(STDLIB)
+_workers: dict[int, weakref.ref[Domain]] = {}
+"""Whom threads work for that ``_thread`` has started: nothing else knows of them."""
 
 
 def register(builtins: dict[str, Any], domain: Domain) -> None:
@@ -79,7 +82,7 @@ def domain_of(builtins: Mapping[str, Any]) -> Domain | None:
     return reference() if reference is not None else None
 
 
-def author(function: FunctionType) -> Domain | None:
+def writer(function: FunctionType) -> Domain | None:
     """The domain whose code ``function`` is, ``None`` for the process."""
     return domain_of(cast(Any, function).__builtins__)
 
@@ -138,10 +141,46 @@ def _speaks_for_process(frame: FrameType) -> bool:
 def thread_owner(ident: int) -> Domain | None:
     """The namespace noted for a running thread, if any."""
     thread = threading._active.get(ident)  # type: ignore[attr-defined]
-    reference = getattr(thread, "_gateway_owner", None)
+    reference = getattr(thread, "_gateway_owner", None) or _workers.get(ident)
     return reference() if reference is not None else None
+
+
+def work_for(
+    domain: weakref.ref[Domain],
+    function: Callable[..., object],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Call ``function`` in a thread of its own, which is noted to work for ``domain``."""
+    ident = threading.get_ident()
+    _workers[ident] = domain
+    try:
+        function(*args, **kwargs)
+    finally:
+        del _workers[ident]
 
 
 def own_thread(thread: threading.Thread, domain: Domain) -> None:
     """Note ``domain`` as the one that ``thread`` works for; the thread does not keep it alive."""
     thread._gateway_owner = weakref.ref(domain)  # type: ignore[attr-defined]
+
+
+def author(value: object) -> Domain | None:
+    """The namespace whose code wrote ``value``: a function or class of its own, or an instance."""
+    function = written_function(value)
+    if function is None:
+        cls = value if isinstance(value, type) else type(value)
+        functions = (written_function(attribute) for attribute in list(vars(cls).values()))
+        function = next((found for found in functions if found is not None), None)
+    domain = writer(function) if function is not None else None
+    return None if domain is None or domain.transparent else domain
+
+
+def written_function(value: object) -> FunctionType | None:
+    """The function in Python that a method, a partial or a wrapper of wrapt calls."""
+    function: Any = getattr(value, "__func__", value)
+    if isinstance(function, functools.partial):
+        return written_function(function.func)
+    if not isinstance(function, FunctionType):  # asked by its type: others answer to any name
+        function = getattr(type(value), "_self_wrapper", None) and function._self_wrapper
+    return function if isinstance(function, FunctionType) else None

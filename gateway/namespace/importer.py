@@ -225,6 +225,12 @@ class Importer:
             try:
                 found: ModuleType = find_and_load(name, import_)
                 return found
+            except self.bootstrap._DeadlockError:
+                # It came into being since we looked, on a thread that waits for one of ours: as
+                # above, it is taken as far as it is.
+                if (half := self.modules.get(name)) is None:
+                    raise
+                return half
             except BaseException as exc:
                 drop_own_frames(exc)
                 raise

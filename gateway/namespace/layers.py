@@ -47,6 +47,7 @@ PRIVATE = frozenset(
         "tempfile",
         "unittest",
         "warnings",
+        "webbrowser",
         "zipimport",
     }
 )
@@ -115,7 +116,7 @@ class ProcessUnit:
 
     def made(self, function: FunctionType) -> bool:
         """See ``Unit``."""
-        return callers.author(function) is None
+        return callers.writer(function) is None
 
 
 class UnitModules(Modules):
@@ -189,7 +190,7 @@ class LoadedUnit:
 
     def made(self, function: FunctionType) -> bool:
         """See ``Unit``."""
-        return callers.author(function) is self
+        return callers.writer(function) is self
 
     @internal
     def loaded(self) -> dict[str, ModuleType]:

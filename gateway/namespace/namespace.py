@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from gateway.namespace import callers, patches, recording, tables, views
+from gateway.namespace import callers, encodings, patches, recording, remains, tables, views
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Import, Importer, Modules
 from gateway.namespace.layers import LAYER, PRIVATE, STDLIB_PATH, Unit, process_module
@@ -121,9 +121,10 @@ class Namespace:
 
         Modules go when the last thread that runs their code is gone.
         """
-        errors = self.recorded.run_exit_functions()
+        errors = self.recorded.run_exit_functions() + remains.finalize(self)
         tables.release(self)
         patches.release(self)
+        remains.clear(self)
         self._closed = True
         return errors
 
@@ -180,41 +181,11 @@ class Namespace:
 
     def _make_view(self, name: str) -> ModuleType | None:
         """The view of a module that the namespace is not to use as it is, if it is one."""
-        view = None
-        match name:
-            case "os":
-                view = views.make_os(self._builtins, self.environ, self.recorded)
-            case "atexit":
-                view = recording.make_atexit(self.recorded)
-            case "concurrent" | "urllib":
-                view = self._let_parts_be_reached(views.make_parent(process_module(name)))
-            case "concurrent.futures":
-                process_module(name)
-                view = views.make_futures(self._builtins)
-            case "copyreg":
-                view = tables.make_copyreg(self)
-            case "gc":
-                view = recording.make_gc()
-            case "inspect":
-                view = views.make_inspect(self._builtins, self._sys)
-            case "locale":
-                view = recording.make_locale(self.recorded)
-            case "signal":
-                view = recording.make_signal(self.recorded)
-            case "socket":
-                view = recording.make_socket(self.recorded)
-            case "sqlite3" | "sqlite3.dbapi2" | "_sqlite3":
-                view = tables.make_sqlite3(self, process_module(name))
-            case "threading":
-                view = recording.make_threading(self.recorded)
-            case "urllib.request":
-                process_module(name)
-                view = views.make_urllib_request(self._builtins)
-            case "time":
-                view = recording.make_time()
-        if view is not None:
-            process_module(name)  # a view shows the classes of the real one
-            self._views[name] = view
+        make = _VIEWS.get(name)
+        if make is None:
+            return None
+        module = process_module(name)  # a view shows the classes of the real one
+        view = self._views[name] = make(self, module)
         return view
 
     def _make_warnings(self) -> None:
@@ -241,10 +212,13 @@ class Namespace:
         In Python somebody often has: ``inspect`` imports ``importlib.machinery``.
         """
         name = package.__name__
+        others = vars(package).get("__getattr__")
 
-        def __getattr__(part: str) -> ModuleType:
+        def __getattr__(part: str) -> Any:
             if f"{name}.{part}" in sys.modules:
                 return self.import_module(f"{name}.{part}")
+            if others is not None:
+                return others(part)
             raise AttributeError(f"module {name!r} has no attribute {part!r}")
 
         vars(package)["__getattr__"] = __getattr__
@@ -318,3 +292,37 @@ def _names_in(folder: str) -> frozenset[str]:
         return frozenset(entry.partition(".")[0] for entry in os.listdir(folder or "."))
     except OSError:
         return frozenset()
+
+
+_Make = Callable[[Namespace, ModuleType], ModuleType]
+
+
+def _parent(space: Namespace, module: ModuleType) -> ModuleType:
+    return space._let_parts_be_reached(views.make_parent(module))
+
+
+def _recording(make: Callable[[recording.Recorded], ModuleType]) -> _Make:
+    return lambda space, _: make(space.recorded)
+
+
+_VIEWS: dict[str, _Make] = {
+    "_sqlite3": tables.make_sqlite3,
+    "atexit": _recording(recording.make_atexit),
+    "codecs": lambda space, _: encodings.make_codecs(space.recorded.encodings),
+    "concurrent": _parent,
+    "concurrent.futures": lambda space, _: views.make_futures(space._builtins),
+    "copyreg": lambda space, _: tables.make_copyreg(space),
+    "gc": lambda space, _: recording.make_gc(),
+    "inspect": lambda space, _: views.make_inspect(space._builtins, space._sys),
+    "locale": _recording(recording.make_locale),
+    "os": lambda space, _: views.make_os(space._builtins, space.environ, space.recorded),
+    "signal": _recording(recording.make_signal),
+    "socket": _recording(recording.make_socket),
+    "sqlite3": lambda space, module: tables.make_sqlite3(space, _parent(space, module)),
+    "sqlite3.dbapi2": tables.make_sqlite3,
+    "threading": _recording(recording.make_threading),
+    "time": lambda space, _: recording.make_time(),
+    "urllib": _parent,
+    "urllib.request": lambda space, _: views.make_urllib_request(space._builtins),
+}
+"""What makes the view of a module that a namespace is not to use as it is."""

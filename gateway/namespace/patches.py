@@ -143,6 +143,11 @@ class _Holder:
             if not patch.is_used():
                 self._put_back(name)
                 del self._patches[name]
+        for name, value in list(vars(self._holder).items()):
+            # A class, or what was replaced after the load.
+            if value is not self._before.get(name) and callers.author(value) is domain:
+                patch_ = self._patches.get(name)
+                self._restore(name, patch_.dispatch if patch_ else None)
 
     def _confine(self, name: str, value: Any, author: callers.Domain | None) -> None:
         patch = self._patches.get(name)
@@ -157,10 +162,14 @@ class _Holder:
     def _put_back(self, name: str) -> None:
         patch = self._patches[name]
         if vars(self._holder).get(name) is patch.dispatch:
-            if None in patch.shared or name in self._before:
-                self._set(name, patch.shared.get(None, self._before.get(name)))
-            else:
-                delattr(self._holder, name)
+            self._restore(name, patch.shared.get(None))
+
+    def _restore(self, name: str, value: Any) -> None:
+        """Let ``value`` stand there, or if it is ``None`` what was there before."""
+        if value is None and name not in self._before:
+            delattr(self._holder, name)
+        else:
+            self._set(name, self._before[name] if value is None else value)
 
     def _set(self, name: str, value: Any) -> None:
         setattr(self._holder, name, value)
@@ -198,7 +207,7 @@ class _HolderAtOnce(_Holder):
         if patch is not None and (value is patch.dispatch or value is self._before.get(name)):
             patch.forget(asking)  # mock.patch, for example, puts back what was there before
             return True
-        if asking is None and name in self._before and _function(value) is not None:
+        if asking is None and name in self._before and callers.written_function(value) is not None:
             self._confine(name, value, None)
             return True
         return False
@@ -288,7 +297,7 @@ class _Patch:
 
     def _of_its_units(self, domain: callers.Domain) -> Function | None:
         for function in list(self.shared.values()):
-            inner = _function(function)
+            inner = callers.written_function(function)
             if inner is not None and domain.brings(inner):
                 return function
         return None
@@ -329,17 +338,9 @@ def _missing(name: str) -> Function:
 
 
 def _author(value: Any) -> callers.Domain | None:
-    """The domain whose code a replacement is."""
-    function = _function(value)
-    return None if function is None else callers.author(function)
-
-
-def _function(value: Any) -> FunctionType | None:
-    """The function in a replacement; wrapt keeps it in ``_self_wrapper``."""
-    function = getattr(value, "__func__", value)
-    if not isinstance(function, FunctionType):
-        function = getattr(type(value), "_self_wrapper", None) and value._self_wrapper
-    return function if isinstance(function, FunctionType) else None
+    """The domain whose code a replacement is, be it a unit's."""
+    function = callers.written_function(value)
+    return None if function is None else callers.writer(function)
 
 
 def _classes_of(module: ModuleType) -> Iterator[type]:

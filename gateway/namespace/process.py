@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import _frozen_importlib
 import _posixsubprocess
+import _thread
+import codecs
 import contextlib
+import copy
 import functools
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
+import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from types import ModuleType
 from typing import Any, NoReturn, cast
+from xml.etree import ElementTree
 
-from gateway.namespace import callers, patches, standins
+from gateway.namespace import callers, encodings, patches, standins
 from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
 from gateway.namespace.recording import Hook
@@ -40,6 +47,7 @@ def installed() -> Iterator[None]:
             stack.enter_context(_dispatching_environ())
             stack.enter_context(_noting_the_starter_of_threads())
             stack.enter_context(_children_with_their_environment())
+            stack.enter_context(_encodings_of_the_asker())
             for module, name, make in _SMALL_HOOKS:
                 stack.enter_context(_replaced(module, name, make))
             _register_fork_hook()
@@ -194,6 +202,81 @@ def _excepthook_of_the_thread(before: Callable[[Any], object]) -> Callable[[Any]
     return excepthook
 
 
+def _noting_the_starter(before: Callable[..., int]) -> Callable[..., int]:
+    """``_thread.start_new_thread``, which ``threading`` calls by a name of its own."""
+
+    @functools.wraps(before)
+    def start_new_thread(function: Any, args: Any, /, *kwargs: Any) -> int:
+        starter = callers.namespace()
+        valid = callable(function) and isinstance(args, tuple)
+        if starter is None or not valid or [type(item) for item in kwargs] not in ([], [dict]):
+            return before(function, args, *kwargs)
+        return before(callers.work_for, (weakref.ref(starter), function, args, dict(*kwargs)))
+
+    return start_new_thread
+
+
+class _OfTheAsker(MutableMapping[Any, Any]):
+    """A dictionary of shared code, of which each namespace has a copy of its own.
+
+    Not for what is read all the time: each access looks for who is asking.
+    """
+
+    def __init__(self, of_process: MutableMapping[Any, Any]) -> None:
+        self._of_process = of_process
+
+    def _own(self) -> MutableMapping[Any, Any]:
+        namespace = _asking()
+        if namespace is None:
+            return self._of_process
+        dictionaries = namespace.recorded.dictionaries
+        if self not in dictionaries:
+            dictionaries[self] = _copied(self._of_process)
+        return dictionaries[self]
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._own()[key]  # which may be a defaultdict
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._own()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._own()[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._own()[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._own())
+
+    def __len__(self) -> int:
+        return len(self._own())
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self._own().get(key, default)
+
+
+def _copied(dictionary: MutableMapping[Any, Any]) -> MutableMapping[Any, Any]:
+    """A copy down to what is no dictionary: that may be impossible to copy."""
+    twin = copy.copy(dictionary)
+    twin.update((key, _copied(value)) for key, value in twin.items() if isinstance(value, dict))
+    return twin
+
+
+@contextlib.contextmanager
+def _encodings_of_the_asker() -> Iterator[None]:
+    codecs.register(encodings.search_for_the_asker)
+    try:
+        yield
+    finally:
+        codecs.unregister(encodings.search_for_the_asker)
+
+
 def _init_with_the_timeout_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
     """A socket that a site opens has the default timeout that the site has set."""
 
@@ -268,6 +351,11 @@ _SMALL_HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (warnings, "_add_filter", _of_the_warnings_of_the_asker),
     (warnings, "resetwarnings", _of_the_warnings_of_the_asker),
     (threading, "excepthook", _excepthook_of_the_thread),
+    (_thread, "start_new_thread", _noting_the_starter),
+    (ElementTree, "_namespace_map", _OfTheAsker),
+    (shutil, "_ARCHIVE_FORMATS", _OfTheAsker),
+    (shutil, "_UNPACK_FORMATS", _OfTheAsker),
+    (typing, "_overload_registry", _OfTheAsker),
     (socket.socket, "__init__", _init_with_the_timeout_of_the_asker),
     (_redirect, "__enter__", _enter_of_the_asker),
     (_redirect, "__exit__", _exit_of_the_asker),

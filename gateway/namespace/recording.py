@@ -18,11 +18,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from gateway.namespace.encodings import Encodings
 from gateway.namespace.views import copy, disguise
 
 Hook = Callable[[], object] | None
@@ -45,6 +46,9 @@ class Recorded:
     locales: dict[int, str] = field(default_factory=dict)
     socket_timeout: float | type[Unset] | None = Unset
     """Seconds, as ``socket.setdefaulttimeout`` takes them."""
+    encodings: Encodings = field(default_factory=Encodings)
+    dictionaries: dict[Any, MutableMapping[Any, Any]] = field(default_factory=dict)
+    """The namespace's own of dictionaries of shared code, by what stands there for them."""
 
     def run_exit_functions(self) -> list[BaseException]:
         """Call the ``atexit`` functions, the last registered first; returns what they raised."""
@@ -144,6 +148,7 @@ def make_time() -> ModuleType:
 def make_gc() -> ModuleType:
     """A ``gc`` that cannot stop or tune the collector of the process; ``collect`` works."""
     view = copy(gc)
+    vars(view)["callbacks"] = []
     state = {"enabled": True, "threshold": gc.get_threshold()}
 
     def enable() -> None:
@@ -248,7 +253,17 @@ def limit_sys(view: ModuleType) -> None:
     def getswitchinterval() -> float:
         return float(state.get("switch", sys.getswitchinterval()))
 
-    _replace(view, setrecursionlimit, getrecursionlimit, setswitchinterval, getswitchinterval)
+    def addaudithook(hook: Callable[..., object], /) -> None:
+        """Would see what other sites do, and could never be taken out."""
+
+    _replace(
+        view,
+        setrecursionlimit,
+        getrecursionlimit,
+        setswitchinterval,
+        getswitchinterval,
+        addaudithook,
+    )
 
 
 def _replace(view: ModuleType, *functions: Callable[..., Any]) -> ModuleType:

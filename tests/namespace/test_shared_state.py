@@ -296,3 +296,12 @@ def test_patching_a_function_of_a_viewed_module(pair: tuple[Run, Run]) -> None:
     ask = "import time, threading; result = time.time() == 0 or threading.get_ident() == -1"
     assert [a(ask), b(ask)] == [True, False]
     assert time.time() != 0
+
+
+def test_a_part_of_a_viewed_package(pair: tuple[Run, Run]) -> None:
+    """As Django imports it; and what the package has deprecated is still there."""
+    a, _ = pair
+    a("from sqlite3 import dbapi2; dbapi2.register_converter('by_part', str)")
+    assert "BY_PART" in sqlite3.converters  # type: ignore[attr-defined]
+    assert a("import sqlite3; result = sqlite3.dbapi2 is dbapi2")
+    assert dict(sqlite3.converters)["BY_PART"] is not str  # type: ignore[attr-defined]

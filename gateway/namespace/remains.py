@@ -1,0 +1,88 @@
+"""What a site leaves in registries of shared code that nobody empties.
+
+Each would keep the whole generation in memory after its unload. Removed is what the code of the
+namespace has written; of caches that only save work, everything.
+"""
+
+from __future__ import annotations
+
+import _warnings
+import copy
+import email.headerregistry
+import email.policy
+import pprint
+import typing
+import weakref
+import xml.dom.domreg
+from collections.abc import Callable, MutableMapping
+from typing import Any, cast
+
+from gateway.namespace import callers, standins
+
+_REGISTRIES: tuple[MutableMapping[Any, Any], ...] = (
+    copy._deepcopy_dispatch,  # type: ignore[attr-defined]
+    copy._copy_dispatch,  # type: ignore[attr-defined]
+    email.policy.default.header_factory.registry,  # type: ignore[attr-defined]
+    pprint.PrettyPrinter._dispatch,  # type: ignore[attr-defined]
+    xml.dom.domreg.registered,
+)
+_CACHES: list[Callable[[], None]] = typing._cleanups  # type: ignore[attr-defined]
+
+
+def finalize(domain: callers.Domain) -> list[BaseException]:
+    """Run the ``weakref.finalize`` of ``domain``, as at the end of a process of its own.
+
+    Returns what they raised.
+    """
+    errors: list[BaseException] = []
+    finalizers: list[weakref.finalize[Any, Any]] = list(
+        weakref.finalize._registry  # type: ignore[attr-defined]
+    )
+    for finalizer in reversed(finalizers):
+        found = finalizer.peek()
+        if found is None or not _concerns(domain, found):
+            continue
+        try:
+            if finalizer.atexit:
+                finalizer()
+        except BaseException as exc:
+            errors.append(exc)
+        finalizer.detach()
+    return errors
+
+
+def clear(domain: callers.Domain) -> None:
+    """Remove what ``domain`` has written into registries of shared code."""
+    for registry in _REGISTRIES:
+        for key, value in list(registry.items()):
+            if domain in (callers.author(key), callers.author(value)):
+                del registry[key]
+    for clear_cache in _CACHES:
+        clear_cache()
+    _let_warnings_forget()
+
+
+class _Unheard(Warning):
+    """Is warned of for the sake of what ``_warnings`` does before it looks for a filter."""
+
+
+def _let_warnings_forget() -> None:
+    """Have ``_warnings``, which keeps the list of filters that it read last, read the process's.
+
+    That may be a list which ``catch_warnings`` of the namespace has made, so it cannot be emptied.
+    """
+    filters = cast(Any, standins.replaced("warnings")).filters
+    ignoring = ("ignore", None, _Unheard, None, 0)
+    filters.insert(0, ignoring)
+    try:
+        callers.for_process(_warnings.warn_explicit, "", _Unheard, "", 0)
+    finally:
+        filters.remove(ignoring)
+
+
+def _concerns(
+    domain: callers.Domain, found: tuple[Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+) -> bool:
+    _, function, args, kwargs = found
+    held = (function, getattr(function, "__self__", None), *args, *kwargs.values())
+    return any(callers.author(value) is domain for value in held)
