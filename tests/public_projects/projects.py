@@ -16,8 +16,7 @@ from tests.integration.sites import EDITOR, EDITOR_PASSWORD, BuiltSite
 
 _SOURCES: Final = Path(__file__).with_name("projects")
 _ENVIRON: Final = {"DJANGO_SETTINGS_MODULE": "core.local", "PYTHONPATH": "."}
-_MODERN: Final = sys.version_info >= (3, 12)
-_NEWEST: Final = "django~=6.1.0" if _MODERN else "django~=5.2.0"
+_NEWEST: Final = "django~=6.1.0" if sys.version_info >= (3, 12) else "django~=5.2.0"
 _CURRENT: Final = "django~=5.2.0"
 _OLD: Final = "django~=4.2.0"
 _VERSIONS: Final = """
@@ -68,7 +67,7 @@ PROJECTS: Final = (
         "portal",
         "content management, as `wagtail start` makes it",
         "wagtail",
-        (_NEWEST, "wagtail~=8.0.0" if _MODERN else "wagtail~=7.0.0"),
+        (_NEWEST, "wagtail~=8.0.0"),
         starts=("/search/?query=reisen", "/api/pages/", "/api/images/", "/old", "/missing"),
         backstage=("/admin/", "/django-admin/"),
     ),
