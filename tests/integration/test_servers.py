@@ -128,7 +128,7 @@ def test_a_client_that_leaves_a_stream(
     # A client of its own: leaving means that its connection is closed.
     with (
         client_for(sites[1].host, server.port) as client,
-        client.stream("GET", "/stream") as answer,
+        client.stream("GET", "/endless") as answer,
     ):
         next(answer.iter_raw())
         assert not closed.exists()

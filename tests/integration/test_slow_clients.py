@@ -53,7 +53,7 @@ def test_slow_clients_hold_up_nobody(gateway: Gateway, sites: tuple[BuiltSite, B
     with ExitStack() as stack:
         for _ in range(MANY):
             send(gateway, crowded, "/\nContent-Length: 1000\n\nhalf", stack)
-        streams = [send(gateway, crowded, "/stream\n\n", stack) for _ in range(MANY)]
+        streams = [send(gateway, crowded, "/endless\n\n", stack) for _ in range(MANY)]
         for stream in streams:
             stream.settimeout(ENOUGH.read)
             assert stream.recv(12) == b"HTTP/1.1 200"

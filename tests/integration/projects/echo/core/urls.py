@@ -4,4 +4,8 @@ from django.urls import path, re_path
 
 from core import views
 
-urlpatterns = [path("stream", views.stream), re_path("", views.echo)]
+urlpatterns = [
+    path("stream", views.stream),
+    path("endless", views.endless),
+    re_path("", views.echo),
+]

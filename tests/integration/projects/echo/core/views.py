@@ -7,6 +7,8 @@ from pathlib import Path
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
+LINES = b"and so on\n" * 6554
+
 
 def echo(request: HttpRequest) -> HttpResponse:
     """What Django knows of the request."""
@@ -27,12 +29,17 @@ def echo(request: HttpRequest) -> HttpResponse:
 
 
 def stream(request: HttpRequest) -> StreamingHttpResponse:
-    """32 MB. The file ``closed`` in the project's folder has a line for each that is over."""
+    """32 MB."""
+    return StreamingHttpResponse((LINES for _ in range(512)), content_type="text/plain")
+
+
+def endless(request: HttpRequest) -> StreamingHttpResponse:
+    """No buffer holds it. The file ``closed`` of the project has a line for each that is over."""
 
     def lines() -> Iterator[bytes]:
         try:
-            for _ in range(512):
-                yield b"and so on\n" * 6554
+            while True:
+                yield LINES
         finally:
             with (Path(__file__).parents[1] / "closed").open("a") as file:
                 file.write("closed\n")
