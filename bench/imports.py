@@ -20,7 +20,7 @@ from pathlib import Path
 
 from samples import ENVIRON, ROOT, prepare
 
-INSIDE = Path(__file__).with_name("inside_imports.py")
+INSIDE = Path(__file__).parent / "inside" / "imports.py"
 
 
 def main() -> None:

@@ -219,11 +219,6 @@ class Governor:
         self._interval = sys.getswitchinterval()
         self._short = False
 
-    @property
-    def busy(self) -> int:
-        """How many requests run."""
-        return len(self._running)
-
     def submit(self, ticket: Ticket, work: Work) -> None:
         """Start ``work``, now or when its turn comes; raises `OverloadedError`."""
         account = ticket.account
@@ -258,11 +253,11 @@ class Governor:
 
     def finished(self, ticket: Ticket) -> None:
         """The work has ended, on the calling thread. Starts who is next. Once more is no harm."""
-        _, cpu = self._clocks.own()
-        used = cpu - ticket.start if ticket.start else 0
         with self._lock:
             if ticket.stage is not _Stage.RUNNING:
                 return
+            _, cpu = self._clocks.own()
+            used = cpu - ticket.start if ticket.start else 0
             ticket.stage = _Stage.OVER
             ticket.work = None
             self._running.discard(ticket)

@@ -23,8 +23,10 @@ import _thread
 import functools
 import logging
 import os
+import sys
 import threading
 import time
+import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -406,6 +408,12 @@ class _Worker:
             del self.seats[seat.threads]
         seat.threads.close(seat)
         self._at = None
+
+
+def stack_of(ident: int | None) -> str:
+    """Where the thread with this identifier is, as in a traceback; empty if it has ended."""
+    frame = sys._current_frames().get(ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
 class _Call:

@@ -27,7 +27,7 @@ from bench.samples import ENVIRON
 from tests.integration.cache import virtual_environment
 from tests.integration.programs import run
 
-_INSIDE: Final = Path(__file__).with_name("inside_floor.py")
+_INSIDE: Final = Path(__file__).parents[1] / "inside" / "floor.py"
 _PATHS: Final = ("/tiny/", "/orm/", "/template/")
 _SAMPLES_A_SECOND: Final = 200
 _FRAME: Final = re.compile(r"\((/[^:()]+):\d+\)$")

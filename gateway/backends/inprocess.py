@@ -7,7 +7,6 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
-import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from gateway import collector, django, log
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
-from gateway.threads import Threads
+from gateway.threads import Threads, stack_of
 from gateway.wsgi import Bridge, Traffic, WSGIApplication
 
 T = TypeVar("T")
@@ -74,7 +73,9 @@ class InProcessBackend:
             future.add_done_callback(_unload_unwanted)
             if isinstance(exc, TimeoutError):
                 reason = f"it did not load within {self._load_timeout:g} s"
-                raise LoadError(reason, f"{reason}; it is here:\n\n{_stack(thread)}") from None
+                raise LoadError(
+                    reason, f"{reason}; it is here:\n\n{stack_of(thread.ident)}"
+                ) from None
             raise
 
 
@@ -155,11 +156,6 @@ def _reason(exc: BaseException) -> str:
 
 def _text(exc: BaseException) -> str:
     return "".join(traceback.format_exception(exc))
-
-
-def _stack(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)
-    return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
 def _on_daemon_thread(

@@ -8,8 +8,6 @@ import functools
 import io
 import logging
 import re
-import sys
-import traceback
 from typing import IO, Final
 
 from a2wsgi.wsgi import WSGIMiddleware
@@ -19,7 +17,7 @@ from gateway import pages
 from gateway.governor import Account, OverloadedError, Ticket
 from gateway.hygiene import Rule
 from gateway.limits import Limits
-from gateway.threads import Threads
+from gateway.threads import Threads, stack_of
 from gateway.wsgi.body import BadBodyError, BodyTooLargeError, ClientLeftError, declared_length
 from gateway.wsgi.environ import build_environ
 from gateway.wsgi.response import Responder, WSGIApplication
@@ -170,7 +168,7 @@ class Exchange:
                 "%s did not answer within %g s and goes on; it is here:\n%s",
                 responder.threads.name,
                 limits.request_timeout,
-                _stack(responder.thread_id),
+                stack_of(responder.thread_id),
             )
             responder.fail(RequestTimeoutError())
         elif age > _WATCH_AFTER:
@@ -198,8 +196,3 @@ def _route(method: str, path: str) -> str:
 
 
 _VARIABLE: Final = re.compile(r"[^/]*[0-9][^/]*|[^/]{40,}")
-
-
-def _stack(thread_id: int) -> str:
-    frame = sys._current_frames().get(thread_id)
-    return "".join(traceback.format_stack(frame)) if frame is not None else ""

@@ -217,8 +217,12 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             seat.resume()
 
     def hold(self) -> None:
-        """Wait for the client on the thread."""
-        self._await_room()
+        """Wait on the thread until the client has caught up."""
+        while self._size >= HIGH_WATER and not self._gone:
+            self._room = self._room or threading.Event()
+            self._room.clear()
+            if self._size >= HIGH_WATER and not self._gone:
+                self._room.wait()
 
     def released(self) -> None:
         """Give the place with the governor to others. What is resumed later has none."""
@@ -249,16 +253,9 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         if not self._put(data):
             return
         self._announce()
-        self._await_room()
+        self.hold()
         if self._gone:
             raise ConnectionAbortedError("the client has gone away")
-
-    def _await_room(self) -> None:
-        while self._size >= HIGH_WATER and not self._gone:
-            self._room = self._room or threading.Event()
-            self._room.clear()
-            if self._size >= HIGH_WATER and not self._gone:
-                self._room.wait()
 
     def _pump(self, iterator: Iterator[bytes]) -> bool:
         # A list, a tuple, Django's HttpResponse: nothing happens between the pieces.

@@ -10,7 +10,6 @@ import json
 import shutil
 import sys
 import typing
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 
 from gateway.namespace import Namespace
 
-from .worlds import Program, load
+from .worlds import Program, assert_it_goes, load
 
 pytestmark = pytest.mark.usefixtures("hooks")
 
@@ -272,15 +271,12 @@ LEFT_BEHIND = {
 
 @pytest.mark.parametrize("what", LEFT_BEHIND)
 def test_nothing_of_it_keeps_a_namespace(hooks: None, what: str) -> None:
-    namespace = Namespace("short")
-    load(namespace, CLASS + LEFT_BEHIND[what])
-    assert namespace.close() == []
-    gone = weakref.ref(namespace)
-    code = weakref.ref(namespace._importer.bootstrap.__dict__["_find_spec"])
-    del namespace
-    gc.collect()
-    assert gone() is None
-    assert code() is None
+    def make() -> Namespace:
+        namespace = Namespace("short")
+        load(namespace, CLASS + LEFT_BEHIND[what])
+        return namespace
+
+    assert_it_goes(make)
 
 
 def test_what_others_have_there_stays(both: Callable[[str], Pair]) -> None:

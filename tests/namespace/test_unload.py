@@ -12,7 +12,7 @@ import pytest
 from gateway.namespace import Namespace, callers
 from gateway.namespace.codecache import CODE
 
-from .worlds import load, write
+from .worlds import assert_it_goes, load, write
 
 SOURCE = {
     "empty": "",
@@ -67,15 +67,13 @@ FILES = {
 @pytest.mark.parametrize("what", SOURCE)
 def test_it_goes(hooks: None, tmp_path: Path, what: str) -> None:
     write(tmp_path, FILES)
-    namespace = Namespace("short", path=[tmp_path], environ={"A": "1"})
-    load(namespace, SOURCE[what])
-    assert namespace.close() == []
-    gone = weakref.ref(namespace)
-    code = weakref.ref(namespace._importer.bootstrap.__dict__["_find_spec"])
-    del namespace
-    gc.collect()
-    assert gone() is None
-    assert code() is None
+
+    def make() -> Namespace:
+        namespace = Namespace("short", path=[tmp_path], environ={"A": "1"})
+        load(namespace, SOURCE[what])
+        return namespace
+
+    assert_it_goes(make)
 
 
 def test_after_a_failed_load(hooks: None, tmp_path: Path) -> None:

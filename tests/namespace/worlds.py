@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,3 +123,15 @@ def load(namespace: Namespace, source: str) -> dict[str, Any]:
     namespace.modules["probe"] = module
     exec(compile(dedent(source), "<probe>", "exec"), vars(module))
     return vars(module)
+
+
+def assert_it_goes(make: Callable[[], Namespace]) -> None:
+    """Assert that closing what ``make`` returns raises nothing and that nothing keeps it alive."""
+    namespace = make()
+    assert namespace.close() == []
+    gone = weakref.ref(namespace)
+    code = weakref.ref(namespace._importer.bootstrap.__dict__["_find_spec"])
+    del namespace
+    gc.collect()
+    assert gone() is None
+    assert code() is None

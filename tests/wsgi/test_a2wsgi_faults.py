@@ -78,6 +78,26 @@ def telling(*keys: str) -> Application:
     return tell
 
 
+def endless(ended: threading.Event, size: int) -> Application:
+    """Pieces of this size until ``ended``, which also says that it was closed."""
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        try:
+            while not ended.is_set():
+                yield b"x" * size
+        finally:
+            ended.set()
+
+    return app
+
+
+async def assert_closed(ended: threading.Event, world: World) -> None:
+    closed = await asyncio.to_thread(ended.wait, world.patience)
+    ended.set()  # or the thread would go on for ever
+    assert closed
+
+
 async def test_an_upload_cut_short_is_not_taken_for_a_complete_one(run: Any) -> None:
     seen: list[bytes] = []
 
@@ -165,70 +185,40 @@ async def test_a_query_string_with_raw_bytes(run: Any) -> None:
 async def test_a_cancelled_request_leaves_no_thread(world: World, run: Any) -> None:
     started, ended = asyncio.Event(), threading.Event()
 
-    def endless(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        try:
-            while not ended.is_set():
-                yield b"x" * 10_000
-        finally:
-            ended.set()
-
     class Slow(Client):
         async def send(self, message: Any) -> None:
             started.set()
             await asyncio.Event().wait()
 
-    request = asyncio.ensure_future(run(endless, Slow()))
+    request = asyncio.ensure_future(run(endless(ended, 10_000), Slow()))
     await started.wait()
     request.cancel()
     await asyncio.wait({request})
-    ok = await asyncio.to_thread(ended.wait, world.patience)
-    ended.set()
-    assert ok
+    await assert_closed(ended, world)
 
 
 async def test_a_send_that_fails_leaves_no_thread(world: World, run: Any) -> None:
     ended = threading.Event()
-
-    def endless(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        try:
-            while not ended.is_set():
-                yield b"x" * 10_000
-        finally:
-            ended.set()
 
     class Failing(Client):
         async def send(self, message: Any) -> None:
             raise ConnectionResetError("gone")
 
     with contextlib.suppress(ConnectionResetError, TimeoutError):
-        await run(endless, Failing())
-    ok = await asyncio.to_thread(ended.wait, world.patience)
-    ended.set()
-    assert ok
+        await run(endless(ended, 10_000), Failing())
+    await assert_closed(ended, world)
 
 
 async def test_a_stream_to_a_client_that_left_is_closed(world: World, run: Any) -> None:
     ended = threading.Event()
-
-    def endless(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        try:
-            while not ended.is_set():
-                yield b"x"
-        finally:
-            ended.set()
 
     class Leaving(Client):
         async def send(self, message: Any) -> None:  # as uvicorn: says nothing
             self.left.set()
 
     with contextlib.suppress(TimeoutError):
-        await run(endless, Leaving())
-    ok = await asyncio.to_thread(ended.wait, world.patience)
-    ended.set()
-    assert ok
+        await run(endless(ended, 1), Leaving())
+    await assert_closed(ended, world)
 
 
 async def test_an_error_before_the_first_piece_leaves_room_for_another_answer(run: Any) -> None:

@@ -1,15 +1,12 @@
-"""Runs under plain Python and in a namespace; see ``imports.py``. Prints its figures as JSON."""
+"""Runs under plain Python and in a namespace; see ``../imports.py``. Prints its figures as JSON."""
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
-import core.wsgi
+from asking import ask
 
 LOOPS = 200_000
 REQUESTS = 1_500
@@ -48,27 +45,11 @@ def nanoseconds(function: Callable[[], None]) -> float:
 
 def microseconds_for_a_request() -> float:
     """The front page of the sample through its WSGI application, CPU time."""
-
-    def ask() -> None:
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": "GET",
-            "PATH_INFO": "/",
-            "SERVER_NAME": "site0.localhost",
-            "SERVER_PORT": "80",
-            "HTTP_HOST": "site0.localhost",
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": sys.stderr,
-            "wsgi.url_scheme": "http",
-        }
-        response = core.wsgi.application(environ, lambda *_: None)
-        b"".join(response)
-        response.close()
-
     for _ in range(50):
-        ask()
+        ask("/")
     started = time.process_time()
     for _ in range(REQUESTS):
-        ask()
+        ask("/")
     return (time.process_time() - started) / REQUESTS * 1e6
 
 
