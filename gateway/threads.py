@@ -41,6 +41,8 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 IDLE: Final = 15.0
 """Seconds without use after which a seat is given up, and a thread without seats ends."""
+_LOOK: Final = 0.01
+"""Seconds, the least, between two looks of an idle thread whether it has to end."""
 
 
 def _nothing(*_: Any) -> None:
@@ -75,6 +77,7 @@ class Pool:
     def __init__(self, limit: int, *, idle: float = IDLE) -> None:
         self.limit = limit
         self.idle_seconds = idle
+        self.closed = False
         self.lock = threading.Lock()
         self.workers: set[_Worker] = set()
         self.seats = 0
@@ -85,6 +88,14 @@ class Pool:
         """The threads that have not ended."""
         with self.lock:
             return [worker.thread for worker in self.workers]
+
+    def close(self) -> None:
+        """Take no more jobs. The threads end as soon as they are free; nobody waits for them."""
+        with self.lock:
+            self.closed = True
+            self.idle_seconds = 0
+            for worker in tuple(self._idle):
+                self.take(worker, _nothing)
 
     # With the lock held
 
@@ -173,17 +184,19 @@ class Threads(Executor):
         self._empty = threading.Event()
 
     def run(self, job: Job, *, may_block: bool = False) -> None:
-        """Run ``job`` as soon as there is a thread; raises ``RuntimeError`` after ``shutdown``.
+        """Run ``job`` as soon as there is a thread.
+
+        Raises ``RuntimeError`` after ``shutdown``, and once the pool is closed.
 
         One that may block does not get a thread that parked jobs wait for if there is another.
         """
         with self._pool.lock:
-            if self._closed:
+            if self._closed or self._pool.closed:
                 raise RuntimeError(f"the threads of {self.name} have been shut down")
             self._pool.run(self, job, may_block)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Call ``fn`` on a thread; raises ``RuntimeError`` after ``shutdown``."""
+        """Call ``fn`` on a thread; raises ``RuntimeError`` as `run` does."""
         call = _Call(functools.partial(fn, *args, **kwargs))
         self.run(call)
         return call.future
@@ -374,7 +387,7 @@ class _Worker:
 
     def _wait(self) -> bool:
         """Wait for something to do; false to end."""
-        while not self._given.acquire(timeout=self.pool.idle_seconds / 3):
+        while not self._given.acquire(timeout=max(self.pool.idle_seconds / 3, _LOOK)):
             self._give_up_old()
             with self.pool.lock:
                 if self.pool.may_end(self):

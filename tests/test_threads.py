@@ -122,5 +122,32 @@ def test_after_shutdown_nothing_is_taken_and_what_waits_is_cancelled() -> None:
     threads.shutdown()
 
 
+def test_the_threads_of_a_closed_pool_end_when_they_are_free() -> None:
+    pool = Pool(2)
+    seats_given_up = threading.Semaphore(0)
+    threads = Threads("shop", pool, end=seats_given_up.release)
+    end = threading.Event()
+    started = threading.Event()
+
+    def hold() -> bool:
+        started.set()
+        return end.wait(DEADLINE)
+
+    busy = threads.submit(hold)
+    assert started.wait(DEADLINE)
+    (held,) = pool.alive()
+    idle = threads.submit(threading.current_thread).result(DEADLINE)
+    pool.close()
+    idle.join(DEADLINE)
+    assert pool.alive() == [held]
+    with pytest.raises(RuntimeError, match="shop"):
+        threads.submit(int)
+    end.set()
+    assert busy.result(DEADLINE)
+    held.join(DEADLINE)
+    assert not pool.alive() and not threads.seats
+    assert all(seats_given_up.acquire(timeout=DEADLINE) for _ in range(2))
+
+
 def test_threads_never_block_the_exit(threads: Threads) -> None:
     assert threads.submit(threading.current_thread).result(DEADLINE).daemon

@@ -31,7 +31,8 @@ _PATIENCE: Final = 5.0
 
 
 class InProcessBackend:
-    """A ``site.Backend``. As a context manager it has the namespace hooks in the process.
+    """A ``site.Backend``. As a context manager it has the namespace hooks in the process,
+    and the threads of all sites.
 
     ``threads`` is how many all sites together may have, ``load_timeout`` how many seconds the code
     of a site may take to load.
@@ -45,7 +46,7 @@ class InProcessBackend:
 
     async def __aenter__(self) -> InProcessBackend:
         self._stack.enter_context(installed())
-        self._traffic = Traffic(self._threads)
+        self._traffic = self._stack.enter_context(Traffic(self._threads))
         return self
 
     async def __aexit__(

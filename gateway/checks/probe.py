@@ -105,9 +105,10 @@ class Probe:
 
     async def _ask(self, namespace: Namespace) -> None:
         path = self._request.site.path.resolve()
+        pool = Pool(_ASKERS)
         threads = Threads(
             "check",
-            Pool(_ASKERS),
+            pool,
             folder=path,
             end=functools.partial(close_connections, namespace),
         )
@@ -122,6 +123,7 @@ class Probe:
             private_folder=threads.submit(os.getcwd).result() == str(path),
         )
         threads.shutdown(wait=False)
+        pool.close()
 
     async def _unload(self, generation: InProcessGeneration, namespace: Namespace) -> None:
         threads = observing.running_threads(namespace)

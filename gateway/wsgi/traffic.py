@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Self
 
 from gateway.governor import Governor
 from gateway.mailbox import Mailbox
@@ -14,7 +15,7 @@ logger = logging.getLogger("gateway.wsgi")
 
 
 class Traffic:
-    """Made on the event loop. ``threads`` is how many all sites together may have."""
+    """Made on the event loop; ``with`` it. ``threads`` is how many all sites together may have."""
 
     def __init__(self, threads: int) -> None:
         self.loop = asyncio.get_running_loop()
@@ -23,6 +24,12 @@ class Traffic:
         self.mailbox = Mailbox(self.loop)
         self.intake = Intake()
         self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.close()
 
     def watch(self) -> None:
         """Have the governor look at what runs, from now on until nothing does."""

@@ -22,15 +22,15 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 @contextmanager
 def bridge(app: Application, limits: Limits = DEFAULTS, *, threads: int = 4) -> Iterator[Bridge]:
     """A bridge with threads of its own, which end afterwards."""
-    traffic = Traffic(threads)
-    share = Threads("shop", traffic.pool)
-    made = Bridge(app, share, traffic, limits)
-    try:
-        yield made
-    finally:
-        made.close()
-        share.shutdown(wait=False)
-        assert share.join(DEADLINE), "a thread was left behind"
+    with Traffic(threads) as traffic:
+        share = Threads("shop", traffic.pool)
+        made = Bridge(app, share, traffic, limits)
+        try:
+            yield made
+        finally:
+            made.close()
+            share.shutdown(wait=False)
+            assert share.join(DEADLINE), "a thread was left behind"
 
 
 class Client:
