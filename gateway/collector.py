@@ -1,15 +1,50 @@
-"""The garbage collector of the process, held while a site loads.
+"""The garbage collector of the process: when it may look at everything.
 
-A load creates tens of thousands of objects that stay, and each of them that survives makes the
-collector look at all the others again: holding it halves the time of a load.
+A full collection looks at every object that lives and stops all threads meanwhile: with 30 sites
+half a second and more, in which nobody is answered. Python starts one when enough new objects
+have outlived two smaller collections, which is in the middle of requests. What it frees is seldom
+more than can wait.
+
+**While the gateway serves** (`Collector`) Python starts none by itself. The small collections go on
+and free nearly all garbage that is circular. A full one becomes *due* when Python's own count says
+so, or when somebody asks for it, who has unloaded a site. It is run in the first second in which no
+request runs, however many wished for it meanwhile, and so seldom that collections take no more than
+one part in a hundred of the time. If there is no such second for `LATEST`, Python's own rule holds
+again until the next one: garbage is bounded also in a gateway that is never idle.
+
+**While a site loads** (`held`) there is none at all, not even a small one. A load creates tens of
+thousands of objects that stay, and each of them that survives makes the collector look at all the
+others again: holding it halves the time of a load.
+
+Each full collection, whoever started it, is noted with its pause (`Collector.last`), and logged if
+that is long.
+``gc.freeze`` would shorten them, but what it freezes could never be freed one site at a time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+logger = logging.getLogger(__name__)
+
+LATEST: Final = 300.0
+"""Seconds that a collection which is due waits for an idle moment before Python's rule holds."""
+_LOOK: Final = 1.0
+"""Seconds that have to pass without a request."""
+_REST: Final = 100
+"""How many times its own pause must pass before the next collection."""
+_LONG: Final = 0.1
+"""Seconds of a pause that is worth a line in the log."""
+_NEVER: Final = 1 << 30
+_OLDEST: Final = 2
 
 _lock = threading.Lock()
 _holders = 0
@@ -32,3 +67,107 @@ def held() -> Iterator[None]:
             _holders -= 1
             if _holders == 0 and _was_enabled:
                 gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A full collection: when it ended (monotonic) and how long it took, in seconds."""
+
+    end: float
+    seconds: float
+    freed: int
+    idle: bool
+    """Whether it was ours, in an idle moment."""
+
+
+class Collector:
+    """Full collections in idle moments only; ``with`` it, on the event loop.
+
+    ``was_quiet`` tells whether no request has run since it was called last; it is called every
+    ``look`` seconds.
+    """
+
+    def __init__(
+        self, was_quiet: Callable[[], bool], *, look: float = _LOOK, latest: float = LATEST
+    ) -> None:
+        self.pauses = 0
+        """Full collections so far."""
+        self.last: Pause | None = None
+        self._was_quiet = was_quiet
+        self._look = look
+        self._latest = latest
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._thresholds = gc.get_threshold()
+        self._wanted = False
+        self._due_since: float | None = None
+        self._thread: threading.Thread | None = None
+        self._started = 0.0
+        self._told = 0
+
+    def __enter__(self) -> Self:
+        self._hold()
+        gc.callbacks.append(self._note)
+        self._timer = self._loop.call_later(self._look, self._tick)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        gc.callbacks.remove(self._note)
+        gc.set_threshold(*self._thresholds)
+
+    def want(self) -> None:
+        """There is garbage of some size: collect it in the next idle moment."""
+        self._wanted = True
+
+    def _hold(self) -> None:
+        gc.set_threshold(*self._thresholds[:_OLDEST], _NEVER)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self._look, self._tick)
+        self._tell()
+        now, quiet = time.monotonic(), self._was_quiet()
+        if not (self._wanted or gc.get_count()[_OLDEST] > self._thresholds[_OLDEST]):
+            return
+        if self._due_since is None:
+            self._due_since = now
+        if quiet and self._may(now):
+            # Finalizers of sites are code of sites, which has no business on the event loop.
+            self._thread = threading.Thread(
+                target=gc.collect, name="gateway collector", daemon=True
+            )
+            self._thread.start()
+        elif now - self._due_since > self._latest:
+            gc.set_threshold(*self._thresholds)
+
+    def _may(self, now: float) -> bool:
+        if not gc.isenabled() or (self._thread is not None and self._thread.is_alive()):
+            return False  # a site loads, or its finalizers do not end
+        return self.last is None or now - self.last.end > _REST * self.last.seconds
+
+    def _note(self, phase: str, info: dict[str, int]) -> None:
+        """One of ``gc.callbacks``: on whatever thread collects, in the middle of anything."""
+        if info["generation"] != _OLDEST:
+            return
+        now = time.monotonic()
+        if phase == "start":
+            self._started = now
+            return
+        ours = threading.current_thread() is self._thread
+        self.last = Pause(now, now - self._started, info["collected"], ours)
+        self.pauses += 1
+        self._wanted, self._due_since = False, None
+        self._hold()
+
+    def _tell(self) -> None:
+        if self.last is None or self._told == self.pauses:
+            return
+        self._told = self.pauses
+        logger.log(
+            logging.INFO if self.last.seconds >= _LONG else logging.DEBUG,
+            "a full garbage collection %s took %.0f ms and freed %d objects",
+            "in an idle moment" if self.last.idle else "amid requests",
+            self.last.seconds * 1000,
+            self.last.freed,
+        )

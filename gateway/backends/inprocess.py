@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import collector, django, log
+from gateway import django, log
+from gateway.collector import Collector, held
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
@@ -46,7 +47,8 @@ class InProcessBackend:
 
     async def __aenter__(self) -> InProcessBackend:
         self._stack.enter_context(installed())
-        self._traffic = self._stack.enter_context(Traffic(self._threads))
+        traffic = self._traffic = self._stack.enter_context(Traffic(self._threads))
+        self.collector = self._stack.enter_context(Collector(traffic.was_quiet))
         return self
 
     async def __aexit__(
@@ -59,12 +61,12 @@ class InProcessBackend:
 
     async def load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         """Load the code of a site into a new namespace; raises ``LoadError``."""
-        with collector.held():  # here, not on the thread: that may hang
+        with held():  # here, not on the thread: that may hang
             return await self._load(config, number)
 
     async def _load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         assert self._traffic is not None, "the backend has not been entered"
-        build = functools.partial(_build, config, number, self._traffic)
+        build = functools.partial(_build, config, number, self._traffic, self.collector)
         thread, future = _on_daemon_thread(f"{config.name} loader", build)
         try:
             async with asyncio.timeout(self._load_timeout):
@@ -83,11 +85,19 @@ class InProcessBackend:
 class InProcessGeneration:
     """A ``site.Generation``: the WSGI application of a site in its namespace."""
 
-    def __init__(self, number: int, namespace: Namespace, threads: Threads, bridge: Bridge) -> None:
+    def __init__(
+        self,
+        number: int,
+        namespace: Namespace,
+        threads: Threads,
+        bridge: Bridge,
+        collector: Collector,
+    ) -> None:
         self.number = number
         self._namespace = namespace
         self._threads = threads
         self._bridge = bridge
+        self._collector = collector
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._bridge(scope, receive, send)
@@ -109,9 +119,12 @@ class InProcessGeneration:
             logger.warning("%s: an exit function raised %s", self._namespace.name, _reason(error))
         with contextlib.suppress(Exception):
             django.close_pools(self._namespace)
+        self._collector.want()  # classes are circular
 
 
-def _build(config: SiteConfig, number: int, traffic: Traffic) -> InProcessGeneration:
+def _build(
+    config: SiteConfig, number: int, traffic: Traffic, collector: Collector
+) -> InProcessGeneration:
     try:
         path = config.path.resolve(strict=True)
         private_cwd(path)
@@ -137,7 +150,7 @@ def _build(config: SiteConfig, number: int, traffic: Traffic) -> InProcessGenera
         enter=functools.partial(django.put_connections, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessGeneration(number, namespace, threads, bridge)
+    return InProcessGeneration(number, namespace, threads, bridge, collector)
 
 
 def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:

@@ -24,6 +24,7 @@ class Traffic:
         self.mailbox = Mailbox(self.loop)
         self.intake = Intake()
         self._timer: asyncio.TimerHandle | None = None
+        self._quiet = True
 
     def __enter__(self) -> Self:
         return self
@@ -33,8 +34,14 @@ class Traffic:
 
     def watch(self) -> None:
         """Have the governor look at what runs, from now on until nothing does."""
+        self._quiet = False
         if self._timer is None:
             self._timer = self.loop.call_later(0.002, self._tick)
+
+    def was_quiet(self) -> bool:
+        """Whether no request has run since the last call of this."""
+        quiet, self._quiet = self._quiet and self._timer is None, True
+        return quiet
 
     def _tick(self) -> None:
         pause: float | None = 0.01
