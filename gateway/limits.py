@@ -20,6 +20,9 @@ class Limits:
     """How long until the response begins, the waiting included (504); 0 for no limit."""
     max_body: int = 100 << 20
     """The size of a request's body (413)."""
+    body_timeout: float = 30.0
+    """How long until the next 16 KB of a request's body have come, or its end (408); 0 for no
+    limit."""
     max_header: int | None = None
     """The size of a request's headers, names and values (431), if below that of the gateway."""
 

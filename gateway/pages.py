@@ -79,6 +79,16 @@ def too_large(limit: int, http_version: str) -> HTMLResponse:
     )
 
 
+def too_slow(http_version: str) -> HTMLResponse:
+    """408: the body did not come in time (RFC 9110, section 15.5.9)."""
+    return _error(
+        408,
+        "Too slow",
+        "The rest of what was to be sent did not arrive.",
+        headers=_closing(http_version),
+    )
+
+
 def busy(retry_after: float) -> HTMLResponse:
     """503: as many requests wait as the site lets wait; ``retry_after`` is in seconds."""
     return _error(

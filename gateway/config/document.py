@@ -77,6 +77,13 @@ class LimitsEntry(_Strict):
         f"By default {DEFAULTS.max_body} (100 MB).",
         examples=[10485760],
     )
+    body_timeout: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="How long the next 16 KB of the body of a request, or its end, may take to "
+        "come; then the client is answered 408. `0` for no limit, by default "
+        f"{DEFAULTS.body_timeout:g}.",
+        examples=[10],
+    )
     max_header: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="How many bytes the headers of a request may have, names and values together; "

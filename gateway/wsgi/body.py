@@ -2,6 +2,10 @@
 
 Small ones stay in memory. A body above `SPOOL_ABOVE` goes to a temporary file, written on a thread,
 and so does any above `BLOCK` while all of them together fill `MEMORY`.
+
+A body may take as long as it needs, as long as it comes: each stretch of time has to bring
+`PROGRESS` bytes. A limit for the whole would be too short for a large upload over a poor line, and
+one for the silence between two bytes is no limit for a client that sends one byte a minute.
 """
 
 from __future__ import annotations
@@ -13,13 +17,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Final
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
+
+from gateway.limits import Limits
 
 SPOOL_ABOVE: Final = 1 << 20
 """Bytes of one body that are held in memory."""
 BLOCK: Final = 1 << 16
 MEMORY: Final = 64 << 20
 """Bytes of all bodies together that are held in memory before small ones are spooled as well."""
+PROGRESS: Final = 1 << 14
+"""Bytes that a stretch of time has to bring, unless the body ends in it."""
 
 
 class BodyTooLargeError(Exception):
@@ -28,6 +36,10 @@ class BodyTooLargeError(Exception):
 
 class BadBodyError(Exception):
     """The body is not what the head says (400)."""
+
+
+class SlowBodyError(Exception):
+    """The body does not come, or comes too slowly (408)."""
 
 
 class ClientLeftError(Exception):
@@ -47,6 +59,32 @@ def declared_length(scope: Scope) -> int | None:
         if name == b"content-length":
             length = int(value)
     return length
+
+
+class _Patience:
+    """Waits for the pieces of one body, ``stretch`` seconds for each `PROGRESS` bytes."""
+
+    def __init__(self, stretch: float) -> None:
+        self._stretch = stretch
+        self._mark = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._deadline = now + self._stretch if self._stretch else None
+
+    async def wait(self, receive: Receive, total: int) -> Message:
+        """The next message; ``total`` bytes have come before. Raises `SlowBodyError`."""
+        if total - self._mark >= PROGRESS:
+            self._mark = total
+            self._begin()
+        try:
+            async with asyncio.timeout_at(self._deadline) as timeout:
+                return await receive()
+        except TimeoutError:
+            if timeout.expired():
+                raise SlowBodyError from None
+            raise
 
 
 class Intake:
@@ -75,19 +113,20 @@ class Body:
         self._file: IO[bytes] | None = None
 
     async def receive(
-        self, receive: Receive, declared: int | None, limit: int
+        self, receive: Receive, declared: int | None, limits: Limits
     ) -> tuple[IO[bytes], int]:
         """All of it, as a file to be read from its start, and its length.
 
-        Raises `BodyTooLargeError`, `BadBodyError` if its length is not the declared one, and
-        `ClientLeftError`. asgiref's and every server's ``http.disconnect`` before the last piece
+        Raises `BodyTooLargeError`, `BadBodyError` if its length is not the declared one,
+        `SlowBodyError` and `ClientLeftError`. asgiref's and every server's ``http.disconnect`` before the last piece
         means that the body is not complete (ASGI, HTTP).
         """
+        limit, patience = limits.max_body, _Patience(limits.body_timeout)
         if declared is not None and declared > limit:
             raise BodyTooLargeError
         total, more = 0, True
         while more:
-            message = await receive()
+            message = await patience.wait(receive, total)
             if message["type"] == "http.disconnect":
                 raise ClientLeftError
             piece = message.get("body", b"")

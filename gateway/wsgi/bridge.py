@@ -18,7 +18,13 @@ from gateway.governor import Account, OverloadedError, Ticket
 from gateway.hygiene import Rule
 from gateway.limits import Limits
 from gateway.threads import Threads, stack_of
-from gateway.wsgi.body import BadBodyError, BodyTooLargeError, ClientLeftError, declared_length
+from gateway.wsgi.body import (
+    BadBodyError,
+    BodyTooLargeError,
+    ClientLeftError,
+    SlowBodyError,
+    declared_length,
+)
 from gateway.wsgi.environ import build_environ
 from gateway.wsgi.response import Responder, WSGIApplication
 from gateway.wsgi.traffic import Traffic
@@ -61,13 +67,15 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
                 await self._exchange(scope, receive, send, io.BytesIO(), None)
                 return
             with self.traffic.intake.body() as body:
-                file, length = await body.receive(receive, declared, self.limits.max_body)
+                file, length = await body.receive(receive, declared, self.limits)
                 await self._exchange(scope, receive, send, file, length)
         except ClientLeftError:
             pass  # there is nobody to answer
         except BodyTooLargeError:
             page = pages.too_large(self.limits.max_body, scope["http_version"])
             await page(scope, receive, send)
+        except SlowBodyError:
+            await pages.too_slow(scope["http_version"])(scope, receive, send)
         except BadBodyError:
             await pages.bad_request()(scope, receive, send)
         except OverloadedError:

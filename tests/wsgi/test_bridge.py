@@ -13,6 +13,7 @@ import pytest
 
 from gateway import log
 from gateway.limits import Limits
+from gateway.wsgi.body import PROGRESS
 from gateway.wsgi.response import HIGH_WATER
 from tests.wsgi.asgi import CHUNKED, DEADLINE, Client, Environ, StartResponse, bridge
 
@@ -374,6 +375,37 @@ async def test_bodies_over_the_limit_are_refused_and_not_read() -> None:
         chunked = await Client(b"123456", b"123456", b"").ask(app, "POST", headers=CHUNKED)
         assert chunked.status == 413
         assert (await Client(b"0123456789").ask(app, "POST", headers=CHUNKED)).status == 200
+
+
+async def test_a_body_that_does_not_come_is_refused() -> None:
+    with bridge(hello, Limits(body_timeout=0.1)) as app:
+        waits = Client(b"123", b"456")
+        waits._messages.pop()
+        await waits.ask(app, "POST", headers=[("content-length", "6")])
+    assert waits.status == 408
+    assert waits.headers[b"connection"] == b"close"
+
+
+async def test_a_body_has_time_as_long_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock of the loop: a stretch of time begins with each 16 KB, not with each byte."""
+    late = 0.0
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    monkeypatch.setattr(loop, "time", lambda: time() + late)
+
+    class Steady(Client):
+        async def receive(self) -> Any:
+            nonlocal late
+            late += 20
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            return await super().receive()
+
+    with bridge(hello, Limits(body_timeout=30)) as app:
+        pieces = [b"x" * PROGRESS] * 10
+        assert (await Steady(*pieces).ask(app, "POST", headers=CHUNKED)).status == 200
+        trickle = [b"x"] * 10
+        assert (await Steady(*trickle).ask(app, "POST", headers=CHUNKED)).status == 408
 
 
 async def test_headers_over_the_limit_are_refused() -> None:
