@@ -113,7 +113,7 @@ class SystemClocks:
             raise OSError("this system has no CPU clocks of other threads")
 
 
-class _Route:
+class Route:
     """What is known of one route."""
 
     __slots__ = ("blocked", "cpu", "long")
@@ -145,13 +145,13 @@ class Account:
         # CPU in nanoseconds; more, if the site had nothing to do for a while.
         self.used = 0.0
         self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
-        self._routes: OrderedDict[str, _Route] = OrderedDict()
+        self._routes: OrderedDict[str, Route] = OrderedDict()
 
-    def route(self, name: str) -> _Route:
+    def route(self, name: str) -> Route:
         """What is known of a route of the site."""
         route = self._routes.get(name)
         if route is None:
-            route = self._routes[name] = _Route()
+            route = self._routes[name] = Route()
             if len(self._routes) > _ROUTES:
                 self._routes.popitem(last=False)
         else:
@@ -183,9 +183,9 @@ class Ticket:
         "work",
     )
 
-    def __init__(self, account: Account, route: str) -> None:
+    def __init__(self, account: Account, route: Route) -> None:
         self.account = account
-        self.route = account.route(route)
+        self.route = route
         self.stage = _Stage.NEW
         self.lane = Lane.BLOCKED
         self.work: Work | None = None

@@ -56,7 +56,7 @@ class Request:
     def __init__(self, world: Simulation, number: int, account: Account, route: str) -> None:
         self.world = world
         self.number = number
-        self.ticket = Ticket(account, route)
+        self.ticket = Ticket(account, account.route(route))
 
     def start(self, lane: Lane) -> None:
         self.world.clocks.current = self.number

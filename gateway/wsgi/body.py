@@ -118,8 +118,8 @@ class Body:
         """All of it, as a file to be read from its start, and its length.
 
         Raises `BodyTooLargeError`, `BadBodyError` if its length is not the declared one,
-        `SlowBodyError` and `ClientLeftError`. asgiref's and every server's ``http.disconnect`` before the last piece
-        means that the body is not complete (ASGI, HTTP).
+        `SlowBodyError` and `ClientLeftError`. asgiref's and every server's ``http.disconnect``
+        before the last piece means that the body is not complete (ASGI, HTTP).
         """
         limit, patience = limits.max_body, _Patience(limits.body_timeout)
         if declared is not None and declared > limit:

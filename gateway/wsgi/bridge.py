@@ -95,7 +95,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         responder = Responder(
             self.app,
             build_environ(scope, body, length),
-            Ticket(self.account, _route(scope["method"], scope["path"])),
+            Ticket(self.account, self.account.route(_route(scope["method"], scope["path"]))),
             self.executor,
             traffic.governor,
             traffic.mailbox,

@@ -3,7 +3,7 @@
 A response that is complete at once crosses over in one step. One that comes piece by piece is taken
 over whenever the loop gets round to it, however many pieces there are by then. When the client does
 not keep up and `HIGH_WATER` bytes wait, the response *parks*: the thread is free, and goes on with
-it when the client has caught up.
+it when the client has caught up and the governor gives it a place again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 from a2wsgi.wsgi import WSGIResponder
 
-from gateway.governor import Governor, Lane, Ticket
+from gateway.governor import Governor, Lane, OverloadedError, Ticket
 from gateway.log import request_id
 from gateway.mailbox import Mailbox
 from gateway.threads import Seat, Threads
@@ -97,6 +97,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self.app = app
         self.environ = environ
         self.ticket = ticket
+        self._passage = ticket
         self.head: Head | None = None
         self.done = False
         self.error: Exception | None = None
@@ -114,6 +115,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self._sent = 0
         self._announced = False
         self._seat: Seat | None = None
+        self._returning: Seat | None = None
         self._gone = False
         self._room: threading.Event | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -124,7 +126,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     @property
     def waits(self) -> bool:
         """Whether it has not been admitted yet."""
-        return self.ticket.waits
+        return self.ticket.waits and not self._head_taken
 
     @property
     def answers(self) -> bool:
@@ -158,7 +160,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         if room is not None:
             room.set()
         if seat is not None:
-            seat.resume()
+            self._return(seat)
 
     def fail(self, error: Exception) -> None:
         """Have whoever relays the response end with ``error``."""
@@ -169,7 +171,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def let_go(self) -> None:
         """Nobody wants the rest: the iterable is closed, on its thread, as soon as possible."""
         self._gone = True
-        self._governor.withdraw(self.ticket)
+        self._withdraw()
         self.go_on()
 
     def _notice(self) -> None:
@@ -179,7 +181,11 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     # A governor's Work and a Job of the threads
 
     def start(self, lane: Lane) -> None:
-        """Begin on a thread."""
+        """Begin on a thread, or go on."""
+        seat, self._returning = self._returning, None
+        if seat is not None:
+            seat.resume()
+            return
         try:
             self.threads.run(self, may_block=lane is not Lane.FAST)
         except RuntimeError:  # the generation has been unloaded meanwhile
@@ -188,10 +194,11 @@ class Responder(WSGIResponder):  # type: ignore[misc]
 
     def run(self) -> bool:
         """Call the application, or go on with what it returned; true to park."""
+        self._passage = self.ticket
+        self._governor.began(self._passage)
         try:
             if self._iterator is None and not self._gone:
                 self.thread_id = threading.get_ident()
-                self._governor.began(self.ticket)
                 request_id.set(self.environ.get("HTTP_X_REQUEST_ID", ""))
                 self._iterable = self.app(self.environ, self.start_response)
                 self._iterator = iter(self._iterable)
@@ -214,7 +221,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             if wait:
                 self._seat = seat
         if not wait:
-            seat.resume()
+            self._return(seat)
 
     def hold(self) -> None:
         """Wait on the thread until the client has caught up."""
@@ -225,12 +232,29 @@ class Responder(WSGIResponder):  # type: ignore[misc]
                 self._room.wait()
 
     def released(self) -> None:
-        """Give the place with the governor to others. What is resumed later has none."""
-        self._governor.finished(self.ticket)
+        """Give the place with the governor to others."""
+        self._governor.finished(self._passage)
 
     def cancel(self) -> None:
         """The threads end before its turn came."""
         self._finish(RuntimeError("the code of the site was unloaded"))
+
+    # What has parked comes back
+
+    def _return(self, seat: Seat) -> None:
+        """Go on when there is a place; at once when the queue is full, or to be closed."""
+        self._returning = seat
+        self.ticket = Ticket(self.ticket.account, self.ticket.route)
+        try:
+            self._governor.submit(self.ticket, self)
+        except OverloadedError:  # but this one has begun
+            self.start(Lane.FAST)
+        if self._gone:
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        if self._governor.withdraw(self.ticket) and self._returning is not None:
+            self.start(Lane.FAST)
 
     # On the thread of the view
 

@@ -312,6 +312,74 @@ async def test_clients_that_do_not_read_hold_no_thread() -> None:
     assert closed == [0] * 20, "closed on the thread of the view"
 
 
+async def test_a_stream_that_goes_on_takes_its_turn() -> None:
+    """Not beside a request that has the only place, however full the queue."""
+    inside, end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+
+    def view(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/other":
+            loop.call_soon_threadsafe(inside.set)
+            assert end.wait(DEADLINE)
+            order.append("the other has ended")
+            yield b"other"
+        else:
+            yield b"x" * HIGH_WATER
+            order.append("the stream goes on")
+            yield b"y"
+
+    with bridge(view, Limits(concurrency=1, queue_length=1), threads=2) as app:
+        client = Slow()
+        streaming = asyncio.create_task(client.ask(app))
+        await client.waits.wait()
+        other = asyncio.create_task(Client().ask(app, raw_path=b"/other"))
+        await asyncio.wait_for(inside.wait(), DEADLINE)
+        client.reads.set()
+        async with asyncio.timeout(DEADLINE):
+            while not app.account.waits:
+                await asyncio.sleep(0.01)
+        end.set()
+        await asyncio.gather(streaming, other)
+    assert order == ["the other has ended", "the stream goes on"]
+    assert client.content == b"x" * HIGH_WATER + b"y" and client.complete
+
+
+async def test_a_stream_waits_no_more_for_its_turn_when_its_client_has_left() -> None:
+    inside, end, closed = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def view(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/other":
+            loop.call_soon_threadsafe(inside.set)
+            assert end.wait(DEADLINE)
+        else:
+            try:
+                yield b"x" * HIGH_WATER
+                raise AssertionError("nobody wants the rest")
+            finally:
+                closed.set()
+
+    with bridge(view, Limits(concurrency=1), threads=2) as app:
+        client = Slow()
+        streaming = asyncio.create_task(client.ask(app))
+        await client.waits.wait()
+        other = asyncio.create_task(Client().ask(app, raw_path=b"/other"))
+        await asyncio.wait_for(inside.wait(), DEADLINE)
+        client.reads.set()
+        async with asyncio.timeout(DEADLINE):
+            while not app.account.waits:
+                await asyncio.sleep(0.01)
+        client.left.set()
+        await streaming
+        assert not app.account.waits
+        end.set()
+        await other
+        assert await asyncio.to_thread(closed.wait, DEADLINE)
+
+
 async def test_a_stream_that_waits_for_its_client_waits_in_bytes() -> None:
     made = 0
 
