@@ -42,7 +42,7 @@ bench: $(VENV)/.test
 	$(BIN)/python bench/load.py
 
 bench-requests: $(VENV)/.test
-	set -e; for what in throughput tune held-out slow-clients postgresql floor; do \
+	set -e; for what in all slow-clients postgresql floor; do \
 		$(BIN)/python -m bench.request_path $$what; \
 	done
 

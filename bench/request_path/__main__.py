@@ -2,8 +2,10 @@
 
     pip install -e '.[bench]' && apt-get install wrk apache2-bin apache2-dev
     python -m bench.request_path peers
-    python -m bench.request_path throughput --rounds 5 --json throughput.json
+    python -m bench.request_path all --json all.json
 
+``all`` is ``throughput`` and the mixed loads, ``tune`` and ``held-out``; these are beside gunicorn
+and what the governor is measured by, the same bridge with one thread and with a fixed pool.
 ``peers`` sets up what is compared, once; what cannot be is left out, and why is said in a line.
 ``--gateway`` adds a variant of the gateway: a name, then settings and options of uvicorn, such as
 ``--gateway 'h11 GATEWAY_THREADS=1 --http h11'``; ``PYTHONPATH=`` makes it one of another checkout.
@@ -13,17 +15,35 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from bench.request_path import floor, peers, postgresql, rounds, scenarios, servers, slow_clients
 from bench.request_path.peers import Peer
+from bench.request_path.rounds import Figure
 from bench.request_path.scenarios import Scenario
 
+_KNOWN = (*(peer.name for peer in peers.PEERS), peers.GATEWAY)
+_MANY_SITES = ("uwsgi-emperor", "mod_wsgi", "granian-8", peers.A2WSGI)
+_MIXED = (peers.GUNICORN, *(peer.name for peer in peers.OWN))
+_ALONE = (peers.GUNICORN, *_MANY_SITES, peers.GATEWAY, peers.ONE_THREAD)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Scenarios, and the servers that are asked unless others are named."""
+
+    what: str
+    scenarios: tuple[Scenario, ...]
+    servers: tuple[str, ...]
+
+
 MEASURED = {
-    "throughput": (scenarios.THROUGHPUT, "one kind of request at a time"),
-    "tune": (scenarios.TUNE, "mixed loads to tune on"),
-    "held-out": (scenarios.HELD_OUT, "mixed loads to judge by"),
+    "throughput": Measurement("one kind of request at a time", scenarios.THROUGHPUT, _ALONE),
+    "tune": Measurement("mixed loads to tune on", scenarios.TUNE, _MIXED),
+    "held-out": Measurement("mixed loads to judge by", scenarios.HELD_OUT, _MIXED),
 }
 
 
@@ -31,27 +51,34 @@ def main() -> None:
     """The command line."""
     options = _parser().parse_args()
     if options.command == "peers":
-        peers.set_up([*peers.PEERS, peers.gateway()])
-        return
-    chosen = _chosen(options)
-    if options.command == "slow-clients":
-        slow_clients.main(chosen, options)
+        peers.set_up([*peers.PEERS, *peers.OWN])
+    elif options.command == "slow-clients":
+        slow_clients.main(_chosen(options, _KNOWN), options)
     elif options.command == "postgresql":
-        postgresql.main(chosen, options)
+        postgresql.main(_chosen(options, _KNOWN), options)
     elif options.command == "floor":
-        floor.main(chosen, options)
+        floor.main(_chosen(options, _KNOWN), options)
+    elif options.command == "all":
+        _measure(MEASURED.values(), options)
     else:
-        _measure(chosen, _scenarios(options), options)
+        _measure([MEASURED[options.command]], options)
 
 
-def _measure(
-    chosen: Sequence[Peer], wanted: Sequence[Scenario], options: argparse.Namespace
-) -> None:
-    with servers.running(chosen, options.sites) as running:
+def _measure(measurements: Collection[Measurement], options: argparse.Namespace) -> None:
+    chosen = [_chosen(options, each.servers) for each in measurements]
+    figures: list[Figure] = []
+    # All at the same time: those that are not asked sleep.
+    with servers.running(list(dict.fromkeys(chain(*chosen))), options.sites) as running:
         heading = rounds.conditions(
             running, rounds=options.rounds, seconds=options.seconds, sites=options.sites
         )
-        figures = rounds.measure(running, wanted, rounds=options.rounds, seconds=options.seconds)
+        for measurement, its in zip(measurements, chosen, strict=True):
+            figures += rounds.measure(
+                [server for server in running if server.peer in its],
+                _scenarios(measurement, options),
+                rounds=options.rounds,
+                seconds=options.seconds,
+            )
     rows = rounds.summarise(figures, options.base)
     print(f"{heading}\n\n{rounds.table(rows, options.base)}")
     if options.json:
@@ -66,10 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("peers", help="set up the servers that are compared")
-    for name, (_, what) in MEASURED.items():
+    for name, what in {
+        "all": "all of the following",
+        **{name: measurement.what for name, measurement in MEASURED.items()},
+    }.items():
         command = _command(commands, name, what)
         command.add_argument("--rounds", type=int, default=3)
-        command.add_argument("--seconds", type=int, default=8, help="for each figure")
+        command.add_argument("--seconds", type=int, default=2, help="for each figure")
         command.add_argument("--sites", type=int, default=30)
         command.add_argument("--base", default=peers.GUNICORN, help="whom ratios are taken to")
         command.add_argument("--scenarios", nargs="+", metavar="WORD", help="only these")
@@ -92,22 +122,23 @@ def _command(
         "--gateway",
         action="append",
         default=[],
+        type=_variant,
         metavar="'NAME KEY=VALUE --option value'",
         help="a variant of the gateway beside the others",
     )
     return command
 
 
-def _scenarios(options: argparse.Namespace) -> list[Scenario]:
-    wanted, _ = MEASURED[options.command]
+def _scenarios(measurement: Measurement, options: argparse.Namespace) -> list[Scenario]:
     words = options.scenarios or [""]
-    return [scenario for scenario in wanted if any(word in scenario.name for word in words)]
+    return [each for each in measurement.scenarios if any(word in each.name for word in words)]
 
 
-def _chosen(options: argparse.Namespace) -> list[Peer]:
-    known = [*peers.PEERS, peers.gateway(), *map(_variant, options.gateway)]
+def _chosen(options: argparse.Namespace, default: Collection[str]) -> list[Peer]:
+    """Those that are named with ``--only``, else ``default`` and the variants."""
+    known = [*peers.PEERS, *peers.OWN, *options.gateway]
     if not options.only:
-        return known
+        return [peer for peer in known if peer.name in default or peer in options.gateway]
     if unknown := set(options.only) - {peer.name for peer in known}:
         names = ", ".join(peer.name for peer in known)
         raise SystemExit(f"no such server: {', '.join(unknown)}; there are {names}")

@@ -22,6 +22,9 @@ from tests.integration.programs import free_port
 DJANGO: Final = "django==5.2.*"
 THREADS: Final = 8
 GUNICORN: Final = "gunicorn"
+GATEWAY: Final = "gateway"
+ONE_THREAD: Final = "one-thread"
+FIXED_POOL: Final = "fixed-pool"
 A2WSGI: Final = "a2wsgi"
 _APACHE: Final = "apt-get install apache2-bin apache2-dev"
 _APACHE_CONNECTIONS: Final = 128
@@ -75,15 +78,16 @@ class SetupError(Exception):
 
 
 def gateway(
-    name: str = "gateway",
+    name: str = GATEWAY,
     environ: Mapping[str, str] | None = None,
     options: tuple[str, ...] = (),
     requirements: tuple[str, ...] = (),
+    application: str = "gateway.main:app",
 ) -> Peer:
     """The gateway of this checkout, with settings and options of uvicorn that make a variant."""
 
     def command(place: Place) -> list[str]:
-        module = [str(place.python), "-m", "uvicorn", "gateway.main:app", "--no-access-log"]
+        module = [str(place.python), "-m", "uvicorn", application, "--no-access-log"]
         return [*module, "--port", str(place.port), *options]
 
     return Peer(
@@ -267,6 +271,17 @@ PEERS: Final = (
     Peer("granian-8", ("granian",), _granian(THREADS)),
     Peer(A2WSGI, ("a2wsgi", "uvicorn", "httptools", "uvloop"), _a2wsgi),
 )
+
+OWN: Final = (
+    gateway(),
+    gateway(ONE_THREAD, {"GATEWAY_THREADS": "1"}),
+    gateway(
+        FIXED_POOL,
+        {"GATEWAY_THREADS": str(THREADS)},
+        application="bench.request_path.fixed_pool:app",
+    ),
+)
+"""The gateway, and what its governor is measured by: the same bridge with fixed threads."""
 
 
 def set_up(peers: list[Peer]) -> dict[Peer, Path]:
