@@ -21,8 +21,9 @@ frees their places. CPU against wall clock does not tell: threads that wait for 
 
 **Expecting.** Moving averages for each route (of a site) of the CPU used and of having been blocked
 choose the lane at admission. Without them each sleeping request would occupy the fast lane until
-it is found out. A route goes to the long lane above a quantum and comes back well below it, so
-that one whose CPU time is close to the quantum does not change lanes all the time.
+it is found out; until there are a few, the plain mean of all counts, so that the second request
+profits from the first. A route goes to the long lane above a quantum and comes back well below it,
+so that one whose CPU time is close to the quantum does not change lanes all the time.
 
 **Fairness.** Within a lane the site that has used the least CPU goes first. A site that had nothing
 to do starts from the least of those that have: idling saves up no credit.
@@ -116,9 +117,10 @@ class SystemClocks:
 class Route:
     """What is known of one route."""
 
-    __slots__ = ("blocked", "cpu", "long")
+    __slots__ = ("blocked", "cpu", "long", "weight")
 
     def __init__(self) -> None:
+        self.weight = 1.0
         self.cpu = 0.0
         self.blocked = 0.0
         self.long = False
@@ -129,8 +131,10 @@ class Route:
         return Lane.BLOCKED if self.blocked > _OFTEN_BLOCKED else Lane.FAST
 
     def learn(self, cpu: int, blocked: bool) -> None:
-        self.cpu += (cpu - self.cpu) * _ALPHA
-        self.blocked += (blocked - self.blocked) * _ALPHA
+        self.cpu += (cpu - self.cpu) * self.weight
+        self.blocked += (blocked - self.blocked) * self.weight
+        # The plain mean of the first few: nothing else is known of a new route.
+        self.weight = max(_ALPHA, self.weight / (1 + self.weight))
         self.long = self.cpu > QUANTUM * (_BACK_TO_FAST if self.long else 1)
 
 

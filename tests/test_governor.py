@@ -127,6 +127,20 @@ def test_routes_that_block_do_not_wait_for_each_other(world: Simulation, site: A
     assert computing.runs and not world.request(site, "/compute").runs
 
 
+def test_one_request_tells_what_a_new_route_is_like(world: Simulation, site: Account) -> None:
+    first = world.request(site, "/sleep")
+    world.pass_time(20)
+    first.end()
+    assert all(world.request(site, "/sleep").runs for _ in range(5))
+    once = world.request(site, "/mostly-quick")
+    world.pass_time(20)
+    once.end()
+    for _ in range(3):
+        world.request(site, "/mostly-quick").end()
+    assert world.request(site, "/mostly-quick").runs
+    assert not world.request(site, "/mostly-quick").runs, "the exception is forgotten"
+
+
 def test_routes_that_take_long_do_not_hold_up_quick_ones(world: Simulation, site: Account) -> None:
     for _ in range(5):
         request = world.request(site, "/burn")
