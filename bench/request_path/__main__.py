@@ -4,8 +4,9 @@
     python -m bench.request_path peers
     python -m bench.request_path all --json all.json
 
-``all`` is ``throughput`` and the mixed loads, ``tune`` and ``held-out``; these are beside gunicorn
-and what the governor is measured by, the same bridge with one thread and with a fixed pool.
+``all`` is ``throughput`` and the mixed loads, ``tune`` and ``held-out``: 22 minutes. The governor
+is measured by the same bridge with one thread there, and with a fixed pool here. ``--only`` names
+other servers than those that are asked by default.
 ``peers`` sets up what is compared, once; what cannot be is left out, and why is said in a line.
 ``--gateway`` adds a variant of the gateway: a name, then settings and options of uvicorn, such as
 ``--gateway 'h11 GATEWAY_THREADS=1 --http h11'``; ``PYTHONPATH=`` makes it one of another checkout.
@@ -26,9 +27,9 @@ from bench.request_path.rounds import Figure
 from bench.request_path.scenarios import Scenario
 
 _KNOWN = (*(peer.name for peer in peers.PEERS), peers.GATEWAY)
-_MANY_SITES = ("uwsgi-emperor", "mod_wsgi", "granian-8", peers.A2WSGI)
-_MIXED = (peers.GUNICORN, *(peer.name for peer in peers.OWN))
-_ALONE = (peers.GUNICORN, *_MANY_SITES, peers.GATEWAY, peers.ONE_THREAD)
+_RIVALS = ("uwsgi-emperor", "mod_wsgi", "granian-8")
+_ALONE = (peers.GUNICORN, *_RIVALS, peers.GATEWAY, peers.ONE_THREAD)
+_MIXED = (peers.GUNICORN, peers.GATEWAY, peers.FIXED_POOL)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("peers", help="set up the servers that are compared")
     for name, what in {
-        "all": "all of the following",
+        "all": f"{', '.join(MEASURED)}, one after the other",
         **{name: measurement.what for name, measurement in MEASURED.items()},
     }.items():
         command = _command(commands, name, what)
