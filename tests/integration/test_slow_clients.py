@@ -90,3 +90,24 @@ def test_a_body_over_the_limit_is_not_read(
         connection.settimeout(ENOUGH.read)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize("options", [(), ("--http", "gateway.protocol:Protocol")])
+def test_a_body_that_does_not_come_is_given_up(
+    sites: tuple[BuiltSite, BuiltSite], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    patient, other = sites
+    entries = {
+        patient.name: {**patient.entry, "limits": {"body_timeout": 1}},
+        other.name: other.entry,
+    }
+    with Gateway(tmp_path, entries, options=options) as gateway, ExitStack() as stack:
+        uploads = [
+            send(gateway, patient, "/\nContent-Length: 1000\n\nhalf", stack) for _ in range(50)
+        ]
+        for site in sites:
+            assert gateway.client(site.host).get("/", timeout=ENOUGH).status_code == 200
+        for upload in uploads:
+            upload.settimeout(ENOUGH.read)
+            answer = b"".join(iter(lambda upload=upload: upload.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 408")
