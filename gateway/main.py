@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from textwrap import indent
 from typing import Final
 
@@ -18,12 +19,15 @@ from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
 from gateway.backends.inprocess import InProcessBackend
 from gateway.config import ADMIN_HOSTS
+from gateway.control import Control, Identity, Journal, Recorded
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
 from gateway.hygiene import HeadLimits, RefusedError
 from gateway.proxies import Proxies
 from gateway.registry import Registry
 from gateway.settings import Settings
 from gateway.sitesfile import SitesFile
+from gateway.store.desk import Desk
+from gateway.store.sqlite import SqliteStore, store_path
 from gateway.watch import Watch
 
 START_FAILED: Final = "lifespan.startup.failed"
@@ -66,18 +70,29 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     file = SitesFile(settings.sites, settings.state_dir, admin_hosts)
     token = await asyncio.to_thread(obtain_token, settings)
     config, faults = await asyncio.to_thread(file.read_at_start)
+    path = store_path(settings.state_dir, settings.sites)
+    identity = Identity.mine()
     async with (
+        Desk(partial(SqliteStore, path)) as desk,
         InProcessBackend(settings.threads, settings.load_timeout) as backend,
-        Registry(config, backend, file.read, faults=faults, retry=settings.load_retry) as registry,
-        Watch(registry),
+        Registry(
+            config,
+            Recorded(backend, journal := Journal(desk, identity.id)),
+            file.read,
+            faults=faults,
+            retry=settings.load_retry,
+            report_faults=journal.faults,
+        ) as registry,
+        Control(registry, desk, journal, identity) as control,
+        Watch(registry, control.refresh),
     ):
         app.state.admin_hosts = admin_hosts
         app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)
         app.state.limits = HeadLimits(settings.max_head, settings.max_headers)
         app.state.proxies = Proxies(settings.trusted_proxies)
+        app.state.control = control
         app.state.registry = registry
-        # Only begins here: uvicorn's supervisor ends a worker that takes 5 s to start.
-        registry.preload()
+        await control.warm()
         yield
 
 

@@ -3,7 +3,8 @@
 ``uvicorn --http gateway.protocol:Protocol gateway.main:app``. It is uvicorn's own on httptools,
 and adds what no application can do, because it is called once a head is complete: clients that
 send it slowly, or without an end, are cut off; a target in absolute form is held against ``Host``,
-which uvicorn has no longer when it calls the application.
+which uvicorn has no longer when it calls the application; and a connection that is accepted just
+before the server stops still gets its answer.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 logger = logging.getLogger("gateway.protocol")
+
+LAST_CALL: Final = 1.0
+"""Seconds that a connection has for its first request when the server stops just after accepting
+it. uvicorn alone closes it at once, and a request that is already on its way is lost."""
 
 _RESPONSE: Final = (
     "HTTP/1.1 {status} {phrase}\r\n"
@@ -59,6 +64,8 @@ class Protocol(HttpToolsProtocol):
         self._awaits_head = True
         self._in_head = False
         self._received = 0
+        self._is_new = True
+        self._last_call = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -91,17 +98,27 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there: hand the request to the application."""
-        self._awaits_head = self._in_head = False
+        self._awaits_head = self._in_head = self._is_new = False
         self._received = 0
         self._stop_deadline()
         if b"://" in self.url and not self.url.startswith(b"/"):
             self._check_target()
         super().on_headers_complete()
+        if self._last_call and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """The body is there: what comes next is another head."""
         super().on_message_complete()
         self._awaits_head = True
+
+    def shutdown(self) -> None:
+        """Stop with the request under way, the first one of a new connection included."""
+        if self._is_new:
+            self._last_call = True
+            self.loop.call_later(LAST_CALL, super().shutdown)
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser did not understand."""

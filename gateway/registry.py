@@ -141,12 +141,22 @@ class _Run:
     task: asyncio.Task[tuple[_Diff, Mapping[str, Outcome]]] = field(init=False)
 
 
+def log_faults(faults: tuple[Fault, ...]) -> None:
+    """Say what is wrong with the file now, or that nothing is any more."""
+    if faults:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        logger.error("sites.json is not served as it stands:\n%s", listed)
+    else:
+        logger.warning("sites.json is valid again")
+
+
 class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
     ``config`` may come from a lenient reading; ``faults`` are what is wrong with the file on disk.
     ``read`` reads the file strictly (it blocks, and raises `ConfigError`); ``retry`` and ``clock``
-    are those of `Site`.
+    are those of `Site`. ``report_faults`` is told of the faults whenever they change, instead of
+    the log.
     """
 
     def __init__(
@@ -158,9 +168,11 @@ class Registry:
         faults: Iterable[Fault] = (),
         retry: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        report_faults: Callable[[tuple[Fault, ...]], None] | None = None,
     ) -> None:
         self._backend = backend
         self._read = read
+        self._report_faults = report_faults or log_faults
         self._retry = retry
         self._clock = clock
         self._sites: Mapping[str, Site | UnusableSite] = {}
@@ -213,10 +225,16 @@ class Registry:
         """Whether the file on disk is not what is served, because something is wrong with it."""
         return bool(self._faults)
 
-    def preload(self) -> None:
-        """Load, in the background, the sites that want it."""
-        sites = [site for site in self._sites.values() if isinstance(site, Site)]
-        self._start(_in_turns(site.load for site in sites if site.config.preload))
+    @property
+    def preloaded(self) -> frozenset[str]:
+        """The sites that want to be loaded before anybody asks for them."""
+        return frozenset(name for name, entry in self._config.sites.items() if entry.preload)
+
+    def preload(self, names: Iterable[str] = ()) -> asyncio.Task[list[None]]:
+        """Load, in the background, the sites that want it, and those of ``names`` that exist."""
+        wanted = self.preloaded.union(names)
+        sites = [self._sites[name] for name in self._sites if name in wanted]
+        return self._start(_in_turns(site.load for site in sites if isinstance(site, Site)))
 
     async def reload(self, names: Iterable[str] = ()) -> Report:
         """Re-read the file, apply what changed, and reload.
@@ -340,11 +358,8 @@ class Registry:
 
     def _note_faults(self, faults: tuple[Fault, ...]) -> None:
         """Remember what is wrong with the file, and say it once."""
-        if faults and faults != self._faults:
-            listed = "\n".join(f"  {fault}" for fault in faults)
-            logger.error("sites.json is not served as it stands:\n%s", listed)
-        elif self._faults and not faults:
-            logger.warning("sites.json is valid again")
+        if faults != self._faults:
+            self._report_faults(faults)
         self._faults = faults
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:

@@ -43,7 +43,8 @@ class Settings(BaseSettings):
     state_dir: Path = Field(
         default=Path(".gateway"),
         description="The folder of what the gateway remembers: its token, the last good "
-        "`sites.json`. It is made if it does not exist, for its owner only.",
+        "`sites.json`, what its workers agree on and the history. It is made if it does not "
+        "exist, for its owner only.",
     )
     admin_token: SecretStr | None = Field(
         default=None,

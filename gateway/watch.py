@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final, Self
@@ -37,10 +37,16 @@ STOP_TIMEOUT: Final = 1.0
 
 
 class Watch:
-    """Keeps a registry in step with the files it was made of, while inside ``async with``."""
+    """Keeps a registry in step with the files it was made of, while inside ``async with``.
 
-    def __init__(self, registry: Registry) -> None:
+    ``refresh`` brings them into effect, if that is not to be `Registry.refresh` itself.
+    """
+
+    def __init__(
+        self, registry: Registry, refresh: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
         self._registry = registry
+        self._bring_into_effect = refresh or registry.refresh
         self._stop = asyncio.Event()
         self._seen: bytes | None = None
         self._refreshes: set[asyncio.Task[None]] = set()
@@ -109,7 +115,7 @@ class Watch:
 
     async def _refresh(self) -> None:
         try:
-            await self._registry.refresh()
+            await self._bring_into_effect()
         except ConfigError:
             pass  # the registry has logged the faults, once
         except Exception:

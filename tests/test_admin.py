@@ -21,9 +21,12 @@ from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import Token, TokenError, obtain_token
 from gateway.config import ADMIN_HOSTS, Config
+from gateway.control import Control, Identity, Journal
 from gateway.errors import ConfigError, Fault, LoadError, UnknownSiteError
 from gateway.registry import Registry
 from gateway.settings import Settings
+from gateway.store.desk import Desk
+from gateway.store.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -51,11 +54,22 @@ async def sites(config: Any, entry: Any, backend: Any) -> AsyncIterator[Registry
         yield registry
 
 
+@pytest.fixture
+async def control(sites: Registry, tmp_path: Path) -> AsyncIterator[Control]:
+    """The only worker there is."""
+    identity = Identity.mine()
+    async with (
+        Desk(lambda: SqliteStore(tmp_path / "gateway.db")) as desk,
+        Control(sites, desk, Journal(desk, identity.id), identity) as control,
+    ):
+        yield control
+
+
 Connect = Callable[..., httpx.AsyncClient]
 
 
 @pytest.fixture
-def connect(sites: Registry) -> Connect:
+def connect(sites: Registry, control: Control) -> Connect:
     """A client of the admin endpoints, at ``host`` and as ``peer``."""
 
     def make(
@@ -72,7 +86,7 @@ def connect(sites: Registry) -> Connect:
             },
             middleware=[Middleware(endpoints.NeverStored)],
         )
-        app.state.registry = sites
+        app.state.registry, app.state.control = sites, control
         app.state.authority = Authority(
             Token(SECRET.encode(), SHELL), ADMIN_HOSTS, open_locally=open_locally
         )
@@ -98,6 +112,7 @@ WRONG_CREDENTIALS = [
 ]
 PROTECTED = [
     ("GET", "/"),
+    ("GET", "/_history"),
     ("POST", "/_reload"),
     ("POST", "/_reload?site=shop"),
     ("GET", "/_health/shop"),

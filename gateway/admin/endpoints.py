@@ -1,10 +1,13 @@
-"""The admin endpoints. `Starlette.state` holds the ``registry`` and the ``authority`` they ask."""
+"""The admin endpoints. `Starlette.state` holds whom they ask: the ``registry`` of this worker, the
+``control`` of all of them, and the ``authority``."""
 
 from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.datastructures import MutableHeaders
@@ -16,15 +19,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import gateway
 from gateway.admin import page
 from gateway.admin.auth import Authority, Verdict
+from gateway.control import Control
 from gateway.errors import ConfigError, Fault, UnknownSiteError
 from gateway.registry import GatewayStatus, Registry, Report
 from gateway.site import SiteStatus
 from gateway.state import State
+from gateway.store import Entry, StoreError
 
 logger = logging.getLogger("gateway.admin")
 
 HEALTH: Final = "/_health"
 """The one admin path that also answers on hosts that no site serves."""
+MOST_HISTORY: Final = 1000
+"""Entries of the history in one answer."""
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -35,6 +42,7 @@ def routes() -> list[Route]:
         Route("/", _operators_only(overview)),
         Route(HEALTH, health),
         Route(HEALTH + "/{name}", _operators_only(site_health)),
+        Route("/_history", _operators_only(history)),
         Route("/_reload", _operators_only(reload), methods=["POST"]),
     ]
 
@@ -64,13 +72,26 @@ async def overview(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """``GET /_health``: liveness for everybody, details for operators; 200 while this serves."""
-    status = _registry(request).status()
+    """``GET /_health``: liveness for everybody, details for operators; 200 while this serves.
+
+    503 from the moment on in which this worker was asked to end.
+    """
+    status, control = _registry(request).status(), _control(request)
     verdict = _authority(request).judge(request)
     if verdict is Verdict.FOREIGN:
         return _foreign()
-    bare = {"status": "degraded" if status.degraded else "ok"}
-    return JSONResponse({**bare, **_details(status)} if verdict is Verdict.TRUSTED else bare)
+    others = control.others()
+    troubled = (
+        status.degraded
+        or control.trouble
+        or any(other["status"] == "degraded" for other in others.values())
+    )
+    body: dict[str, Any] = {"status": "degraded" if troubled else "ok"}
+    if control.stopping:
+        body["status"] = "stopping"
+    if verdict is Verdict.TRUSTED:
+        body |= _details(status) | _agreement(control.me, control.trouble, others)
+    return JSONResponse(body, 503 if control.stopping else 200)
 
 
 async def site_health(request: Request) -> Response:
@@ -88,10 +109,28 @@ async def reload(request: Request) -> Response:
     """``POST /_reload``, of every loaded site or of those named by ``?site=``."""
     if unknown := request.query_params.keys() - {"site"}:
         # Not ignored: a slip in "site" would otherwise reload everything.
-        listed = ", ".join(sorted(unknown))
-        return JSONResponse({"status": "invalid", "error": f"unknown parameter: {listed}"}, 400)
-    report = await _registry(request).reload(request.query_params.getlist("site"))
-    return JSONResponse(_report(report), 500 if report.failed else 200)
+        return _unknown_parameters(unknown)
+    control = _control(request)
+    names = request.query_params.getlist("site")
+    outcome = await control.reload(names, _asker(request))
+    body = _report(outcome.report) | _agreement(control.me, outcome.trouble, outcome.others)
+    body["status"] = "failed" if outcome.failed else "late" if outcome.late else "ok"
+    return JSONResponse(body, 500 if outcome.failed else 504 if outcome.late else 200)
+
+
+async def history(request: Request) -> Response:
+    """``GET /_history``, newest first: of every site, or of ``?site=``; ``?limit=`` entries."""
+    if unknown := request.query_params.keys() - {"site", "limit"}:
+        return _unknown_parameters(unknown)
+    limit = request.query_params.get("limit", "100")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= MOST_HISTORY):
+        error = f"limit is a number from 1 to {MOST_HISTORY}"
+        return JSONResponse({"status": "invalid", "error": error}, 400)
+    try:
+        entries = await _control(request).history(request.query_params.get("site"), int(limit))
+    except StoreError as error:
+        return JSONResponse({"status": "unavailable", "error": str(error)}, 503)
+    return JSONResponse({"entries": [_entry(entry) for entry in entries]})
 
 
 def config_error(_: Request, error: Exception) -> Response:
@@ -104,6 +143,11 @@ def unknown_site(_: Request, error: Exception) -> Response:
     """404: no site of that name; only operators get this far."""
     assert isinstance(error, UnknownSiteError)
     return JSONResponse({"status": "unknown", "error": str(error)}, error.status)
+
+
+def _unknown_parameters(names: Collection[str]) -> Response:
+    error = f"unknown parameter: {', '.join(sorted(names))}"
+    return JSONResponse({"status": "invalid", "error": error}, 400)
 
 
 def _operators_only(endpoint: _Endpoint) -> _Endpoint:
@@ -161,20 +205,36 @@ def _site(site: SiteStatus) -> dict[str, Any]:
 def _report(report: Report) -> dict[str, Any]:
     return {
         "status": "failed" if report.failed else "ok",
-        "sites": {
-            name: {
-                "outcome": outcome.outcome,
-                "generation": outcome.generation,
-                "duration_ms": outcome.duration_ms,
-                "error": outcome.error,
-            }
-            for name, outcome in report.sites.items()
-        },
+        "sites": {name: asdict(outcome) for name, outcome in report.sites.items()},
     }
 
 
 def _faults(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
     return [{"path": fault.path, "message": fault.message} for fault in faults]
+
+
+def _agreement(
+    me: str, trouble: str | None, others: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What there is to say beyond this worker: nothing, if it is alone and the store works."""
+    said: dict[str, Any] = {"worker": me, "workers": others} if others else {}
+    return said | {"store": trouble} if trouble else said
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    moment = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
+    return asdict(entry) | {"at": moment}
+
+
+def _asker(request: Request) -> str:
+    """Who asks, for the history: what made us trust them, and their address."""
+    proof = "token" if "authorization" in request.headers else "open"
+    return f"{proof} {request.client.host}" if request.client else proof
+
+
+def _control(request: Request) -> Control:
+    control: Control = request.app.state.control
+    return control
 
 
 def _registry(request: Request) -> Registry:

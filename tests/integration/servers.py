@@ -20,6 +20,9 @@ from .programs import Program, plain_environ
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _ADDRESS: Final = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 
+PROTOCOL: Final = ("--http", "gateway.protocol:Protocol")
+"""The options for the gateway's own protocol class."""
+
 Sites = Mapping[str, Mapping[str, Any]]
 """What stands under ``sites`` in ``sites.json``."""
 
@@ -112,7 +115,11 @@ class Gateway(Program):
             return False
         self.port = int(match[1])
         with client_for("localhost", self.port) as client:
-            return client.get("/_health").status_code == 200
+            try:
+                return client.get("/_health").status_code == 200
+            except httpx.ConnectError:
+                # With workers, the supervisor only binds: the first of them listens.
+                return False
 
 
 def _parent(stat: Path) -> int | None:

@@ -1,0 +1,7 @@
+"""Agreement between the worker processes of one gateway, and its history."""
+
+from gateway.control.control import Control, Round
+from gateway.control.identity import Identity
+from gateway.control.journal import Journal, Recorded
+
+__all__ = ["Control", "Identity", "Journal", "Recorded", "Round"]

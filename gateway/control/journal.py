@@ -1,0 +1,137 @@
+"""The history: what happened to the sites, and who wanted it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.config import SiteConfig
+from gateway.errors import Fault, LoadError
+from gateway.masking import Mask
+from gateway.registry import Report, Result, log_faults
+from gateway.site import Backend, Generation
+from gateway.store import Entry, Store
+from gateway.store.desk import Desk
+
+SAME_EDIT: Final = 10.0
+"""Seconds within which workers that find the same in ``sites.json`` look at the same edit of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wish:
+    event: str
+    asker: str
+    sites: frozenset[str]
+
+
+class Journal:
+    """Writes the history of one worker."""
+
+    def __init__(self, desk: Desk, worker: str) -> None:
+        self._desk = desk
+        self._worker = worker
+        self._wishes: list[_Wish] = []
+
+    @contextmanager
+    def asked(self, event: str, asker: str, sites: Collection[str]) -> Iterator[None]:
+        """Loads of these sites that begin meanwhile are what ``asker`` wanted."""
+        wish = _Wish(event, asker, frozenset(sites))
+        self._wishes.append(wish)
+        try:
+            yield
+        finally:
+            self._wishes.remove(wish)
+
+    def loaded(self, site: str, generation: int, started: float, reason: str | None = None) -> None:
+        """A load that began at ``started`` (`time.monotonic`) ended; badly, if for a ``reason``."""
+        wish = next(
+            (wish for wish in reversed(self._wishes) if site in wish.sites),
+            _Wish("load", "request", frozenset()),
+        )
+        duration = (time.monotonic() - started) * 1000
+        result = Result.LOADED if reason is None else Result.FAILED
+        self._note(wish.event, site, generation, result, reason, duration, wish.asker)
+
+    def removed(self, report: Report, asker: str) -> None:
+        """Sites have left ``sites.json``."""
+        for name, outcome in report.sites.items():
+            if outcome.outcome is Result.REMOVED:
+                self._note("remove", name, outcome.generation, Result.REMOVED, None, 0.0, asker)
+
+    def faults(self, faults: tuple[Fault, ...]) -> None:
+        """What is wrong with ``sites.json`` has changed; of all workers, one says so in the log."""
+        reason = "\n".join(map(str, faults)) or None
+        entry = self._entry("file", "", 0, "invalid" if faults else "valid", reason, 0.0, "file")
+
+        def say(store: Store) -> None:
+            if store.note_news(entry, entry.at - SAME_EDIT):
+                log_faults(faults)
+
+        def said(told: Future[None]) -> None:
+            if told.exception() is not None:
+                log_faults(faults)
+
+        self._desk.tell(say).add_done_callback(said)
+
+    def mode(self, site: str, mode: str, asker: str) -> None:
+        """A site was opened, paused or closed for maintenance."""
+        self._note("mode", site, 0, mode, None, 0.0, asker)
+
+    def _note(
+        self,
+        event: str,
+        site: str,
+        generation: int,
+        result: str,
+        reason: str | None,
+        duration: float,
+        asker: str,
+    ) -> None:
+        entry = self._entry(event, site, generation, result, reason, duration, asker)
+        self._desk.tell(lambda store: store.note(entry))
+
+    def _entry(
+        self,
+        event: str,
+        site: str,
+        generation: int,
+        result: str,
+        reason: str | None,
+        duration: float,
+        asker: str,
+    ) -> Entry:
+        return Entry(
+            at=time.time(),
+            event=event,
+            site=site,
+            generation=generation,
+            result=str(result),
+            reason=reason,
+            duration_ms=round(duration, 1),
+            asker=asker,
+            worker=self._worker,
+        )
+
+
+class Recorded:
+    """A backend whose loads are written down."""
+
+    def __init__(self, backend: Backend, journal: Journal) -> None:
+        self._backend = backend
+        self._journal = journal
+
+    async def load(self, config: SiteConfig, number: int) -> Generation:
+        """See `Backend`."""
+        started, mask = time.monotonic(), Mask(config.env)
+        try:
+            generation = await self._backend.load(config, number)
+        except (Exception, SystemExit) as error:
+            reason = error.reason if isinstance(error, LoadError) else repr(error)
+            self._journal.loaded(config.name, number, started, mask(reason))
+            raise
+        self._journal.loaded(config.name, number, started)
+        return generation
