@@ -16,11 +16,12 @@ import os
 import sys
 import sysconfig
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
-from gateway.namespace import callers, patches, standins, tables, views
+from gateway.namespace import callers, locations, patches, standins, tables, views
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
 from gateway.namespace.tracebacks import internal, is_internal
@@ -256,18 +257,24 @@ class EnvironmentLayer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._units: dict[str, Unit] = {}
-        self._environments: dict[tuple[str | None, tuple[int, ...]], Environment] = {}
+        self._environments: weakref.WeakValueDictionary[
+            tuple[str | None, tuple[int, ...]], Environment
+        ] = weakref.WeakValueDictionary()
         self._own: Environment | None = None
 
     def environment(self, prefix: str | None) -> Environment:
         """The environment at ``prefix`` as it is now; ``None`` is the gateway's own.
 
+        It is one object for all who have it at the same time, and goes with the last of them.
         Raises ``EnvironmentError_``.
         """
         fresh = Environment.of_process() if prefix is None else Environment.of_venv(prefix)
         key = (prefix, tuple(_changed(root) for root in fresh.roots))
         with self._lock:
-            return self._environments.setdefault(key, fresh)
+            known = self._environments.setdefault(key, fresh)
+        if known is fresh and prefix is not None:
+            weakref.finalize(fresh, locations.forget, fresh.roots).atexit = False
+        return known
 
     def unit_of(self, environment: Environment, name: str) -> Unit | None:
         """The unit that brings the module ``name`` in ``environment``, if one does."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +26,21 @@ _RACY = 2_000_000_000
 class _Location:
     """A source file; ``None`` for ``path`` says that there is nothing to be found."""
 
-    changed: int
     path: str | None
     cached: str | None = None
     package: str | None = None
 
 
-_known: dict[tuple[str, str], _Location] = {}
+_known: dict[str, tuple[int, dict[str, _Location]]] = {}
+"""By folder: when it had changed last, and what was found in it."""
+
+
+def forget(roots: Iterable[str]) -> None:
+    """Drop what was found in some folders and below them."""
+    places = tuple(root + os.sep for root in roots)
+    for folder in list(_known):
+        if (folder + os.sep).startswith(places):
+            _known.pop(folder, None)
 
 
 def remembering(
@@ -51,16 +59,21 @@ def remembering(
         # A finder with other loaders is a project's own: it sees other files in the same folder.
         if not is_installed(folder + os.sep) or finder._loaders != loaders:
             return find_spec(finder, fullname, target)
-        key = (folder, fullname.rpartition(".")[2])
         try:
             changed = os.stat(folder).st_mtime_ns
         except OSError:
             return find_spec(finder, fullname, target)
-        known = _known.get(key)
-        if known is None or known.changed != changed:
+        then, locations = _known.get(folder, (changed, {}))
+        if then != changed:
+            locations = {}
+        name = fullname.rpartition(".")[2]
+        known = locations.get(name)
+        if known is None:
             spec = find_spec(finder, fullname, target)
-            if time.time_ns() - changed > _RACY:
-                _remember(key, changed, spec, loader_class)
+            location = _location(spec, loader_class)
+            if location is not None and time.time_ns() - changed > _RACY:
+                locations[name] = location
+                _known[folder] = changed, locations
             return spec
         if known.path is None:
             return None
@@ -74,9 +87,11 @@ def remembering(
     return remembering_find_spec
 
 
-def _remember(key: tuple[str, str], changed: int, spec: Any, loader_class: type) -> None:
+def _location(spec: Any, loader_class: type) -> _Location | None:
+    """What is worth remembering of an answer."""
     if spec is None:
-        _known[key] = _Location(changed, None)
-    elif type(spec.loader) is loader_class:
-        places = spec.submodule_search_locations
-        _known[key] = _Location(changed, spec.origin, spec.cached, places[0] if places else None)
+        return _Location(None)
+    if type(spec.loader) is not loader_class:
+        return None
+    places = spec.submodule_search_locations
+    return _Location(spec.origin, spec.cached, places[0] if places else None)

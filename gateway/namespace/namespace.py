@@ -9,6 +9,7 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from gateway.namespace import callers, encodings, patches, recording, remains, tables, views
+from gateway.namespace.children import end_helpers
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Import, Importer, Modules
 from gateway.namespace.layers import LAYER, PRIVATE, STDLIB_PATH, Unit, process_module
@@ -57,9 +58,7 @@ class Namespace:
         self._names: dict[str, frozenset[str]] = {}
         self._units: dict[str, Unit] = {}
         self._builtins = views.make_builtins()
-        self._sys: Any = views.make_sys(
-            self.modules, [*self._project, *STDLIB_PATH], self.environment.prefix
-        )
+        self._sys: Any = views.make_sys(self.modules, STDLIB_PATH, self.environment.prefix)
         recording.limit_sys(self._sys)
         views.print_to(self._sys, self._builtins)
         self._views: dict[str, ModuleType] = {"builtins": self._builtins, "sys": self._sys}
@@ -74,6 +73,7 @@ class Namespace:
         self._make_warnings()
         self._let_parts_be_reached(self.import_module("importlib"))
         self._add_site_packages()
+        self._sys.path[:0] = self._project
 
     @staticmethod
     def alive() -> list[Namespace]:
@@ -122,6 +122,7 @@ class Namespace:
         Modules go when the last thread that runs their code is gone.
         """
         errors = self.recorded.run_exit_functions() + remains.finalize(self)
+        end_helpers(self.modules)
         tables.release(self)
         patches.release(self)
         remains.clear(self)
@@ -225,7 +226,10 @@ class Namespace:
         return package
 
     def _add_site_packages(self) -> None:
-        """Put ``site-packages`` on the path and carry out its ``.pth`` files, as Python does."""
+        """Put ``site-packages`` on the path and carry out its ``.pth`` files, as Python does.
+
+        And the ``sitecustomize`` of a virtual environment: that of the gateway's own has run.
+        """
         flags = self._sys.flags
         # The module "site" extends the path of the interpreter when it is imported, except
         # under -S.
@@ -237,6 +241,8 @@ class Namespace:
             self._sys.flags = flags
         for root in self.environment.roots:
             site.addsitedir(root)
+        if self.environment.prefix is not None:
+            site.execsitecustomize()
 
     @internal
     def _from(self, import_: Import, name: str) -> ModuleType | None:

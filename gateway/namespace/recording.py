@@ -149,7 +149,7 @@ def make_gc() -> ModuleType:
     """A ``gc`` that cannot stop or tune the collector of the process; ``collect`` works."""
     view = copy(gc)
     vars(view)["callbacks"] = []
-    state = {"enabled": True, "threshold": gc.get_threshold()}
+    state = {"enabled": True, "threshold": gc.get_threshold(), "debug": 0}
 
     def enable() -> None:
         state["enabled"] = True
@@ -166,6 +166,12 @@ def make_gc() -> ModuleType:
     def get_threshold() -> Any:
         return state["threshold"]
 
+    def set_debug(flags: int) -> None:
+        state["debug"] = flags
+
+    def get_debug() -> Any:
+        return state["debug"]
+
     def freeze() -> None:
         """Would keep what other sites unload."""
 
@@ -173,7 +179,16 @@ def make_gc() -> ModuleType:
         """Nothing has been frozen."""
 
     return _replace(
-        view, enable, disable, isenabled, set_threshold, get_threshold, freeze, unfreeze
+        view,
+        enable,
+        disable,
+        isenabled,
+        set_threshold,
+        get_threshold,
+        set_debug,
+        get_debug,
+        freeze,
+        unfreeze,
     )
 
 

@@ -54,6 +54,8 @@ _LOADING = _frozen_importlib._find_and_load_unlocked.__code__  # type: ignore[at
 _lock = threading.RLock()
 _real: dict[str, ModuleType | None] = {}
 """The process's own modules behind the stand-ins, ``None`` where it forbids the import."""
+_aside: dict[str, StandIn] = {}
+"""Stand-ins that are out of the way while the process imports its own."""
 
 
 class StandIn(ModuleType):
@@ -152,13 +154,12 @@ def ensure(name: str) -> None:
     present = sys.modules.get(name)
     if type(present) is StandIn or name in _UNTOUCHED:
         return
+    if name not in sys.modules and _is_stdlib(name):
+        with contextlib.suppress(ImportError):  # a name that only the namespace has
+            _import_real(name)
     with _lock:
-        present = sys.modules.get(name)
-        if type(present) is StandIn:
+        if name in _aside or type(sys.modules.get(name)) is StandIn:
             return
-        if name not in sys.modules and _is_stdlib(name):
-            with contextlib.suppress(ImportError):  # a name that only the namespace has
-                _import_real(name)
         if name in sys.modules:
             _real[name] = sys.modules[name]
         sys.modules[name] = _make(name)
@@ -180,6 +181,7 @@ def remove_all() -> None:
                 else:
                     del sys.modules[name]
         _real.clear()
+        _aside.clear()
 
 
 def _make(name: str) -> StandIn:
@@ -270,14 +272,23 @@ def waiting(before: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def _import_real(name: str) -> ModuleType:
-    """Import the process's own module, out of the way of a stand-in of that name."""
+    """Import the process's own module, out of the way of a stand-in of that name.
+
+    Not under the lock: what the module imports may wait for a thread that needs it.
+    """
     with _lock:
-        standin = sys.modules.pop(name, None)
-        try:
-            module = callers.for_process(importlib.import_module, name)
+        standin = sys.modules.get(name)
+        if type(standin) is StandIn:
+            _aside[name] = standin
+            del sys.modules[name]
+    try:
+        module = callers.for_process(importlib.import_module, name)
+    finally:
+        # Of several threads that import it, the first one to end puts the stand-in back.
+        with _lock:
+            standin = _aside.pop(name, None)
             if standin is not None:
-                _real[name] = module
-        finally:
-            if standin is not None:
+                if name in sys.modules:
+                    _real[name] = sys.modules[name]
                 sys.modules[name] = standin
-        return module
+    return _real.get(name) or module

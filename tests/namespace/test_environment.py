@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
-from gateway.namespace import EnvironmentError_, Namespace
+from gateway.namespace import EnvironmentError_, Namespace, locations
 from gateway.namespace.environment import Environment
 
 from .venvs import SO, VERSION, dist, make_venv, site_packages
@@ -168,6 +171,31 @@ def test_an_environment_that_changes(hooks: None, tmp_path: Path) -> None:
         (site_packages(venv) / path).write_text(text)
     assert list(Namespace("second", venv=venv).environment.distributions) == ["cup"]
     assert not first.environment.distributions
+
+
+def test_an_environment_goes_with_its_last_namespace(hooks: None, tmp_path: Path) -> None:
+    """Each release may have an environment of its own; what is known of old ones must not grow."""
+    venv = make_venv(tmp_path / "venv", {"tea/__init__.py": "", "tea/cup.py": "x = 1"})
+    for folder in (site_packages(venv), site_packages(venv) / "tea"):
+        os.utime(folder, (1, 1))  # else too fresh to be remembered
+    first, second = Namespace("first", venv=venv), Namespace("second", venv=venv)
+    assert first.environment is second.environment
+    for namespace in (first, second):
+        assert namespace.import_module("tea.cup").x == 1
+    gone = weakref.ref(first.environment)
+    first.close()
+    del first, namespace
+    gc.collect()
+    assert known_below(venv) == [site_packages(venv), site_packages(venv) / "tea"]
+    second.close()
+    del second
+    gc.collect()
+    assert gone() is None
+    assert known_below(venv) == []
+
+
+def known_below(folder: Path) -> list[Path]:
+    return sorted(Path(item) for item in locations._known if Path(item).is_relative_to(folder))
 
 
 FAST = {

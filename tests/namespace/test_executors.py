@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from gateway.namespace import Namespace
+from gateway.namespace import Namespace, children
 
 from .worlds import Program, load
 
@@ -228,6 +228,52 @@ def test_fork(program: Program) -> None:
         ["before 2", "before 1", "parent 1", "parent 2"],
         3,
     ]
+
+
+def test_helper_processes_end_with_their_namespace(hooks: None) -> None:
+    """Else every reload of a site that makes a lock for processes would leave one or two."""
+    namespace = Namespace("a", environ=dict(os.environ))
+    pids = load(
+        namespace,
+        """
+        import multiprocessing
+        from multiprocessing import forkserver, resource_tracker
+        lock = multiprocessing.get_context("forkserver").Lock()
+        forkserver.ensure_running()
+        pids = [resource_tracker._resource_tracker._pid, forkserver._forkserver._forkserver_pid]
+        """,
+    )["pids"]
+    for pid in pids:
+        os.kill(pid, 0)
+    assert namespace.close() == []
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_helper_process_that_somebody_holds_open(
+    hooks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child of the site has the pipe as well: the namespace closes without it."""
+    monkeypatch.setattr(children, "_PATIENCE", 0.1)
+    namespace = Namespace("a", environ=dict(os.environ))
+    tracker = load(
+        namespace,
+        """
+        import multiprocessing
+        from multiprocessing.resource_tracker import _resource_tracker as tracker
+        lock = multiprocessing.get_context("spawn").Lock()
+        """,
+    )["tracker"]
+    held = os.dup(tracker._fd)
+    assert namespace.close() == []
+    pid = tracker._pid
+    os.kill(pid, 0)
+    os.close(held)
+    (waiting,) = [t for t in threading.enumerate() if t.name == "end _resource_tracker"]
+    waiting.join(10)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

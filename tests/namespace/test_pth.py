@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .venvs import make_venv
 from .worlds import Program, write
 
@@ -143,3 +145,37 @@ def test_a_folder_added_by_the_program(program: Program) -> None:
         result = [a.x, b.x]
         """,
     ) == [1, 2]
+
+
+def test_the_customization_of_the_environment(program: Program, tmp_path: Path) -> None:
+    """Module ``site``: it runs before the program, and sees nothing of that."""
+    venv = make_venv(
+        tmp_path / "venv",
+        {
+            "a.pth": "import sys; sys.marker = ['pth']\n",
+            "sitecustomize.py": """
+                import os, sys
+                sys.marker.append(os.environ["HOME"])
+                try:
+                    import settings
+                except ImportError:
+                    sys.marker.append("no settings yet")
+                """,
+        },
+    )
+    files = {"settings.py": "", "sitecustomize.py": "raise RuntimeError('of the project')"}
+    assert program(files, "import settings, sys\nresult = sys.marker", venv=venv) == [
+        "pth",
+        "/home/nobody",
+        "no settings yet",
+    ]
+
+
+def test_a_customization_that_fails(
+    program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program runs all the same; Python says so on the standard error."""
+    venv = make_venv(tmp_path / "venv", {"sitecustomize.py": "import json\njson.nothing"})
+    assert program({}, "import sys\nresult = 'sitecustomize' in sys.modules", venv=venv) is False
+    if program.world == "namespace":
+        assert "Error in sitecustomize" in capsys.readouterr().err

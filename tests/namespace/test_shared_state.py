@@ -12,6 +12,7 @@ import random
 import signal
 import socket
 import sqlite3
+import struct
 import sys
 import tempfile
 import threading
@@ -26,6 +27,8 @@ from typing import Any
 import pytest
 
 from gateway.namespace import Namespace
+
+from .worlds import load
 
 pytestmark = pytest.mark.usefixtures("hooks")
 
@@ -128,6 +131,32 @@ def test_gettext_catalogues(pair: tuple[Run, Run], tmp_path: Path) -> None:
     assert gettext.textdomain() == "messages"
 
 
+def test_a_catalogue_that_changes(hooks: None, tmp_path: Path) -> None:
+    """``gettext`` keeps what it has read by its path: the next generation reads it again."""
+    source = f"""
+    import gettext
+    result = gettext.translation("shop", {str(tmp_path)!r}, ["de"]).gettext("tea")
+    """
+    for translation in ("Tee", "Tees"):
+        write_catalogue(tmp_path / "de" / "LC_MESSAGES" / "shop.mo", {"tea": translation})
+        namespace = Namespace("a")
+        assert load(namespace, source)["result"] == translation
+        namespace.close()
+
+
+def write_catalogue(path: Path, messages: dict[str, str]) -> None:
+    """A ``.mo`` file; see "The Format of GNU MO Files" in the manual of gettext."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keys = sorted({"": "", **messages})
+    texts = [text.encode() for text in (*keys, *({"": "", **messages}[key] for key in keys))]
+    place, table = 28 + 8 * len(texts), b""
+    for text in texts:
+        table += struct.pack("<II", len(text), place)
+        place += len(text) + 1
+    header = struct.pack("<7I", 0x950412DE, 0, len(keys), 28, 28 + 8 * len(keys), 0, place)
+    path.write_bytes(header + table + b"".join(text + b"\0" for text in texts))
+
+
 def test_locale(pair: tuple[Run, Run]) -> None:
     a, b = pair
     before = locale.setlocale(locale.LC_ALL)
@@ -175,10 +204,11 @@ def print_of(run: Run) -> Any:
 def test_the_garbage_collector(pair: tuple[Run, Run]) -> None:
     a, b = pair
     before = gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()
-    a("import gc; gc.disable(); gc.set_threshold(5); gc.freeze()")
-    ask = "import gc; result = [gc.isenabled(), gc.get_threshold()[0]]"
-    assert [a(ask), b(ask)] == [[False, 5], [True, before[1][0]]]
+    a("import gc; gc.disable(); gc.set_threshold(5); gc.freeze(); gc.set_debug(gc.DEBUG_STATS)")
+    ask = "import gc; result = [gc.isenabled(), gc.get_threshold()[0], gc.get_debug()]"
+    assert [a(ask), b(ask)] == [[False, 5, gc.DEBUG_STATS], [True, before[1][0], 0]]
     assert (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()) == before
+    assert gc.get_debug() == 0
 
 
 def test_the_recursion_limit_is_only_raised(pair: tuple[Run, Run]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield tmp_path / "site"
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("both", "uses_both", "tries", "only"):
+        if name.partition(".")[0] in ("both", "uses_both", "tries", "only", "slow", "waits", "new"):
             del sys.modules[name]
 
 
@@ -199,3 +200,39 @@ def test_shared_modules_get_no_stand_in(hooks: None) -> None:
     )
     for name in ("json", "os", "threading", "asyncio", "sys", "builtins", "json.decoder"):
         assert type(sys.modules[name]) is types.ModuleType
+
+
+def test_a_module_that_waits_for_another_thread(hooks: None, folder: Path) -> None:
+    """The process imports its own while a namespace imports something else."""
+    write(
+        folder.parent / "process",
+        {
+            "slow.py": """
+                import threading
+                begun, done = threading.Event(), threading.Event()
+                """,
+            "waits.py": """
+                import slow
+                slow.begun.set()
+                side = 'process' if slow.done.wait(10) else 'nobody came'
+                """,
+        },
+    )
+    import slow  # type: ignore[import-not-found]
+
+    write(folder, {"waits.py": "side = 'site'", "new.py": "x = 1"})
+    namespace = Namespace("a", path=[folder])
+    load(namespace, "import waits")
+
+    def other() -> None:
+        assert slow.begun.wait(10)
+        load(namespace, "import new")
+        slow.done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    module = importlib.import_module("waits")
+    thread.join()
+    assert module.side == "process"
+    assert load(namespace, "import waits; side = waits.side")["side"] == "site"
+    namespace.close()
