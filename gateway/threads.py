@@ -300,7 +300,6 @@ class _Worker:
         """By generation, the one used last at the end; without those of parked jobs."""
         self.inbox: deque[Callable[[], Job | None]] = deque()
         self.parked = 0
-        self._at: Threads | None = None
         self._own_folder = False
         self._errand: Callable[[], Job | None] | None = functools.partial(self.run, threads, job)
         self._given = _thread.allocate_lock()
@@ -400,10 +399,9 @@ class _Worker:
         return threads.open(self)
 
     def _go_to(self, threads: Threads) -> None:
-        if self._at is not threads:
-            self._at = threads
-            if self._own_folder and threads.folder is not None:
-                change_folder(threads.folder)
+        # Each time: what ran here last may have gone elsewhere, of this site as of another.
+        if self._own_folder and threads.folder is not None:
+            change_folder(threads.folder)
 
     def _give_up_old(self) -> None:
         while self.seats:
@@ -420,7 +418,6 @@ class _Worker:
         if self.seats.get(seat.threads) is seat:
             del self.seats[seat.threads]
         seat.threads.close(seat)
-        self._at = None
 
 
 def stack_of(ident: int | None) -> str:

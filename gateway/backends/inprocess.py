@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
+import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -127,7 +128,7 @@ def _build(
 ) -> InProcessGeneration:
     try:
         path = config.path.resolve(strict=True)
-        private_cwd(path)
+        own_folder = private_cwd(path)
         namespace = Namespace(
             f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
         )
@@ -144,7 +145,7 @@ def _build(
     threads = Threads(
         config.name,
         traffic.pool,
-        folder=path,
+        folder=os.getcwd() if own_folder else path,  # the project may have gone elsewhere
         end=functools.partial(django.close_connections, namespace),
         leave=functools.partial(django.take_connections, namespace),
         enter=functools.partial(django.put_connections, namespace),

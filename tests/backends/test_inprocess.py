@@ -16,6 +16,7 @@ from starlette.types import Message, Scope
 from gateway.backends.inprocess import InProcessBackend, InProcessGeneration
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
+from tests.folders import needs_folders
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +118,7 @@ def application(environ, start_response):
 """
 
 
+@needs_folders
 async def test_a_site_sees_its_own_environment_and_folder(
     backend: InProcessBackend, tmp_path: Path
 ) -> None:
@@ -124,8 +126,23 @@ async def test_a_site_sees_its_own_environment_and_folder(
     generation = await backend.load(project(tmp_path, ENVIRONMENT, WHO="shop"), 1)
     answer = await ask(generation)
     assert answer.startswith(b"[('WHO', 'shop')]")
-    assert answer.endswith(str(tmp_path.resolve()).encode()) or not hasattr(os, "unshare")
+    assert answer.endswith(str(tmp_path.resolve()).encode())
     assert os.getcwd() == before
+    await generation.close()
+
+
+@needs_folders
+async def test_a_site_that_goes_elsewhere_when_it_loads(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    """Its requests begin where it went, whatever the one before on that thread did."""
+    (tmp_path / "data").mkdir()
+    going = ENVIRONMENT.replace("import os\n", "import os\nos.chdir('data')\n")
+    going = going.replace("return [", "here = os.getcwd(); os.chdir('/'); return [here.encode(),")
+    generation = await backend.load(project(tmp_path, going), 1)
+    for _ in range(3):
+        answer = await ask(generation)
+        assert answer.startswith(str(tmp_path.resolve() / "data").encode())
     await generation.close()
 
 

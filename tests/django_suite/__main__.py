@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.folders import threads_can_have_folders
 from tests.integration.cache import cache_folder
 
 from . import table
 from .results import Origin, Results
-from .runs import threads_can_have_folders
 from .suites import LABELS, Suite, all_labels, parts, suite, supported
 from .verdicts import Verdict, judge
 

@@ -7,13 +7,11 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.namespace import private_cwd
 from tests.integration.programs import plain_environ
 from tests.integration.servers import REPOSITORY
 
@@ -136,15 +134,6 @@ def compare(plain: Run, namespace: Run) -> list[Difference]:
         for test in comparable(plain, namespace)
         if plain.outcomes.get(test) != namespace.outcomes.get(test)
     ]
-
-
-def threads_can_have_folders() -> bool:
-    """Whether the system lets a thread have a working directory of its own, as two copies need."""
-    allowed = []
-    thread = threading.Thread(target=lambda: allowed.append(private_cwd(os.getcwd())))
-    thread.start()
-    thread.join()
-    return allowed == [True]
 
 
 def _prepare(folder: Path, parts: Sequence[Part]) -> None:

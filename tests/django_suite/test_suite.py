@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.folders import needs_folders
 from tests.integration.servers import REPOSITORY
 
 from . import inherent
 from .results import Results
-from .runs import Run, threads_can_have_folders
+from .runs import Run
 from .suites import BESIDE, SUBSET, Part, Suite, UnavailableError, suite, supported
 from .verdicts import judge
 
@@ -88,9 +89,7 @@ def test_every_test_comes_out_the_same(results: Results, plain: Run, namespace: 
 
 
 @pytest.mark.skipif("6.1" not in supported(), reason="Django 6.1 wants Python 3.12")
-@pytest.mark.skipif(
-    not threads_can_have_folders(), reason="no thread can have a working directory of its own here"
-)
+@needs_folders
 def test_two_djangos_beside_each_other_do_not_disturb_each_other(results: Results) -> None:
     parts = [Part(get("5.2"), BESIDE), Part(get("6.1"), BESIDE)]
     runs = results.in_namespaces(parts).runs

@@ -19,6 +19,8 @@ LATE: Final = ("late", "thread")
 PAGES: Final = {
     "settings": "settings/",
     "the environment": "environ/",
+    "the working directory": "folder/",
+    "the working directory, which a view changes": "moved/",
     "the environment of child processes": "process/",
     "imports in a view": "late/0/",
     "imports in threads that a view starts": "thread/0/",
@@ -137,3 +139,15 @@ def test_the_file_caches_and_databases_lie_in_each_project(
         assert list((site.folder / "cache").glob("*.djcache")), f"no cache of {marker}"
         for file in (site.folder / "cache").glob("*.djcache"):
             assert stranger(marker).encode() not in file.read_bytes()
+
+
+def test_a_view_that_exits_fails_alone(gateway: Gateway, twins: dict[str, BuiltSite]) -> None:
+    """500 for its client; threads, process and other sites go on."""
+    first, second = (gateway.client(site.host) for site in twins.values())
+    for _ in range(THREADS):
+        answer = first.get("/exit/")
+        assert answer.status_code == 500
+        assert "SystemExit" not in answer.text
+    assert first.get("/settings/").json()["pid"] == gateway.pid
+    assert second.get("/settings/").json()["pid"] == gateway.pid
+    assert "SystemExit: 3" in gateway.output

@@ -5,6 +5,8 @@ from pathlib import Path
 
 MARKER = "@MARKER@"
 BASE_DIR = Path(__file__).resolve().parents[1]
+# From the folder that the project is started in, as some do.
+MARKER_OF_THE_FOLDER = Path("marker.txt").read_text().strip()
 
 SECRET_KEY = os.environ["SECRET_KEY"]
 ALLOWED_HOSTS = ["@MARKER@.localhost"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from pathlib import Path
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
@@ -53,6 +54,28 @@ def show_child_process(request: HttpRequest) -> JsonResponse:
     shell = subprocess.run(["sh", "-c", "echo $SITE"], stdout=subprocess.PIPE, text=True)
     with os.popen("basename ~") as pipe:
         return answer(shell.stdout.strip(), pipe.read().strip())
+
+
+def show_folder(request: HttpRequest) -> JsonResponse:
+    """The working directory, at the start and now."""
+    return answer(
+        settings.MARKER_OF_THE_FOLDER,
+        Path("marker.txt").read_text().strip(),
+        os.path.basename(os.getcwd()),
+        Path("shop/../marker.txt").resolve().parent.name,
+    )
+
+
+def move_elsewhere(request: HttpRequest) -> JsonResponse:
+    """Change the working directory, and leave it so."""
+    before = os.path.basename(os.getcwd())
+    os.chdir("/")
+    return answer(before)
+
+
+def exit(request: HttpRequest) -> JsonResponse:
+    """Do what ends a program."""
+    sys.exit(3)
 
 
 def write_log(request: HttpRequest, word: str) -> JsonResponse:
