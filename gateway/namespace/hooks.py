@@ -1,0 +1,212 @@
+"""Single attributes of shared code that have to ask who is asking, each with its hook."""
+
+from __future__ import annotations
+
+import _frozen_importlib
+import _thread
+import contextlib
+import copy
+import functools
+import shutil
+import socket
+import sys
+import threading
+import typing
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, cast
+from xml.etree import ElementTree
+
+from gateway.namespace import callers, standins
+from gateway.namespace.namespace import Namespace
+
+
+@contextlib.contextmanager
+def hooked() -> Iterator[None]:
+    """Have all hooks in their places for the time of the block."""
+    with contextlib.ExitStack() as stack:
+        for holder, name, make in _HOOKS:
+            stack.enter_context(_replaced(holder, name, make))
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(holder: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    before = getattr(holder, name)
+    hook = make(before)
+    setattr(holder, name, hook)
+    try:
+        yield
+    finally:
+        # Somebody else may have put his own in its place meanwhile; that stays.
+        if getattr(holder, name) is hook:
+            setattr(holder, name, before)
+
+
+def _asking() -> Namespace | None:
+    return cast("Namespace | None", callers.namespace(depth=2))
+
+
+def _excepthook_of_the_thread(before: Callable[[Any], object]) -> Callable[[Any], object]:
+    """An exception that ends a thread goes to the hook of the site that started it."""
+
+    def excepthook(args: Any) -> object:
+        ident = args.thread.ident if args.thread is not None else None
+        owner = cast("Namespace | None", callers.thread_owner(ident)) if ident else None
+        hook = owner.excepthook() if owner is not None else None
+        return (hook or before)(args)
+
+    return excepthook
+
+
+def _noting_the_starter(before: Callable[..., int]) -> Callable[..., int]:
+    """``_thread.start_new_thread``, which ``threading`` calls by a name of its own."""
+
+    @functools.wraps(before)
+    def start_new_thread(function: Any, args: Any, /, *kwargs: Any) -> int:
+        starter = callers.namespace()
+        valid = callable(function) and isinstance(args, tuple)
+        if starter is None or not valid or [type(item) for item in kwargs] not in ([], [dict]):
+            return before(function, args, *kwargs)
+        return before(callers.work_for, (weakref.ref(starter), function, args, dict(*kwargs)))
+
+    return start_new_thread
+
+
+class _OfTheAsker(MutableMapping[Any, Any]):
+    """A dictionary of shared code, of which each namespace has a copy of its own.
+
+    Not for what is read all the time: each access looks for who is asking.
+    """
+
+    def __init__(self, of_process: MutableMapping[Any, Any]) -> None:
+        self._of_process = of_process
+
+    def _own(self) -> MutableMapping[Any, Any]:
+        namespace = _asking()
+        if namespace is None:
+            return self._of_process
+        dictionaries = namespace.recorded.dictionaries
+        if self not in dictionaries:
+            dictionaries[self] = _copied(self._of_process)
+        return dictionaries[self]
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._own()[key]  # which may be a defaultdict
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._own()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._own()[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._own()[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._own())
+
+    def __len__(self) -> int:
+        return len(self._own())
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self._own().get(key, default)
+
+
+def _copied(dictionary: MutableMapping[Any, Any]) -> MutableMapping[Any, Any]:
+    """A copy down to what is no dictionary: that may be impossible to copy."""
+    twin = copy.copy(dictionary)
+    twin.update((key, _copied(value)) for key, value in twin.items() if isinstance(value, dict))
+    return twin
+
+
+def _init_with_the_timeout_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
+    """A socket that a site opens has the default timeout that the site has set."""
+
+    @functools.wraps(before)
+    def __init__(self: socket.socket, *args: Any, **kwargs: Any) -> None:
+        before(self, *args, **kwargs)
+        namespace = _asking()
+        if namespace is not None:
+            timeout = namespace.recorded.socket_timeout
+            if not isinstance(timeout, type):
+                self.settimeout(timeout)
+
+    return __init__
+
+
+def _displayhook_of_the_asker(before: Callable[[Any], object]) -> Callable[[Any], object]:
+    """What an interactive statement evaluates to is shown by the asker (``doctest``)."""
+
+    def displayhook(value: Any, /) -> object:
+        namespace = _asking()
+        hook = before if namespace is None else namespace.import_module("sys").displayhook
+        return hook(value)
+
+    return displayhook
+
+
+def _of_the_warnings_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
+    """Shared code that adds a filter does so where ``warnings`` looks, with the asker."""
+
+    @functools.wraps(before)
+    def function(*args: Any, **kwargs: Any) -> None:
+        namespace = _asking()
+        if namespace is None:
+            before(*args, **kwargs)
+        else:
+            getattr(namespace.import_module("warnings"), before.__name__)(*args, **kwargs)
+
+    return function
+
+
+def _enter_of_the_asker(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``contextlib.redirect_stdout`` in a site redirects what the site prints."""
+
+    def __enter__(self: Any) -> Any:
+        namespace = _asking()
+        if namespace is None:
+            return before(self)
+        target = namespace.import_module("sys")
+        self._old_targets.append((target, getattr(target, self._stream)))
+        setattr(target, self._stream, self._new_target)
+        return self._new_target
+
+    return __enter__
+
+
+def _exit_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
+    def __exit__(self: Any, *exc_info: Any) -> None:
+        if not isinstance(self._old_targets[-1], tuple):
+            return before(self, *exc_info)
+        target, stream = self._old_targets.pop()
+        setattr(target, self._stream, stream)
+        return None
+
+    return __exit__
+
+
+_redirect: Any = contextlib.redirect_stdout.__base__
+
+_HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
+    (_frozen_importlib, "_lock_unlock_module", standins.waiting),
+    (sys, "displayhook", _displayhook_of_the_asker),
+    (warnings, "_add_filter", _of_the_warnings_of_the_asker),
+    (warnings, "resetwarnings", _of_the_warnings_of_the_asker),
+    (threading, "excepthook", _excepthook_of_the_thread),
+    (_thread, "start_new_thread", _noting_the_starter),
+    (ElementTree, "_namespace_map", _OfTheAsker),
+    (shutil, "_ARCHIVE_FORMATS", _OfTheAsker),
+    (shutil, "_UNPACK_FORMATS", _OfTheAsker),
+    (typing, "_overload_registry", _OfTheAsker),
+    (socket.socket, "__init__", _init_with_the_timeout_of_the_asker),
+    (_redirect, "__enter__", _enter_of_the_asker),
+    (_redirect, "__exit__", _exit_of_the_asker),
+)
+"""Holder, name of the attribute, and what makes the hook of the attribute as it was."""
