@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Final
 
@@ -14,9 +15,11 @@ from .visits import Answer, Question
 
 _TOKENS: Final = re.compile(rb"\d+(?::\d+)+|\w+|\W")
 """Words. The time of day is one: its seconds alone may be the same by chance."""
+_ROOM: Final = 10
+"""Bytes that a third way to say something may be longer than two known ones."""
 _HEADINGS: Final = (
     "Project | Version | Django | Requests | Same status | Stable | Same bytes"
-    " | Same but for what varies | Other"
+    " | Same but for what varies | Different"
 )
 
 
@@ -27,8 +30,6 @@ class Verdict(StrEnum):
     """gunicorn answered the same before and after, and the gateway answered that."""
     SAME_BUT = "the same but for what varies"
     """gunicorn's answers differ in words (tokens, times); all other words are the gateway's too."""
-    UNSTABLE = "unstable"
-    """gunicorn's answers differ in their number of words: there is nothing to compare with."""
     DIFFERENT = "different"
     """The gateway says something that gunicorn does not."""
 
@@ -84,28 +85,57 @@ def judge(ours: bytes, theirs: Sequence[bytes]) -> Verdict:
     """Compare a body with what gunicorn sent before and after it, and then perhaps again.
 
     A word may differ if gunicorn's own differ before and after, or if gunicorn has said it at this
-    place some other time.
+    place some other time. Where two of gunicorn's differ in their number of words ("now", "1 minute
+    ago"), what they have in common has to be there, in this order and with no more in between.
     """
+    if ours == theirs[0] == theirs[1]:
+        return Verdict.SAME
+    before, *others = theirs
+    fits = _fits_word_by_word(ours, theirs) or any(
+        re.fullmatch(_in_common(before, other), ours, re.DOTALL)
+        for other in others
+        if len(_TOKENS.findall(before)) != len(_TOKENS.findall(other))
+    )
+    return Verdict.SAME_BUT if fits else Verdict.DIFFERENT
+
+
+def _fits_word_by_word(ours: bytes, theirs: Sequence[bytes]) -> bool:
     before, after, *further = map(_TOKENS.findall, theirs)
     words = _TOKENS.findall(ours)
-    if len(before) != len(after):
-        return Verdict.UNSTABLE
-    if words == before == after:
-        return Verdict.SAME
+    if not len(words) == len(before) == len(after):
+        return False
     further = [body for body in further if len(body) == len(before)]
-    if len(words) != len(before):
-        return Verdict.DIFFERENT
-    fits = all(
+    return all(
         old != new or word in {old, *others}
         for word, old, new, *others in zip(words, before, after, *further, strict=True)
     )
-    return Verdict.SAME_BUT if fits else Verdict.DIFFERENT
+
+
+def _in_common(before: bytes, after: bytes) -> bytes:
+    """A pattern of what two bodies have in common, with room for what they have not."""
+    pattern = b""
+    for old, new in _blocks(before.splitlines(keepends=True), after.splitlines(keepends=True)):
+        for part, other in _blocks(*map(_TOKENS.findall, (b"".join(old), b"".join(new)))):
+            if part == other:
+                pattern += re.escape(b"".join(part))
+            else:
+                pattern += b".{0,%d}" % (_ROOM + max(map(len, map(b"".join, (part, other)))))
+    return pattern
+
+
+def _blocks(
+    before: Sequence[bytes], after: Sequence[bytes]
+) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+    """What two sequences have in common and what they have not, in turn."""
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    for _, start, end, other_start, other_end in matcher.get_opcodes():
+        yield before[start:end], after[other_start:other_end]
 
 
 def _first_difference(ours: bytes, theirs: Sequence[bytes]) -> str:
     """Where a body leaves what gunicorn sent, for a message."""
     start = 0
-    for words in zip(*map(_TOKENS.findall, (ours, *theirs)), strict=False):
+    for words in zip(*map(_TOKENS.findall, (ours, *theirs[:2])), strict=False):
         if words[0] not in words[1:] and words[1] == words[2]:
             break
         start += len(words[0])
@@ -132,7 +162,7 @@ def table(comparisons: Mapping[str, Comparison]) -> str:
             stable,
             bodies[Verdict.SAME],
             bodies[Verdict.SAME_BUT],
-            bodies[Verdict.UNSTABLE] + bodies[Verdict.DIFFERENT],
+            bodies[Verdict.DIFFERENT],
         )
         rows.append(" | ".join(map(str, cells)))
     return "\n".join(f"| {row} |" for row in rows)

@@ -20,7 +20,16 @@ _PAGE = b"<p>%s</p><input name='token' value='%s'>"
         (_PAGE % (b"1", b"c d"), [_PAGE % (b"1", b"a"), _PAGE % (b"1", b"b")], Verdict.DIFFERENT),
         (b"a b", [b"b a", b"b a", b"a b"], Verdict.SAME_BUT),
         (b"a c", [b"b a", b"b a", b"a b"], Verdict.DIFFERENT),
-        (b"1", [b"1", b"1 2"], Verdict.UNSTABLE),
+        (b"now, <b>1</b>", [b"now, <b>1</b>", b"1 minute ago, <b>1</b>"], Verdict.SAME_BUT),
+        (b"0 minutes, <b>1</b>", [b"now, <b>1</b>", b"1 minute, <b>1</b>"], Verdict.SAME_BUT),
+        (b"now, <b>2</b>", [b"now, <b>1</b>", b"1 minute ago, <b>1</b>"], Verdict.DIFFERENT),
+        (b"x" * 30, [b"now", b"1 minute ago"], Verdict.DIFFERENT),
+        (b"1 h, <b>1</b>", [b"now, <b>1</b>", b"now, <b>1</b>"], Verdict.DIFFERENT),
+        (
+            b"1 h, <b>1</b>",
+            [b"now, <b>1</b>", b"now, <b>1</b>", b"2 h, <b>1</b>"],
+            Verdict.SAME_BUT,
+        ),
     ],
 )
 def test_only_what_varies_between_runs_of_gunicorn_may_differ(

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from .comparison import Comparison, Verdict
+from .comparison import Comparison
 from .projects import PROJECTS
 
 pytestmark = pytest.mark.skipif(
@@ -26,7 +26,5 @@ def test_every_page_is_answered_as_by_gunicorn(
 
     assert not result.differences(), "\n".join(result.differences())
     assert result.same_status == len(verdicts) > 40
-    unstable = [str(one) for one, verdict in verdicts.items() if verdict is Verdict.UNSTABLE]
-    assert len(unstable) < len(verdicts) / 10, unstable
     backstage = [result.gateway[one].status for one in verdicts if one.editor]
     assert backstage.count(200) > 20, "the editor saw little: is she logged in?"
