@@ -6,12 +6,15 @@ import asyncio
 import re
 import resource
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from gateway.protocol import NOT_SENT
 
 from .programs import find_program, run
 from .servers import Gateway
@@ -198,6 +201,28 @@ def test_the_site_sees_no_header_that_could_mislead_it(gateway: Gateway, site: B
     seen = gateway.client(site.host, headers).get("/").json()["headers"]
     assert seen["x-kept"] == "1"
     assert not {"x-under", "proxy"} & set(seen)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/net/tcp tells what waits")
+def test_a_client_that_does_not_read_fills_no_buffer_of_the_system(gateway: Gateway) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: echo.localhost\r\n\r\n")
+        waiting = -1
+        while waiting != (waiting := _unsent(connection)) or not waiting:
+            time.sleep(0.3)
+        assert waiting < 3 * NOT_SENT
+
+
+def _unsent(connection: socket.socket) -> int:
+    """Bytes that wait at the other end, in the gateway's socket: see proc_net_tcp.rst of Linux."""
+    ours, theirs = connection.getsockname()[1], connection.getpeername()[1]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if (int(local[-4:], 16), int(remote[-4:], 16)) == (theirs, ours):
+            return int(queues.partition(":")[0], 16)
+    raise AssertionError("the gateway has closed the connection")
 
 
 def test_slowhttptest_finds_the_gateway_available(
