@@ -5,10 +5,16 @@ The gateway itself never imports Django.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from gateway.namespace import Namespace
+
+NO_DATABASE: Final = "unknown"
+"""The vendor of ``django.db.backends.dummy``: a project without a database."""
+_SHOWN: Final = 5
 
 
 def import_urls(namespace: Namespace) -> None:
@@ -59,6 +65,66 @@ def close_pools(namespace: Namespace) -> None:
         for connection in db.connections.all():
             if hasattr(connection, "close_pool"):
                 connection.close_pool()
+
+
+def pending_migrations(namespace: Namespace, connection: Any) -> tuple[str, ...] | None:
+    """The migrations that ``manage.py migrate`` would apply (``app.name``).
+
+    ``None`` for a further database that Django has never migrated: an old one that is only read.
+    """
+    executor_module: Any = namespace.import_module("django.db.migrations.executor")
+    executor = executor_module.MigrationExecutor(connection)
+    if connection.alias != "default" and not executor.recorder.has_table():
+        return None
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return tuple(f"{migration.app_label}.{migration.name}" for migration, _ in plan)
+
+
+def missing_file(connection: Any) -> str | None:
+    """The SQLite file that does not exist yet: connecting would make an empty one."""
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():
+        return None
+    name = os.fspath(connection.settings_dict["NAME"])
+    return None if name.startswith("file:") or os.path.exists(name) else name
+
+
+def migration_faults(namespace: Namespace) -> list[str]:
+    """What keeps the code from fitting its databases, a line for each of these.
+
+    Asked are the databases that the migrations of the site belong to, by its routers.
+    """
+    if _module(namespace, "django.db") is None:
+        return []
+    faults = []
+    for connection in _migrated(namespace):
+        name = f"the database {connection.alias!r}"
+        try:
+            if missing := missing_file(connection):
+                faults.append(f"{name} does not exist yet ({missing})")
+            elif pending := pending_migrations(namespace, connection):
+                faults.append(f"{name} lacks migrations: {_listed(pending)}")
+        except Exception as exc:
+            reason = " ".join(f"{type(exc).__name__}: {exc}".split())
+            faults.append(f"{name} cannot be asked for its migrations: {reason}")
+    return faults
+
+
+def _migrated(namespace: Namespace) -> Iterator[Any]:
+    """The connections of the calling thread to the databases that migrations belong to."""
+    db: Any = namespace.import_module("django.db")
+    models = namespace.import_module("django.apps").apps.get_models()
+    for alias in db.connections:
+        if db.router.routers:
+            belongs = any(db.router.allow_migrate_model(alias, model) for model in models)
+        else:
+            belongs = alias == "default"  # who has no router names others query by query
+        if belongs and db.connections[alias].vendor != NO_DATABASE:
+            yield db.connections[alias]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _module(namespace: Namespace, name: str) -> ModuleType | None:

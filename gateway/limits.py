@@ -25,6 +25,12 @@ class Limits:
     limit."""
     max_header: int | None = None
     """The size of a request's headers, names and values (431), if below that of the gateway."""
+    load_timeout: float = 120.0
+    """How long its code may take to load before that counts as failed."""
+    probe_timeout: float = 10.0
+    """How long a new generation may take to answer the probe."""
+    drain_timeout: float = 30.0
+    """How long a generation that was replaced has for the requests that it took."""
 
 
 DEFAULTS: Final = Limits()

@@ -74,7 +74,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     identity = Identity.mine()
     async with (
         Desk(partial(SqliteStore, path)) as desk,
-        InProcessBackend(settings.threads, settings.load_timeout) as backend,
+        InProcessBackend(settings.threads) as backend,
         Registry(
             config,
             Recorded(backend, journal := Journal(desk, identity.id)),

@@ -22,7 +22,8 @@ from typing import Any, Final, Self, TypeVar
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import ConfigError, Fault, UnknownSiteError
 from gateway.routing import HostTable
-from gateway.site import Backend, Site, SiteStatus, UnusableSite
+from gateway.service import Backend
+from gateway.site import Site, SiteStatus, UnusableSite
 from gateway.state import State
 
 logger = logging.getLogger("gateway.registry")

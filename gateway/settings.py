@@ -72,13 +72,6 @@ class Settings(BaseSettings):
         description="Seconds after which a request may try a site again that failed to load. It "
         "doubles with each failure, up to a limit.",
     )
-    load_timeout: float = Field(
-        default=120.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Seconds that the code of a site may take to load before that counts as "
-        "failed.",
-    )
     threads: int = Field(
         default=80,
         ge=1,

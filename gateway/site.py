@@ -7,7 +7,6 @@ therefore atomic; where an invariant rests on that, a comment says so.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import secrets
@@ -16,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +23,8 @@ from gateway import log, pages
 from gateway.config import FaultySite, SiteConfig
 from gateway.errors import LoadError
 from gateway.masking import Mask
+from gateway.probe import probe
+from gateway.service import Backend, Service
 from gateway.state import Event, State, advance
 
 logger = logging.getLogger("gateway.site")
@@ -33,35 +34,8 @@ RETRY_CAP: Final = 60.0
 LOAD_WAIT: Final = 30.0
 """Seconds that a visitor waits for a load. It goes on afterwards, but a load that hangs must not
 keep connections open for ever: the server would wait for them when it stops."""
-DRAIN_TIMEOUT: Final = 30.0
-"""Seconds a retired generation has for the requests it took before it is unloaded."""
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that closing a site waits for generations to unload once they are drained."""
-
-
-class Generation(Protocol):
-    """One loading of a site's code, able to serve."""
-
-    number: int
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request (ASGI)."""
-
-    async def close(self) -> None:
-        """Unload. Called exactly once, after the last request ended or was given up.
-
-        Never raises.
-        """
-
-
-class Backend(Protocol):
-    """A way to bring up and run generations."""
-
-    async def load(self, config: SiteConfig, number: int) -> Generation:
-        """Bring up generation ``number`` of a site; raises `LoadError`.
-
-        When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,40 +63,6 @@ class SiteStatus:
     loaded_at: str | None = None
     load_ms: float | None = None
     failure: Failure | None = None
-
-
-class _Service:
-    """A generation and the requests it has taken; ``with`` it to be one of them.
-
-    ``mask`` hides the environment that the generation was loaded with.
-    """
-
-    def __init__(self, generation: Generation, mask: Mask) -> None:
-        self.generation = generation
-        self.mask = mask
-        self.in_flight = 0
-        self._released = asyncio.Event()
-        self._released.set()
-
-    def __enter__(self) -> None:
-        self.in_flight += 1
-        self._released.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self.in_flight -= 1
-        if not self.in_flight:
-            self._released.set()
-
-    def give_up(self) -> None:
-        """Stop waiting for the requests in flight."""
-        self._released.set()
-
-    async def drained(self, timeout: float) -> bool:
-        """Wait until no request is in flight, at most ``timeout`` seconds; false if some are."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._released.wait()
-        return not self.in_flight
 
 
 class Site:
@@ -153,10 +93,10 @@ class Site:
         self._retry_at = 0.0
         self._loaded_at: str | None = None
         self._load_ms: float | None = None
-        self._service: _Service | None = None
+        self._service: Service | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._next_attempt: asyncio.Task[None] | None = None
-        self._retiring: dict[_Service, asyncio.Task[None]] = {}
+        self._retiring: dict[Service, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, loading the site first if nothing is loaded."""
@@ -197,17 +137,21 @@ class Site:
             )
         await asyncio.wait({self._next_attempt})
 
-    async def close(self, drain: float = DRAIN_TIMEOUT) -> None:
+    async def close(self, drain: float | None = None) -> None:
         """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
 
-        A second call shortens the wait of the first.
+        By default it has the ``drain_timeout`` of the site. A second call shortens the wait of the
+        first.
         """
+        drain = self.config.limits.drain_timeout if drain is None else drain
         self._advance(Event.CLOSE)
-        if self._attempt is not None:
-            self._attempt.cancel()
         if self._service is not None:
             self._retire(self._service)
             self._service = None
+        if self._attempt is not None:
+            self._attempt.cancel()
+            # It may have new code that has to be unloaded as well.
+            await asyncio.wait({self._attempt})
         if not self._retiring:
             return
         patience = asyncio.get_running_loop().call_later(drain, self._give_up)
@@ -258,14 +202,27 @@ class Site:
         config, mask = self.config, Mask(self.config.env)
         try:
             generation = await self._backend.load(config, self.generations + 1)
+            new = Service(config.name, generation, mask)
+            if self._service is not None:
+                # Else the request that waits is the probe.
+                await self._try_out(new, config)
         except (Exception, SystemExit) as error:
             self._failed(error, mask)
         else:
-            self._take_over(_Service(generation, mask), started)
+            self._take_over(new, started)
         finally:
             self._attempt = None
 
-    def _take_over(self, new: _Service, started: float) -> None:
+    async def _try_out(self, new: Service, config: SiteConfig) -> None:
+        self.generations = new.generation.number  # used up, also if it does not take over
+        try:
+            with new:
+                await probe(new.generation, config)
+        except BaseException:
+            self._retire(new)
+            raise
+
+    def _take_over(self, new: Service, started: float) -> None:
         self._advance(Event.LOADED)
         old, self._service = self._service, new
         self.generations = new.generation.number
@@ -302,7 +259,7 @@ class Site:
 
     # Requests
 
-    async def _answer(self, service: _Service, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
         async def watched_send(message: Message) -> None:
@@ -336,22 +293,12 @@ class Site:
 
     # Retirement
 
-    def _retire(self, service: _Service) -> None:
+    def _retire(self, service: Service) -> None:
         task = asyncio.create_task(
-            self._drain_and_unload(service), name=f"retire {self.config.name}"
+            service.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
         )
         self._retiring[service] = task
         task.add_done_callback(lambda _: self._retiring.pop(service))
-
-    async def _drain_and_unload(self, service: _Service) -> None:
-        if not await service.drained(DRAIN_TIMEOUT):
-            logger.warning(
-                "%s: generation %d is unloaded although %d of its requests have not ended",
-                self.config.name,
-                service.generation.number,
-                service.in_flight,
-            )
-        await service.generation.close()
 
     def _give_up(self) -> None:
         for service in self._retiring:

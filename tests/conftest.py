@@ -42,6 +42,7 @@ class FakeGeneration:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert not self.closed, "a generation was used after it was unloaded"
+        self.backend.asked.append((self.number, scope))
         match scope["path"]:
             case "/slow":
                 self.backend.busy.set()
@@ -55,6 +56,9 @@ class FakeGeneration:
             raise RuntimeError("in the middle")
         body = f"{self.name} {self.number}".encode()
         await send({"type": "http.response.body", "body": body})
+
+    def in_flight(self) -> list[str]:
+        return ["a request that holds open-sesame"]
 
     async def close(self) -> None:
         assert not self.closed, "a generation was unloaded twice"
@@ -71,6 +75,7 @@ class FakeBackend:
         self.loads: list[tuple[str, int]] = []
         self.configs: list[SiteConfig] = []
         self.closed: list[tuple[str, int]] = []
+        self.asked: list[tuple[int, Scope]] = []
         self.cancelled: list[str] = []
         self.busy = asyncio.Event()
         self.release = asyncio.Event()

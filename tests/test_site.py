@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Fault, LoadError
+from gateway.limits import Limits
 from gateway.site import FaultySite, Site, UnusableSite
 from gateway.state import IllegalTransitionError, State
 
@@ -329,3 +330,60 @@ async def test_an_unusable_site_tells_visitors_nothing(
     assert status.failure is not None
     assert "there is no such folder (and 1 more)" in status.failure.reason
     assert "not found" in status.failure.traceback
+
+
+# Probing and retiring
+
+
+async def test_a_first_load_is_not_probed_and_a_reload_is(
+    site: Site, backend: Any, get: Any
+) -> None:
+    await get(site)
+    assert [number for number, _ in backend.asked] == [1]
+    await site.reload()
+    number, scope = backend.asked[-1]
+    assert (number, scope["path"]) == (2, "/")
+    assert (await get(site)).text == "shop 2"
+
+
+async def test_code_that_does_not_pass_the_probe_is_unloaded_and_the_old_goes_on(
+    site: Site, backend: Any, get: Any, entry: Any
+) -> None:
+    await get(site)
+    site.config = entry("shop", probe="/raise")
+    await site.reload()
+    await asyncio.wait_for(backend.unloaded.wait(), 5)
+    assert backend.closed == [("shop", 2)]
+    assert site.failure is not None
+    assert site.failure.reason.startswith("the probe GET http://shop.example/raise failed: ")
+    assert "open-sesame" not in site.failure.reason + site.failure.traceback
+    assert (site.state, (await get(site)).text) == (State.READY, "shop 1")
+    site.config = entry("shop")
+    await site.reload()
+    assert (site.failure, (await get(site)).text) == (None, "shop 3")
+
+
+async def test_closing_during_the_probe_unloads_the_new_code_as_well(
+    site: Site, backend: Any, get: Any, entry: Any
+) -> None:
+    await get(site)
+    site.config = entry("shop", probe="/slow")
+    reload = asyncio.create_task(site.reload())
+    await backend.busy.wait()
+    await site.close()
+    await reload
+    assert sorted(backend.closed) == [("shop", 1), ("shop", 2)]
+
+
+async def test_what_requests_do_that_do_not_end_is_in_the_log(
+    site: Site, backend: Any, get: Any, entry: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.config = entry("shop", limits=Limits(drain_timeout=0.01))
+    slow = asyncio.create_task(get(site, "/slow"))
+    await backend.busy.wait()
+    await site.reload()
+    await asyncio.wait_for(backend.unloaded.wait(), 5)
+    assert "generation 1 is unloaded although 1 of its requests have not ended" in caplog.text
+    assert "a request that holds" in caplog.text
+    assert "open-sesame" not in caplog.text
+    slow.cancel()

@@ -33,17 +33,15 @@ _PATIENCE: Final = 5.0
 
 
 class InProcessBackend:
-    """A ``site.Backend``. As a context manager it has the namespace hooks in the process,
+    """A ``service.Backend``. As a context manager it has the namespace hooks in the process,
     and the threads of all sites.
 
-    ``threads`` is how many all sites together may have, ``load_timeout`` how many seconds the code
-    of a site may take to load.
+    ``threads`` is how many all sites together may have.
     """
 
-    def __init__(self, threads: int, load_timeout: float = 120.0) -> None:
+    def __init__(self, threads: int) -> None:
         self._threads = threads
         self._traffic: Traffic | None = None
-        self._load_timeout = load_timeout
         self._stack = contextlib.ExitStack()
 
     async def __aenter__(self) -> InProcessBackend:
@@ -69,14 +67,15 @@ class InProcessBackend:
         assert self._traffic is not None, "the backend has not been entered"
         build = functools.partial(_build, config, number, self._traffic, self.collector)
         thread, future = _on_daemon_thread(f"{config.name} loader", build)
+        timeout = config.limits.load_timeout
         try:
-            async with asyncio.timeout(self._load_timeout):
+            async with asyncio.timeout(timeout):
                 return await asyncio.wrap_future(future)
         except (asyncio.CancelledError, TimeoutError) as exc:
             # A thread cannot be ended from outside: what it brings up after all is not wanted.
             future.add_done_callback(_unload_unwanted)
             if isinstance(exc, TimeoutError):
-                reason = f"it did not load within {self._load_timeout:g} s"
+                reason = f"it did not load within {timeout:g} s"
                 raise LoadError(
                     reason, f"{reason}; it is here:\n\n{stack_of(thread.ident)}"
                 ) from None
@@ -84,7 +83,7 @@ class InProcessBackend:
 
 
 class InProcessGeneration:
-    """A ``site.Generation``: the WSGI application of a site in its namespace."""
+    """A ``service.Generation``: the WSGI application of a site in its namespace."""
 
     def __init__(
         self,
@@ -102,6 +101,10 @@ class InProcessGeneration:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._bridge(scope, receive, send)
+
+    def in_flight(self) -> list[str]:
+        """See ``service.Generation``."""
+        return self._bridge.in_flight()
 
     async def close(self) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools."""
@@ -135,11 +138,14 @@ def _build(
         log.mark_records(namespace.import_module("logging"), config.name, number)
         application = _find_application(namespace, config.wsgi)
         django.import_urls(namespace)
+        _check_migrations(namespace, config)
         for patched in namespace.confine_patches():
             logger.info("%s replaces %s, for itself alone", config.name, patched)
         django.close_connections(namespace)
     except EnvironmentError_ as exc:
         raise LoadError(str(exc)) from exc
+    except LoadError:
+        raise
     except BaseException as exc:  # sys.exit() at import is the site's failure, not our end
         raise LoadError(_reason(exc), _text(exc)) from exc
     threads = Threads(
@@ -152,6 +158,15 @@ def _build(
     )
     bridge = Bridge(application, threads, traffic, config.limits)
     return InProcessGeneration(number, namespace, threads, bridge, collector)
+
+
+def _check_migrations(namespace: Namespace, config: SiteConfig) -> None:
+    if config.migrations == "ignore" or not (faults := django.migration_faults(namespace)):
+        return
+    reason = "; ".join(faults)
+    if config.migrations == "require":
+        raise LoadError(f"{reason}; run manage.py migrate, or set migrations to warn")
+    logger.warning("%s: %s; run manage.py migrate", config.name, reason)
 
 
 def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:

@@ -6,12 +6,12 @@ Nothing here writes to a database, and none that is down makes the check fail or
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Final
 
+from gateway import django
 from gateway.checks.facts import Database, Project
 from gateway.namespace import Namespace
 from gateway.threads import Threads
@@ -26,8 +26,6 @@ _OPTIONS: Final = {
     "mysql": {"connect_timeout": CONNECT_SECONDS},
     "sqlite": {"timeout": CONNECT_SECONDS},
 }
-_NO_DATABASE: Final = "unknown"
-"""The vendor of what Django puts in place of a database for a site that has none."""
 _LOCAL_HOSTS: Final = (".localhost", "127.0.0.1", "[::1]")
 
 
@@ -90,7 +88,7 @@ def _ask_databases(
     asked = {alias: threads.submit(_ask_database, namespace, alias) for alias in aliases}
     end = time.monotonic() + DATABASE_SECONDS
     answers = (_answer(alias, future, end) for alias, future in asked.items())
-    return tuple(answer for answer in answers if answer.vendor != _NO_DATABASE)
+    return tuple(answer for answer in answers if answer.vendor != django.NO_DATABASE)
 
 
 def _answer(alias: str, future: Future[Database], end: float) -> Database:
@@ -108,9 +106,9 @@ def _ask_database(namespace: Namespace, alias: str) -> Database:
     db: Any = namespace.import_module("django.db")
     connection = db.connections[alias]
     answer = functools.partial(Database, alias, connection.vendor)
-    if connection.vendor == _NO_DATABASE:
+    if connection.vendor == django.NO_DATABASE:
         return answer(None)
-    if missing := _missing_file(connection):
+    if missing := django.missing_file(connection):
         # Connecting would make an empty file.
         return answer(None, missing=missing)
     options = dict(connection.settings_dict.get("OPTIONS") or {})
@@ -118,31 +116,11 @@ def _ask_database(namespace: Namespace, alias: str) -> Database:
     options.update(_OPTIONS.get(connection.vendor, {}))
     connection.settings_dict["OPTIONS"] = options
     try:
-        return answer(_pending(namespace, connection))
+        return answer(django.pending_migrations(namespace, connection))
     except BaseException as exc:
         return answer(None, _reason(exc))
     finally:
         connection.close()
-
-
-def _missing_file(connection: Any) -> str | None:
-    if connection.vendor != "sqlite" or connection.is_in_memory_db():
-        return None
-    name = os.fspath(connection.settings_dict["NAME"])
-    return None if name.startswith("file:") or os.path.exists(name) else name
-
-
-def _pending(namespace: Namespace, connection: Any) -> tuple[str, ...] | None:
-    """The migrations that ``manage.py migrate`` would apply.
-
-    ``None`` for a further database that Django has never migrated: an old one that is only read.
-    """
-    executor_module: Any = namespace.import_module("django.db.migrations.executor")
-    executor = executor_module.MigrationExecutor(connection)
-    if connection.alias != "default" and not executor.recorder.has_table():
-        return None
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return tuple(f"{migration.app_label}.{migration.name}" for migration, _ in plan)
 
 
 def _reason(exc: BaseException) -> str:

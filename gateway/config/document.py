@@ -7,7 +7,7 @@ is not a boolean and ``1`` is not a string, because guessing hides mistakes.
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -29,6 +29,7 @@ SiteName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAM
 VariableName = Annotated[str, StringConstraints(pattern=r"^[^=\s\x00]+$")]
 Host = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(min_length=1)]
+ProbePath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")]
 Application = Annotated[str, StringConstraints(pattern=WSGI_PATTERN)]
 
 
@@ -90,6 +91,24 @@ class LimitsEntry(_Strict):
         "more are answered 431. `GATEWAY_MAX_HEAD` holds in any case.",
         examples=[8192],
     )
+    load_timeout: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="How long the code of a site may take to load before that counts as failed; by "
+        f"default {DEFAULTS.load_timeout:g}.",
+        examples=[60],
+    )
+    probe_timeout: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="How long new code may take to answer the `probe`; by default "
+        f"{DEFAULTS.probe_timeout:g}.",
+        examples=[5],
+    )
+    drain_timeout: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="How long code that was replaced has for the requests that it took; then they "
+        f"are let go. By default {DEFAULTS.drain_timeout:g}.",
+        examples=[60],
+    )
 
 
 class SiteEntry(_Strict):
@@ -136,6 +155,24 @@ class SiteEntry(_Strict):
         default=False,
         description="Load the site when the gateway starts instead of on its first request.",
         examples=[True],
+    )
+    probe: ProbePath | Literal[False] = Field(
+        default="/",
+        description="The path that a reload asks of the new code before that takes over: an answer "
+        "of 500 or above, or none in time, leaves the old code in place. `false` for no probe.",
+        examples=["/health/"],
+    )
+    probe_host: Host | None = Field(
+        default=None,
+        description="The host that the probe asks for. Left out, the first of `hosts` without a "
+        "wildcard.",
+        examples=["www.shop.example"],
+    )
+    migrations: Literal["ignore", "warn", "require"] = Field(
+        default="ignore",
+        description="What to do about migrations that have not been applied when the site loads: "
+        "nothing, a warning in the log, or not to serve such code.",
+        examples=["require"],
     )
     limits: LimitsEntry | None = Field(
         default=None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from gateway.errors import Fault
 from gateway.limits import DEFAULTS, Limits
@@ -31,6 +32,12 @@ class SiteConfig:
     env_file: Path | None = None
     venv: Path | None = None
     preload: bool = False
+    probe: str | None = "/"
+    """The path that a reload asks of new code; ``None`` for no probe."""
+    probe_host: str | None = None
+    """In normal form. ``None``: the first of the hosts."""
+    migrations: Literal["ignore", "warn", "require"] = "ignore"
+    """What to do about migrations that have not been applied."""
     limits: Limits = DEFAULTS
 
 

@@ -15,7 +15,7 @@ from gateway.config.model import SiteConfig
 from gateway.discovery import SETTINGS_VARIABLE, DiscoveryError, find_wsgi, is_plain_module
 from gateway.errors import Fault
 from gateway.limits import DEFAULTS, Limits
-from gateway.routing import InvalidHostError, normalise_host, normalise_pattern
+from gateway.routing import HostTable, InvalidHostError, normalise_host, normalise_pattern
 
 _ATTRIBUTE: Final = "application"
 
@@ -68,6 +68,7 @@ class SiteDraft:
         self._venv = self._resolve_path("venv", why_not_a_folder, why_not_a_venv)
         self._env = self._resolve_env()
         self._wsgi = self._resolve_wsgi()
+        self._probe_host = self._resolve_probe_host()
 
     def claim_hosts(self, claims: dict[str, Loc]) -> None:
         """Enter the site's hosts into ``claims``, and give up those that an earlier site has."""
@@ -93,6 +94,9 @@ class SiteDraft:
             env_file=self.env_file,
             venv=self._venv,
             preload=self._get("preload") is True,
+            probe=self._get_or("probe", "/") or None,
+            probe_host=self._probe_host,
+            migrations=self._get_or("migrations", "ignore"),
             limits=merge_limits(
                 self._around.limits, self._get("limits"), self._unsound, self._loc("limits")
             ),
@@ -112,6 +116,23 @@ class SiteDraft:
     def _get(self, key: str) -> Any:
         """Return the value of a key; ``None`` if it is left out or has a type fault."""
         return self._entry.get(key) if self._is_sound(key) else None
+
+    def _get_or(self, key: str, default: Any) -> Any:
+        return self._entry.get(key, default)
+
+    def _resolve_probe_host(self) -> str | None:
+        """Return the host in normal form; it has to be one that brings a request to this site."""
+        written: str | None = self._get("probe_host")
+        if written is None:
+            return None
+        try:
+            host = normalise_host(written)
+        except InvalidHostError as error:
+            self._fault(f"{shown(written)} is not a host name: {error.reason}", "probe_host")
+            return None
+        if HostTable.build({self.name: self.hosts}, None).find(host) is None:
+            self._fault(f"{shown(written)} is none of the hosts of this site", "probe_host")
+        return host
 
     def _resolve_hosts(self) -> dict[str, Loc]:
         """Return the valid hosts, in normal form, and where each of them stands."""

@@ -13,7 +13,7 @@ from gateway.config import SiteConfig
 from gateway.errors import Fault, LoadError
 from gateway.masking import Mask
 from gateway.registry import Report, Result, log_faults
-from gateway.site import Backend, Generation
+from gateway.service import Backend, Generation
 from gateway.store import Entry, Store
 from gateway.store.desk import Desk
 

@@ -17,7 +17,7 @@ from gateway import pages
 from gateway.governor import Account, OverloadedError, Ticket
 from gateway.hygiene import Rule
 from gateway.limits import Limits
-from gateway.threads import Threads, stack_of
+from gateway.threads import Threads
 from gateway.wsgi.body import (
     BadBodyError,
     BodyTooLargeError,
@@ -82,6 +82,11 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             await pages.busy(self.limits.queue_wait)(scope, receive, send)
         except RequestTimeoutError:
             await pages.timed_out()(scope, receive, send)
+
+    def in_flight(self) -> list[str]:
+        """What the requests that are open are doing, a text for each."""
+        now = self.traffic.loop.time()
+        return [exchange.describe(now - exchange.since) for exchange in self._open]
 
     def close(self) -> None:
         """Let go of all requests that are still open."""
@@ -166,6 +171,15 @@ class Exchange:
             if self._watcher is not None:
                 self._watcher.cancel()
 
+    def describe(self, age: float) -> str:
+        """Which request it is and what it is doing, for the log; ``age`` in seconds."""
+        responder = self.responder
+        method, path = responder.environ["REQUEST_METHOD"], responder.environ["PATH_INFO"]
+        text = path.encode("latin-1").decode("utf-8", "replace")  # see PEP 3333, "Unicode Issues"
+        stack = responder.stack
+        doing = f"it is here:\n{stack}" if stack else "it waits"
+        return f"{method} {text!r}, since {age:.0f} s; {doing}"
+
     def check(self, age: float, limits: Limits) -> None:
         """Hold the limits in time; ``age`` in seconds."""
         responder = self.responder
@@ -176,7 +190,7 @@ class Exchange:
                 "%s did not answer within %g s and goes on; it is here:\n%s",
                 responder.threads.name,
                 limits.request_timeout,
-                stack_of(responder.thread_id),
+                responder.stack,
             )
             responder.fail(RequestTimeoutError())
         elif age > _WATCH_AFTER:

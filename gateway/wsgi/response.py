@@ -23,7 +23,7 @@ from a2wsgi.wsgi import WSGIResponder
 from gateway.governor import Governor, Lane, OverloadedError, Ticket
 from gateway.log import request_id
 from gateway.mailbox import Mailbox
-from gateway.threads import Seat, Threads
+from gateway.threads import Seat, Threads, stack_of
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], None]]
@@ -101,7 +101,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self.head: Head | None = None
         self.done = False
         self.error: Exception | None = None
-        self.thread_id = 0
+        self._thread_id = 0
         self.threads = threads
         self._governor = governor
         self._mailbox = mailbox
@@ -132,6 +132,12 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def answers(self) -> bool:
         """Whether the client has got the head of the response."""
         return self._head_taken
+
+    @property
+    def stack(self) -> str:
+        """Where its code is, as in a traceback; empty while no thread runs it."""
+        rests = self.done or self._seat is not None or self._returning is not None
+        return "" if rests or self.ticket.waits else stack_of(self._thread_id)
 
     async def ready(self) -> None:
         """Wait until there is something to `take`; raises what it was told to `fail` with."""
@@ -198,7 +204,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self._governor.began(self._passage)
         try:
             if self._iterator is None and not self._gone:
-                self.thread_id = threading.get_ident()
+                self._thread_id = threading.get_ident()
                 request_id.set(self.environ.get("HTTP_X_REQUEST_ID", ""))
                 self._iterable = self.app(self.environ, self.start_response)
                 self._iterator = iter(self._iterable)

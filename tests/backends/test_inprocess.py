@@ -16,6 +16,7 @@ from starlette.types import Message, Scope
 from gateway.backends.inprocess import InProcessBackend, InProcessGeneration
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
+from gateway.limits import Limits
 from tests.folders import needs_folders
 
 pytestmark = pytest.mark.anyio
@@ -235,9 +236,10 @@ async def test_records_of_a_site_carry_its_name_and_generation(
 
 async def test_a_load_that_hangs_fails_after_its_time_and_says_where(tmp_path: Path) -> None:
     source = "import threading; never = threading.Event().wait; never(); application = print"
-    async with InProcessBackend(threads=1, load_timeout=0.2) as backend:
+    config = replace(project(tmp_path, source), limits=Limits(load_timeout=0.2))
+    async with InProcessBackend(threads=1) as backend:
         with pytest.raises(LoadError, match=r"did not load within 0\.2 s") as caught:
-            await backend.load(project(tmp_path, source), 1)
+            await backend.load(config, 1)
     assert "app.py" in caught.value.traceback
 
 

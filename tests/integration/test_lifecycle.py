@@ -157,12 +157,12 @@ def test_a_site_is_preloaded_if_it_wants_to_be(
 
 
 @pytest.mark.parametrize(
-    ("waiting", "options", "environ"),
+    ("waiting", "options", "limits"),
     [
         ((), (), {}),
         (("GET /", "POST /_reload?site=hung"), ("--timeout-graceful-shutdown", "1"), {}),
         # uvicorn waits for those who wait, and they for the load: that has a limit of its own.
-        (("GET /", "POST /_reload?site=hung"), (), {"GATEWAY_LOAD_TIMEOUT": "5"}),
+        (("GET /", "POST /_reload?site=hung"), (), {"load_timeout": 5}),
     ],
     ids=["nobody waits", "uvicorn has a time limit", "uvicorn has none"],
 )
@@ -171,11 +171,11 @@ def test_a_site_that_never_finishes_loading_does_not_hold_up_the_exit(
     gate: Path,
     waiting: tuple[str, ...],
     options: tuple[str, ...],
-    environ: dict[str, str],
+    limits: dict[str, float],
 ) -> None:
     hung = tiny_site(tmp_path, "hung", GATE=str(gate))
-    entry = {**hung.entry, "preload": not waiting}
-    with Gateway(tmp_path, {"hung": entry}, environ, options) as gateway, ExitStack() as stack:
+    entry = {**hung.entry, "preload": not waiting, "limits": limits}
+    with Gateway(tmp_path, {"hung": entry}, options=options) as gateway, ExitStack() as stack:
         for line in waiting:
             host = "localhost" if "_reload" in line else hung.host
             stack.enter_context(ask(gateway, host, line))

@@ -1,0 +1,99 @@
+"""The question that new code is asked before it takes over from code that works.
+
+Importing a project finds syntax errors and missing packages; a template that is gone, a setting
+that is wrong and a column that is missing show in the first request. So that the first visitor is
+not the one to find out, a reload makes that request itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any, Final
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Scope
+
+from gateway.config import SiteConfig
+from gateway.errors import LoadError
+
+_BAD: Final = 500
+_LABEL: Final = "gateway-probe"
+"""Stands for the ``*`` where a site has nothing but wildcards."""
+
+
+async def probe(app: ASGIApp, config: SiteConfig) -> None:
+    """Ask new code for the ``probe`` path of its site; raises `LoadError` if it does not pass.
+
+    It passes with any status below 500 within ``probe_timeout``: a redirect, a login form, and also
+    404 say that it works.
+    """
+    if config.probe is None:
+        return
+    question = _Question(config.probe_host or _host_of(config), config.probe)
+    timeout = config.limits.probe_timeout
+    asking = asyncio.create_task(question.put_to(app), name=f"probe {config.name}")
+    either: set[asyncio.Future[Any]] = {asking, question.answered}
+    try:
+        await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done() and (error := asking.exception()) is not None:
+            reason = " ".join("".join(traceback.format_exception_only(error)).split())
+            text = "".join(traceback.format_exception(error))
+            raise LoadError(f"the probe {question} failed: {reason}", text) from error
+        if not question.answered.done():
+            what = "ended without an answer" if asking.done() else f"took over {timeout:g} s"
+            raise LoadError(f"the probe {question} {what}")
+        if (status := question.answered.result()) >= _BAD:
+            raise LoadError(f"the probe {question} was answered {status}")
+    finally:
+        # The rest of a page is of no interest, and a stream may have no end.
+        asking.cancel()
+        await asyncio.wait({asking})
+
+
+class _Question:
+    """One request without a client, as the gateway hands requests to sites (ASGI)."""
+
+    def __init__(self, host: str, path: str) -> None:
+        self.host = host
+        self.path = path
+        self.answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._asked = False
+
+    def __str__(self) -> str:
+        return f"GET http://{self.host}{self.path}"
+
+    async def put_to(self, app: ASGIApp) -> None:
+        path, _, query = self.path.partition("?")
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": unquote(path),
+            "raw_path": path.encode("ascii"),
+            "query_string": query.encode("ascii"),
+            "root_path": "",
+            "headers": [(b"host", self.host.encode("ascii")), (b"user-agent", _LABEL.encode())],
+            "client": ("127.0.0.1", 0),
+            "server": (self.host, 80),
+        }
+        await app(scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        # This client does not leave by itself.
+        departure: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await departure
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self.answered.done():
+            self.answered.set_result(message["status"])
+
+
+def _host_of(config: SiteConfig) -> str:
+    exact = [host for host in config.hosts if not host.startswith("*.")]
+    return exact[0] if exact else _LABEL + config.hosts[0].removeprefix("*")

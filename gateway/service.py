@@ -1,0 +1,90 @@
+"""One generation in the service of a site: the requests that it took, and its retirement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.config import SiteConfig
+from gateway.masking import Mask
+
+logger = logging.getLogger("gateway.site")
+
+
+class Generation(Protocol):
+    """One loading of a site's code, able to serve."""
+
+    number: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request (ASGI)."""
+
+    def in_flight(self) -> Iterable[str]:
+        """What the requests that it has taken are doing, a text for each. May hold secrets."""
+
+    async def close(self) -> None:
+        """Unload. Called exactly once, after the last request ended or was given up.
+
+        Never raises.
+        """
+
+
+class Backend(Protocol):
+    """A way to bring up and run generations."""
+
+    async def load(self, config: SiteConfig, number: int) -> Generation:
+        """Bring up generation ``number`` of a site; raises `LoadError`.
+
+        When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
+        """
+
+
+class Service:
+    """A generation and the requests it has taken; ``with`` it to be one of them.
+
+    ``mask`` hides the environment that the generation was loaded with.
+    """
+
+    def __init__(self, name: str, generation: Generation, mask: Mask) -> None:
+        self.name = name
+        self.generation = generation
+        self.mask = mask
+        self.in_flight = 0
+        self._released = asyncio.Event()
+        self._released.set()
+
+    def __enter__(self) -> None:
+        self.in_flight += 1
+        self._released.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self._released.set()
+
+    def give_up(self) -> None:
+        """Stop waiting for the requests in flight."""
+        self._released.set()
+
+    async def retire(self, timeout: float) -> None:
+        """Unload once no request is in flight, ``timeout`` seconds from now at the latest.
+
+        What has not ended then is let go, and reported with what it is doing.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._released.wait()
+        if self.in_flight:
+            logger.warning(
+                "%s: generation %d is unloaded although %d of its requests have not ended:\n%s",
+                self.name,
+                self.generation.number,
+                self.in_flight,
+                self.mask("\n".join(self.generation.in_flight())),
+            )
+        await self.generation.close()
