@@ -19,7 +19,7 @@ from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
 from gateway.backends.inprocess import InProcessBackend
 from gateway.config import ADMIN_HOSTS
-from gateway.control import Control, Identity, Journal, Recorded
+from gateway.control import Control, Identity, Journal
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
 from gateway.hygiene import HeadLimits, RefusedError
 from gateway.proxies import Proxies
@@ -72,16 +72,19 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     config, faults = await asyncio.to_thread(file.read_at_start)
     path = store_path(settings.state_dir, settings.sites)
     identity = Identity.mine()
+    desk = Desk(partial(SqliteStore, path))
+    journal = Journal(desk, identity.id)
     async with (
-        Desk(partial(SqliteStore, path)) as desk,
+        desk,
         InProcessBackend(settings.threads) as backend,
         Registry(
             config,
-            Recorded(backend, journal := Journal(desk, identity.id)),
+            backend,
             file.read,
             faults=faults,
             retry=settings.load_retry,
             report_faults=journal.faults,
+            note=journal.attempted,
         ) as registry,
         Control(registry, desk, journal, identity) as control,
         Watch(registry, control.refresh),

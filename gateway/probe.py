@@ -61,7 +61,7 @@ class _Question:
         self._asked = False
 
     def __str__(self) -> str:
-        return f"GET http://{self.host}{self.path}"
+        return f"GET {self.path}"
 
     async def put_to(self, app: ASGIApp) -> None:
         path, _, query = self.path.partition("?")

@@ -23,7 +23,7 @@ from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import ConfigError, Fault, UnknownSiteError
 from gateway.routing import HostTable
 from gateway.service import Backend
-from gateway.site import Site, SiteStatus, UnusableSite
+from gateway.site import Attempt, Site, SiteStatus, UnusableSite
 from gateway.state import State
 
 logger = logging.getLogger("gateway.registry")
@@ -155,9 +155,9 @@ class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
     ``config`` may come from a lenient reading; ``faults`` are what is wrong with the file on disk.
-    ``read`` reads the file strictly (it blocks, and raises `ConfigError`); ``retry`` and ``clock``
-    are those of `Site`. ``report_faults`` is told of the faults whenever they change, instead of
-    the log.
+    ``read`` reads the file strictly (it blocks, and raises `ConfigError`); ``retry``, ``clock`` and
+    ``note`` are those of `Site`. ``report_faults`` is told of the faults whenever they change,
+    instead of the log.
     """
 
     def __init__(
@@ -170,10 +170,12 @@ class Registry:
         retry: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         report_faults: Callable[[tuple[Fault, ...]], None] | None = None,
+        note: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
         self._backend = backend
         self._read = read
         self._report_faults = report_faults or log_faults
+        self._note = note
         self._retry = retry
         self._clock = clock
         self._sites: Mapping[str, Site | UnusableSite] = {}
@@ -351,6 +353,7 @@ class Registry:
             retry=self._retry,
             generations=self._generations.get(entry.name, 0),
             clock=self._clock,
+            note=self._note,
         )
 
     async def _close(self, site: Site) -> None:

@@ -48,6 +48,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of bringing up one generation; ``reason`` says why it did not take over."""
+
+    site: str
+    generation: int
+    seconds: float
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SiteStatus:
     """What a site looks like at one moment, for those who may see details.
 
@@ -70,7 +80,7 @@ class Site:
 
     ``retry`` is the number of seconds before a request may start another attempt after a failed
     one; it doubles with each failure. ``generations`` is how many an earlier site of this name
-    had: numbers are never used twice.
+    had: numbers are never used twice. ``note`` is told of every attempt when it ends.
     """
 
     def __init__(
@@ -81,6 +91,7 @@ class Site:
         retry: float = 5.0,
         generations: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        note: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.state = State.COLD
@@ -88,6 +99,7 @@ class Site:
         self.failure: Failure | None = None
         self._backend = backend
         self._clock = clock
+        self._note = note
         self._retry = retry
         self._delay = retry
         self._retry_at = 0.0
@@ -199,19 +211,21 @@ class Site:
     async def _try_load(self) -> None:
         started = self._clock()
         # Both of this moment: the entry may change before the attempt ends.
-        config, mask = self.config, Mask(self.config.env)
+        config, mask, number = self.config, Mask(self.config.env), self.generations + 1
+        reason = None
         try:
-            generation = await self._backend.load(config, self.generations + 1)
+            generation = await self._backend.load(config, number)
             new = Service(config.name, generation, mask)
             if self._service is not None:
                 # Else the request that waits is the probe.
                 await self._try_out(new, config)
         except (Exception, SystemExit) as error:
-            self._failed(error, mask)
+            reason = self._failed(error, mask).reason
         else:
             self._take_over(new, started)
         finally:
             self._attempt = None
+        self._note(Attempt(config.name, number, self._clock() - started, reason))
 
     async def _try_out(self, new: Service, config: SiteConfig) -> None:
         self.generations = new.generation.number  # used up, also if it does not take over
@@ -239,7 +253,7 @@ class Site:
             self._load_ms,
         )
 
-    def _failed(self, error: BaseException, mask: Mask) -> None:
+    def _failed(self, error: BaseException, mask: Mask) -> Failure:
         self._advance(Event.FAILED)
         if isinstance(error, LoadError):
             reason, text = error.reason, error.traceback
@@ -256,6 +270,7 @@ class Site:
             "; the old code goes on serving" if self._service else "",
             self.failure.traceback,
         )
+        return self.failure
 
     # Requests
 

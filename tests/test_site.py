@@ -355,7 +355,7 @@ async def test_code_that_does_not_pass_the_probe_is_unloaded_and_the_old_goes_on
     await asyncio.wait_for(backend.unloaded.wait(), 5)
     assert backend.closed == [("shop", 2)]
     assert site.failure is not None
-    assert site.failure.reason.startswith("the probe GET http://shop.example/raise failed: ")
+    assert site.failure.reason.startswith("the probe GET /raise failed: ")
     assert "open-sesame" not in site.failure.reason + site.failure.traceback
     assert (site.state, (await get(site)).text) == (State.READY, "shop 1")
     site.config = entry("shop")

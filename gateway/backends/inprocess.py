@@ -119,10 +119,7 @@ class InProcessGeneration:
             logger.warning(
                 "%s: %d of its requests have not ended", self._namespace.name, self._threads.seats
             )
-        for error in self._namespace.close():
-            logger.warning("%s: an exit function raised %s", self._namespace.name, _reason(error))
-        with contextlib.suppress(Exception):
-            django.close_pools(self._namespace)
+        _leave(self._namespace)
         self._collector.want()  # classes are circular
 
 
@@ -135,19 +132,20 @@ def _build(
         namespace = Namespace(
             f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
         )
-        log.mark_records(namespace.import_module("logging"), config.name, number)
-        application = _find_application(namespace, config.wsgi)
-        django.import_urls(namespace)
-        _check_migrations(namespace, config)
-        for patched in namespace.confine_patches():
-            logger.info("%s replaces %s, for itself alone", config.name, patched)
-        django.close_connections(namespace)
-    except EnvironmentError_ as exc:
+    except (EnvironmentError_, OSError) as exc:
         raise LoadError(str(exc)) from exc
-    except LoadError:
-        raise
-    except BaseException as exc:  # sys.exit() at import is the site's failure, not our end
+    try:
+        application = _import_site(namespace, config, number)
+    except BaseException as exc:
+        _leave(namespace)
+        collector.want()
+        if isinstance(exc, LoadError):
+            raise
+        # sys.exit() at import is the site's failure, not our end.
         raise LoadError(_reason(exc), _text(exc)) from exc
+    finally:
+        with contextlib.suppress(Exception):
+            django.close_connections(namespace)
     threads = Threads(
         config.name,
         traffic.pool,
@@ -158,6 +156,24 @@ def _build(
     )
     bridge = Bridge(application, threads, traffic, config.limits)
     return InProcessGeneration(number, namespace, threads, bridge, collector)
+
+
+def _import_site(namespace: Namespace, config: SiteConfig, number: int) -> WSGIApplication:
+    log.mark_records(namespace.import_module("logging"), config.name, number)
+    application = _find_application(namespace, config.wsgi)
+    django.import_urls(namespace)
+    _check_migrations(namespace, config)
+    for patched in namespace.confine_patches():
+        logger.info("%s replaces %s, for itself alone", config.name, patched)
+    return application
+
+
+def _leave(namespace: Namespace) -> None:
+    """What a process of its own would do at its end."""
+    for error in namespace.close():
+        logger.warning("%s: an exit function raised %s", namespace.name, _reason(error))
+    with contextlib.suppress(Exception):
+        django.close_pools(namespace)
 
 
 def _check_migrations(namespace: Namespace, config: SiteConfig) -> None:

@@ -2,6 +2,6 @@
 
 from gateway.control.control import Control, Round
 from gateway.control.identity import Identity
-from gateway.control.journal import Journal, Recorded
+from gateway.control.journal import Journal
 
-__all__ = ["Control", "Identity", "Journal", "Recorded", "Round"]
+__all__ = ["Control", "Identity", "Journal", "Round"]

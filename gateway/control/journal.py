@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config import SiteConfig
-from gateway.errors import Fault, LoadError
-from gateway.masking import Mask
+from gateway.errors import Fault
 from gateway.registry import Report, Result, log_faults
-from gateway.service import Backend, Generation
+from gateway.site import Attempt
 from gateway.store import Entry, Store
 from gateway.store.desk import Desk
 
@@ -46,15 +44,21 @@ class Journal:
         finally:
             self._wishes.remove(wish)
 
-    def loaded(self, site: str, generation: int, started: float, reason: str | None = None) -> None:
-        """A load that began at ``started`` (`time.monotonic`) ended; badly, if for a ``reason``."""
+    def attempted(self, attempt: Attempt) -> None:
+        """A site was loaded, or was not."""
         wish = next(
-            (wish for wish in reversed(self._wishes) if site in wish.sites),
+            (wish for wish in reversed(self._wishes) if attempt.site in wish.sites),
             _Wish("load", "request", frozenset()),
         )
-        duration = (time.monotonic() - started) * 1000
-        result = Result.LOADED if reason is None else Result.FAILED
-        self._note(wish.event, site, generation, result, reason, duration, wish.asker)
+        self._note(
+            wish.event,
+            attempt.site,
+            attempt.generation,
+            Result.LOADED if attempt.reason is None else Result.FAILED,
+            attempt.reason,
+            attempt.seconds * 1000,
+            wish.asker,
+        )
 
     def removed(self, report: Report, asker: str) -> None:
         """Sites have left ``sites.json``."""
@@ -115,23 +119,3 @@ class Journal:
             asker=asker,
             worker=self._worker,
         )
-
-
-class Recorded:
-    """A backend whose loads are written down."""
-
-    def __init__(self, backend: Backend, journal: Journal) -> None:
-        self._backend = backend
-        self._journal = journal
-
-    async def load(self, config: SiteConfig, number: int) -> Generation:
-        """See `Backend`."""
-        started, mask = time.monotonic(), Mask(config.env)
-        try:
-            generation = await self._backend.load(config, number)
-        except (Exception, SystemExit) as error:
-            reason = error.reason if isinstance(error, LoadError) else repr(error)
-            self._journal.loaded(config.name, number, started, mask(reason))
-            raise
-        self._journal.loaded(config.name, number, started)
-        return generation

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -232,6 +233,24 @@ async def test_records_of_a_site_carry_its_name_and_generation(
     generation = await backend.load(project(tmp_path, source), 3)
     assert await ask(generation) == b"shop #3 sold out\n"
     await generation.close()
+
+
+async def test_code_that_does_not_load_is_left_as_at_the_end_of_a_process(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    """Its exit functions run, and what it put into tables of the process is gone."""
+    source = """
+    import atexit, pathlib, sqlite3
+    class Money: pass
+    sqlite3.register_adapter(Money, str)
+    atexit.register(pathlib.Path("left").touch)
+    raise RuntimeError("after that")
+    """
+    before = len(sqlite3.adapters)
+    with pytest.raises(LoadError, match="after that"):
+        await backend.load(project(tmp_path, source), 1)
+    assert (tmp_path / "left").exists()
+    assert len(sqlite3.adapters) == before
 
 
 async def test_a_load_that_hangs_fails_after_its_time_and_says_where(tmp_path: Path) -> None:
