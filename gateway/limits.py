@@ -31,6 +31,8 @@ class Limits:
     """How long a new generation may take to answer the probe."""
     drain_timeout: float = 30.0
     """How long a generation that was replaced has for the requests that it took."""
+    pause_timeout: float = 30.0
+    """How long a request waits at the gate of a site that is paused (503)."""
 
 
 DEFAULTS: Final = Limits()

@@ -22,6 +22,7 @@ from gateway.config import ADMIN_HOSTS
 from gateway.control import Control, Identity, Journal
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
 from gateway.hygiene import HeadLimits, RefusedError
+from gateway.modes import ModeError
 from gateway.proxies import Proxies
 from gateway.registry import Registry
 from gateway.settings import Settings
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         exception_handlers={
             ConfigError: endpoints.config_error,
             UnknownSiteError: endpoints.unknown_site,
+            ModeError: endpoints.mode_error,
         },
         # The way of a request, outermost first. What SiteDispatch passes on is for operators.
         middleware=[

@@ -125,6 +125,25 @@ def unavailable(error_id: str | None = None, *, retry_after: float = 1) -> HTMLR
     )
 
 
+def paused(retry_after: float) -> HTMLResponse:
+    """503: the site is paused, and for longer than a visitor waits."""
+    return _error(
+        503,
+        "One moment",
+        "This site is being worked on. Please try again in a little while.",
+        headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
+    )
+
+
+def maintenance(own: str | None, *, retry_after: float) -> HTMLResponse:
+    """503: closed for maintenance. ``own`` is the whole page, if the project has one."""
+    headers = {"Retry-After": str(math.ceil(retry_after))}
+    if own is not None:
+        return HTMLResponse(own, 503, {"Cache-Control": "no-store", **headers})
+    text = "This site is being worked on, and will be back soon."
+    return _error(503, "Maintenance", text, headers=headers)
+
+
 def _closing(http_version: str) -> Mapping[str, str]:
     # HTTP/2 has frames instead, and forbids the header (RFC 9113, section 8.2.2).
     return {"Connection": "close"} if http_version.startswith("1") else {}

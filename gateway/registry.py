@@ -21,6 +21,7 @@ from typing import Any, Final, Self, TypeVar
 
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import ConfigError, Fault, UnknownSiteError
+from gateway.modes import Mode
 from gateway.routing import HostTable
 from gateway.service import Backend
 from gateway.site import Attempt, Site, SiteStatus, UnusableSite
@@ -31,6 +32,8 @@ logger = logging.getLogger("gateway.registry")
 LOADS_AT_ONCE: Final = 2
 """How many sites a reload or the preloading brings up at the same time: loading is mostly Python
 that holds the GIL, so more of it at once only makes visitors wait longer."""
+_LOOK: Final = 0.02
+"""Seconds between looks whether a site is quiet."""
 STOP_DRAIN: Final = 5.0
 """Seconds that stopping waits for requests in flight; the server has waited for them before."""
 
@@ -183,6 +186,7 @@ class Registry:
         self._config = config
         self._faults: tuple[Fault, ...] = ()
         self._generations: dict[str, int] = {}
+        self._modes: dict[str, Mode] = {}
         self._leaving: set[Site] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting: _Run | None = None
@@ -217,6 +221,30 @@ class Registry:
             return self._sites[name].status()
         except KeyError:
             raise UnknownSiteError(f"sites.json has no site {name!r}") from None
+
+    def mode_of(self, name: str) -> Mode:
+        """The mode of a site; raises `UnknownSiteError`."""
+        return self._site(name).gate.mode
+
+    def set_mode(self, name: str, mode: Mode) -> None:
+        """Put a site into a mode, at once; raises `UnknownSiteError`."""
+        self._site(name).gate.set(mode)
+        self._modes[name] = mode
+
+    def recall_modes(self, modes: Mapping[str, Mode]) -> None:
+        """Have the modes that were set before, by whomever, also for sites that are yet to come."""
+        self._modes.update(modes)
+        for name, mode in modes.items():
+            if isinstance(site := self._sites.get(name), Site):
+                site.gate.set(mode)
+
+    async def quiet(self, name: str, patience: float) -> int:
+        """How many requests are in flight at a site once none is, or after ``patience`` seconds."""
+        site = self._site(name)
+        end = self._clock() + patience
+        while site.in_flight and self._clock() < end:
+            await asyncio.sleep(_LOOK)
+        return site.in_flight
 
     @property
     def watched(self) -> frozenset[Path]:
@@ -257,6 +285,12 @@ class Registry:
     async def refresh(self) -> Report:
         """Re-read the file and bring it into effect; raises `ConfigError` (nothing changed)."""
         return await self._submit(_Demand())
+
+    def _site(self, name: str) -> Site:
+        site = self._sites.get(name)
+        if not isinstance(site, Site):
+            raise UnknownSiteError(f"sites.json has no site {name!r} that can be served")
+        return site
 
     # Runs
 
@@ -352,6 +386,7 @@ class Registry:
             self._backend,
             retry=self._retry,
             generations=self._generations.get(entry.name, 0),
+            mode=self._modes.get(entry.name, Mode.OPEN),
             clock=self._clock,
             note=self._note,
         )

@@ -23,6 +23,7 @@ from gateway import log, pages
 from gateway.config import FaultySite, SiteConfig
 from gateway.errors import LoadError
 from gateway.masking import Mask
+from gateway.modes import Client, Gate, Mode, own_page
 from gateway.probe import probe
 from gateway.service import Backend, Service
 from gateway.state import Event, State, advance
@@ -34,6 +35,8 @@ RETRY_CAP: Final = 60.0
 LOAD_WAIT: Final = 30.0
 """Seconds that a visitor waits for a load. It goes on afterwards, but a load that hangs must not
 keep connections open for ever: the server would wait for them when it stops."""
+MAINTENANCE_RETRY: Final = 60.0
+"""Seconds after which visitors of a site in maintenance are told to come again."""
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that closing a site waits for generations to unload once they are drained."""
 
@@ -70,6 +73,7 @@ class SiteStatus:
     state: State
     generation: int
     hosts: tuple[str, ...]
+    mode: Mode = Mode.OPEN
     loaded_at: str | None = None
     load_ms: float | None = None
     failure: Failure | None = None
@@ -90,6 +94,7 @@ class Site:
         *,
         retry: float = 5.0,
         generations: int = 0,
+        mode: Mode = Mode.OPEN,
         clock: Callable[[], float] = time.monotonic,
         note: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
@@ -97,6 +102,7 @@ class Site:
         self.state = State.COLD
         self.generations = generations
         self.failure: Failure | None = None
+        self.gate = Gate(mode)
         self._backend = backend
         self._clock = clock
         self._note = note
@@ -112,6 +118,13 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, loading the site first if nothing is loaded."""
+        if self.gate.mode is not Mode.OPEN:
+            client = Client(receive)
+            if (page := await self._held_up(client)) is not None:
+                await page(scope, receive, send)
+            if page is not None or client.gone:
+                return
+            receive = client.receive
         if self._service is None and (attempt := self._attempt or self._due_attempt()):
             # Waiting neither cancels the attempt when this client leaves nor raises what it raised.
             await asyncio.wait({attempt}, timeout=LOAD_WAIT)
@@ -179,10 +192,32 @@ class Site:
             state=self.state,
             generation=self._service.generation.number if self._service else 0,
             hosts=self.config.hosts,
+            mode=self.gate.mode,
             loaded_at=self._loaded_at,
             load_ms=self._load_ms,
             failure=self.failure,
         )
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests its code is at, that of replaced generations included."""
+        services = [*self._retiring, self._service] if self._service else [*self._retiring]
+        return sum(service.in_flight for service in services)
+
+    # The gate
+
+    async def _held_up(self, client: Client) -> ASGIApp | None:
+        """Wait at the gate; returns what to answer instead of letting the client in."""
+        limits = self.config.limits
+        while self.gate.mode is Mode.PAUSED:
+            if self.gate.waiting >= limits.queue_length:
+                return pages.busy(limits.pause_timeout)
+            if not await self.gate.changed(client, limits.pause_timeout):
+                return None if client.gone else pages.paused(limits.pause_timeout)
+        if self.gate.mode is Mode.MAINTENANCE:
+            own = await asyncio.to_thread(own_page, self.config.path)
+            return pages.maintenance(own, retry_after=MAINTENANCE_RETRY)
+        return None
 
     # Attempts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import stat
@@ -23,6 +24,7 @@ from gateway.admin.token import Token, TokenError, obtain_token
 from gateway.config import ADMIN_HOSTS, Config
 from gateway.control import Control, Identity, Journal
 from gateway.errors import ConfigError, Fault, LoadError, UnknownSiteError
+from gateway.modes import ModeError
 from gateway.registry import Registry
 from gateway.settings import Settings
 from gateway.store.desk import Desk
@@ -83,6 +85,7 @@ def connect(sites: Registry, control: Control) -> Connect:
             exception_handlers={
                 ConfigError: endpoints.config_error,
                 UnknownSiteError: endpoints.unknown_site,
+                ModeError: endpoints.mode_error,
             },
             middleware=[Middleware(endpoints.NeverStored)],
         )
@@ -285,12 +288,13 @@ async def test_health_tells_operators_of_each_site(
     assert body["version"] == gateway.__version__
     shop, blog = body["sites"]["shop"], body["sites"]["blog"]
     assert set(body) == {"status", "version", "sites"}
-    assert set(shop) == {"state", "generation", "hosts", "loaded_at", "load_ms", "error"}
+    assert set(shop) == {"state", "mode", "generation", "hosts", "loaded_at", "load_ms", "error"}
     assert (shop["state"], shop["generation"], shop["error"]) == ("ready", 1, None)
     assert blog | {"load_ms": None} == {
         "state": "failed",
         "generation": 0,
         "hosts": ["blog.example", "*.blog.example"],
+        "mode": "open",
         "loaded_at": None,
         "load_ms": None,
         "error": "ImportError: no module x",
@@ -528,3 +532,80 @@ def test_the_command_line_finds_the_token_and_tells_no_path(
     assert [obtain_token(settings).shell for settings, _ in cases] == [line for _, line in cases]
     assert obtain_token(cases[2][0]).secret == b"from-file"
     assert obtain_token(cases[3][0]).secret == SECRET.encode()
+
+
+# Modes
+
+
+@pytest.mark.parametrize(
+    ("actions", "status", "mode"),
+    [
+        (["pause"], 200, "paused"),
+        (["pause", "pause"], 200, "paused"),
+        (["pause", "resume"], 200, "open"),
+        (["resume"], 200, "open"),
+        (["maintenance"], 200, "maintenance"),
+        (["pause", "maintenance"], 200, "maintenance"),
+        (["maintenance", "open"], 200, "open"),
+        (["pause", "open"], 200, "open"),
+        (["maintenance", "pause"], 409, "maintenance"),
+        (["maintenance", "resume"], 409, "maintenance"),
+    ],
+)
+async def test_modes(
+    connect: Connect, sites: Registry, actions: list[str], status: int, mode: str
+) -> None:
+    async with connect() as client:
+        for action in actions:
+            answer = await client.post(f"/_sites/shop/{action}", headers=BEARER)
+        assert answer.status_code == status
+        assert sites.mode_of("shop") == mode
+        if status == 200:
+            assert answer.json() == {"status": "ok", "mode": mode, "in_flight": 0}
+        else:
+            assert "the site is in maintenance" in answer.json()["error"]
+        health = (await client.get("/_health", headers=BEARER)).json()
+        assert (health["status"], health["sites"]["shop"]["mode"]) == ("ok", mode)
+        assert health["sites"]["blog"]["mode"] == "open"
+        page = (await client.get("/", headers=BEARER)).text
+        assert (f">{mode}</span>" in page) is (mode != "open")
+        entries = (await client.get("/_history?site=shop", headers=BEARER)).json()["entries"]
+        assert len(entries) == len(actions) - (status == 409)
+        assert all(entry["event"] == "mode" for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/_sites/nobody/pause", 404),
+        ("/_sites/shop/close", 404),
+        ("/_sites/shop/pause?wiat=3", 400),
+        ("/_sites/shop/pause?wait=long", 400),
+        ("/_sites/shop/pause?wait=-1", 400),
+        ("/_sites/shop/pause?wait=nan", 400),
+        ("/_sites/shop/pause?wait=1e9", 400),
+    ],
+)
+async def test_a_change_of_mode_that_is_not_understood(
+    connect: Connect, sites: Registry, path: str, status: int
+) -> None:
+    async with connect() as client:
+        assert (await client.post(path, headers=BEARER)).status_code == status
+        assert (await client.get("/_sites/shop/pause", headers=BEARER)).status_code == 405
+        assert (await client.post("/_sites/shop/pause")).status_code == 401
+    assert sites.mode_of("shop") == "open"
+
+
+async def test_a_mode_waits_for_what_is_in_flight(
+    connect: Connect, sites: Registry, backend: Any, get: Any
+) -> None:
+    shop = sites.find("shop.example")
+    slow = asyncio.create_task(get(shop, "/slow"))
+    await backend.busy.wait()
+    async with connect() as client:
+        answer = await client.post("/_sites/shop/pause?wait=0.05", headers=BEARER)
+        assert answer.json()["in_flight"] == 1
+        waiting = asyncio.create_task(client.post("/_sites/shop/pause?wait=30", headers=BEARER))
+        backend.release.set()
+        assert (await waiting).json()["in_flight"] == 0
+    assert (await slow).text == "shop 1"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shlex
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -21,6 +22,7 @@ from gateway.admin import page
 from gateway.admin.auth import Authority, Verdict
 from gateway.control import Control
 from gateway.errors import ConfigError, Fault, UnknownSiteError
+from gateway.modes import CHANGES, ModeError, after
 from gateway.registry import GatewayStatus, Registry, Report
 from gateway.site import SiteStatus
 from gateway.state import State
@@ -33,6 +35,9 @@ HEALTH: Final = "/_health"
 MOST_HISTORY: Final = 1000
 """Entries of the history in one answer."""
 
+MOST_PATIENCE: Final = 50.0
+"""Seconds that an operator may have a change of mode wait for requests in flight."""
+
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -44,6 +49,14 @@ def routes() -> list[Route]:
         Route(HEALTH + "/{name}", _operators_only(site_health)),
         Route("/_history", _operators_only(history)),
         Route("/_reload", _operators_only(reload), methods=["POST"]),
+        *(
+            Route(
+                f"/_sites/{{name}}/{action}",
+                _operators_only(functools.partial(change_mode, action)),
+                methods=["POST"],
+            )
+            for action in CHANGES
+        ),
     ]
 
 
@@ -118,6 +131,25 @@ async def reload(request: Request) -> Response:
     return JSONResponse(body, 500 if outcome.failed else 504 if outcome.late else 200)
 
 
+async def change_mode(action: str, request: Request) -> Response:
+    """``POST /_sites/NAME/ACTION``; ``?wait=`` seconds until no request is in flight there."""
+    if unknown := request.query_params.keys() - {"wait"}:
+        return _unknown_parameters(unknown)
+    patience = _seconds(request.query_params.get("wait", "0"))
+    if patience is None:
+        error = f"wait is a number of seconds up to {MOST_PATIENCE:g}"
+        return JSONResponse({"status": "invalid", "error": error}, 400)
+    name, control = request.path_params["name"], _control(request)
+    mode = after(action, _registry(request).mode_of(name))
+    change = await control.change_mode(name, mode, _asker(request), patience)
+    body = {
+        "status": "late" if change.late else "ok",
+        "mode": change.mode,
+        "in_flight": change.in_flight,
+    } | _agreement(control.me, change.trouble, change.others)
+    return JSONResponse(body, 504 if change.late else 200)
+
+
 async def history(request: Request) -> Response:
     """``GET /_history``, newest first: of every site, or of ``?site=``; ``?limit=`` entries."""
     if unknown := request.query_params.keys() - {"site", "limit"}:
@@ -143,6 +175,20 @@ def unknown_site(_: Request, error: Exception) -> Response:
     """404: no site of that name; only operators get this far."""
     assert isinstance(error, UnknownSiteError)
     return JSONResponse({"status": "unknown", "error": str(error)}, error.status)
+
+
+def mode_error(_: Request, error: Exception) -> Response:
+    """409: what was asked for does not fit the mode of the site."""
+    assert isinstance(error, ModeError)
+    return JSONResponse({"status": "conflict", "error": str(error)}, error.status)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= MOST_PATIENCE else None
 
 
 def _unknown_parameters(names: Collection[str]) -> Response:
@@ -194,6 +240,7 @@ def _details(status: GatewayStatus) -> dict[str, Any]:
 def _site(site: SiteStatus) -> dict[str, Any]:
     return {
         "state": site.state,
+        "mode": site.mode,
         "generation": site.generation,
         "hosts": site.hosts,
         "loaded_at": site.loaded_at,

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse
 
 import gateway
 from gateway.errors import Fault
+from gateway.modes import Mode
 from gateway.pages import Html, html, page, render
 from gateway.registry import GatewayStatus
 from gateway.site import SiteStatus
@@ -37,6 +38,7 @@ def _row(site: SiteStatus, url: URL) -> Html:
         "site.html",
         name=site.name,
         state=site.state,
+        mode="" if site.mode is Mode.OPEN else site.mode,
         hosts=_join(_host(host, url) for host in site.hosts),
         generation=site.generation or "",
         loaded=loaded,

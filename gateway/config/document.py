@@ -109,6 +109,12 @@ class LimitsEntry(_Strict):
         f"are let go. By default {DEFAULTS.drain_timeout:g}.",
         examples=[60],
     )
+    pause_timeout: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="How long a request waits while the site is paused before it is answered 503; "
+        f"by default {DEFAULTS.pause_timeout:g}.",
+        examples=[60],
+    )
 
 
 class SiteEntry(_Strict):

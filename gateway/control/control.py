@@ -15,7 +15,7 @@ import logging
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import TracebackType
@@ -25,6 +25,7 @@ from gateway.control.ending import Ending
 from gateway.control.identity import Identity, seconds_of_life
 from gateway.control.journal import Journal
 from gateway.errors import GatewayError, UnknownSiteError
+from gateway.modes import Mode
 from gateway.registry import Registry, Report, Result
 from gateway.state import State
 from gateway.store import Order, Store, StoreError, Worker
@@ -42,6 +43,8 @@ DEADLINE: Final = 60.0
 """Seconds that an order is waited for. It is carried out afterwards too; the answer says so."""
 REMEMBERED: Final = 3600.0
 """Seconds after which a worker that has ended is forgotten, and which sites were in use there."""
+_MODES: Final = frozenset(Mode)
+"""A later gateway may have written others."""
 READY_WITHIN: Final = 3.0
 """Seconds from the start of the process in which the sites in use are loaded before it serves:
 uvicorn gives up a restart when a worker is not ready within 5 s (``--timeout-worker-healthcheck``).
@@ -49,8 +52,26 @@ The rest is loaded while it serves."""
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a change of mode; ``in_flight`` counts requests of the site in this worker.
+
+    ``others`` and ``trouble`` are as in `Round`.
+    """
+
+    mode: Mode
+    in_flight: int
+    others: Mapping[str, Mapping[str, Any]]
+    trouble: str | None
+
+    @property
+    def late(self) -> bool:
+        """Whether somebody has yet to carry it out, as far as is known."""
+        return any(other["status"] == "late" for other in self.others.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """What became of an order: in this worker, and in each other one by its id.
+    """What became of a reload: in this worker, and in each other one by its id.
 
     ``status`` of another is ``ok``, ``failed``, ``late`` (not within `DEADLINE`) or ``gone`` (its
     process has ended; whoever replaces it reads the new code). ``trouble`` says why others could
@@ -83,10 +104,7 @@ class _News(NamedTuple):
 
 
 class Control:
-    """One worker's part in the agreement, while inside ``async with``.
-
-    ``apply_mode`` puts one site into a mode, at once; it raises `UnknownSiteError`.
-    """
+    """One worker's part in the agreement, while inside ``async with``."""
 
     def __init__(
         self,
@@ -94,14 +112,12 @@ class Control:
         desk: Desk,
         journal: Journal,
         identity: Identity,
-        apply_mode: Callable[[str, str], None] | None = None,
     ) -> None:
         self._registry = registry
         self._desk = desk
         self._journal = journal
         self._identity = identity
         self._ending = Ending()
-        self._apply_mode = apply_mode
         self._kinds = {"reload": self._reload_here, "mode": self._mode_here}
         self._store_identity = ""
         self._carried = 0
@@ -178,12 +194,19 @@ class Control:
         self._journal.removed(report, "file")
         return report
 
-    async def change_mode(self, site: str, mode: str, asker: str) -> Round:
-        """Put a site into a mode everywhere, also in workers and gateways that start later."""
-        self._set_mode(site, mode)
+    async def change_mode(self, site: str, mode: Mode, asker: str, patience: float = 0.0) -> Change:
+        """Put a site into a mode everywhere, also in workers and gateways that start later.
+
+        Waits until no request is in flight there, up to ``patience`` seconds. Raises
+        `UnknownSiteError`.
+        """
+        self._registry.set_mode(site, mode)
         self._journal.mode(site, mode, asker)
-        details = {"site": site, "mode": mode}
-        return Round(Report({}), *await self._order("mode", details, asker))
+        details = {"site": site, "mode": mode, "patience": patience}
+        in_flight, (others, trouble) = await asyncio.gather(
+            self._registry.quiet(site, patience), self._order("mode", details, asker)
+        )
+        return Change(mode, in_flight, others, trouble)
 
     async def history(self, site: str | None, limit: int) -> list[Any]:
         """The newest entries of the history; raises `StoreError`."""
@@ -277,19 +300,15 @@ class Control:
         }
 
     async def _mode_here(self, order: Order) -> dict[str, Any]:
-        self._set_mode(order.details["site"], order.details["mode"])
-        return {"status": "ok"}
+        site, patience = order.details["site"], order.details["patience"]
+        self._registry.recall_modes({site: Mode(order.details["mode"])})
+        return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
         with self._journal.asked("reload", asker, self._loaded().union(names)):
             report = await self._registry.reload(names)
         self._journal.removed(report, asker)
         return report
-
-    def _set_mode(self, site: str, mode: str) -> None:
-        if self._apply_mode is None:
-            raise GatewayError("sites have no modes here")
-        self._apply_mode(site, mode)
 
     # Looking at the store
 
@@ -316,7 +335,9 @@ class Control:
         self._workers = {worker.id: worker for worker in news.workers}
         if news.identity != self._store_identity:
             self._store_identity, self._carried = news.identity, news.begin
-            self._adopt(news.modes)
+            self._registry.recall_modes(
+                {site: Mode(mode) for site, mode in news.modes.items() if mode in _MODES}
+            )
         for order in news.orders:
             self._carried = order.number
             if order.worker != self.me:
@@ -335,13 +356,6 @@ class Control:
             return None
         self._reported, self._reported_at = health, now
         return self._worker(health)
-
-    def _adopt(self, modes: Mapping[str, str]) -> None:
-        for site, mode in modes.items():
-            try:
-                self._set_mode(site, mode)
-            except GatewayError as error:
-                logger.info("%s is not %s: %s", site, mode, error)
 
     def _worker(self, health: Mapping[str, Any], *, ended: bool = False) -> Worker:
         me = self._identity
