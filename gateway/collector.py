@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import threading
@@ -118,7 +119,7 @@ class Collector:
         gc.set_threshold(*self._thresholds)
 
     def want(self) -> None:
-        """There is garbage of some size: collect it in the next idle moment."""
+        """There is garbage of some size: in the next idle moment, give it back to the system."""
         self._wanted = True
 
     def _hold(self) -> None:
@@ -135,7 +136,7 @@ class Collector:
         if quiet and self._may(now):
             # Finalizers of sites are code of sites, which has no business on the event loop.
             self._thread = threading.Thread(
-                target=gc.collect, name="gateway collector", daemon=True
+                target=_collect, args=(self._wanted,), name="gateway collector", daemon=True
             )
             self._thread.start()
         elif now - self._due_since > self._latest:
@@ -171,3 +172,9 @@ class Collector:
             self.last.seconds * 1000,
             self.last.freed,
         )
+
+
+def _collect(trim: bool) -> None:
+    gc.collect()
+    if trim and (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        malloc_trim(0)  # glibc alone keeps what lies between blocks in use: see malloc_trim(3)

@@ -33,6 +33,8 @@ class Limits:
     """How long a generation that was replaced has for the requests that it took."""
     pause_timeout: float = 30.0
     """How long a request waits at the gate of a site that is paused (503)."""
+    idle_timeout: float = 0.0
+    """How long the site may be without requests before it is unloaded; 0 for no limit."""
 
 
 DEFAULTS: Final = Limits()

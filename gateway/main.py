@@ -25,6 +25,7 @@ from gateway.hygiene import HeadLimits, RefusedError
 from gateway.modes import ModeError
 from gateway.proxies import Proxies
 from gateway.registry import Registry
+from gateway.rest import Rest
 from gateway.settings import Settings
 from gateway.sitesfile import SitesFile
 from gateway.store.desk import Desk
@@ -89,6 +90,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             note=journal.attempted,
         ) as registry,
         Control(registry, desk, journal, identity) as control,
+        Rest(registry, settings.memory_budget << 20, journal.rested),
         Watch(registry, control.refresh),
     ):
         app.state.admin_hosts = admin_hosts

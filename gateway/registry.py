@@ -222,6 +222,14 @@ class Registry:
         except KeyError:
             raise UnknownSiteError(f"sites.json has no site {name!r}") from None
 
+    def loaded(self) -> list[Site]:
+        """The sites whose code is loaded."""
+        return [
+            site
+            for site in self._sites.values()
+            if isinstance(site, Site) and site.state is State.READY
+        ]
+
     def mode_of(self, name: str) -> Mode:
         """The mode of a site; raises `UnknownSiteError`."""
         return self._site(name).gate.mode

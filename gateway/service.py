@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -50,11 +51,20 @@ class Service:
     ``mask`` hides the environment that the generation was loaded with.
     """
 
-    def __init__(self, name: str, generation: Generation, mask: Mask) -> None:
+    def __init__(
+        self,
+        name: str,
+        generation: Generation,
+        mask: Mask,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name
         self.generation = generation
         self.mask = mask
         self.in_flight = 0
+        self.used_at = clock()
+        """When the last request ended, or this was made."""
+        self._clock = clock
         self._released = asyncio.Event()
         self._released.set()
 
@@ -65,6 +75,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
         if not self.in_flight:
+            self.used_at = self._clock()
             self._released.set()
 
     def give_up(self) -> None:

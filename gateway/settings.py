@@ -78,6 +78,12 @@ class Settings(BaseSettings):
         description="Threads of all sites together. Each may hold a database connection, so keep "
         "it below what the database server allows (PostgreSQL: 100).",
     )
+    memory_budget: int = Field(
+        default=0,
+        ge=0,
+        description="MB of memory of a worker process above which the sites that were used least "
+        "recently are unloaded, to load again with their next request. `0` for no limit.",
+    )
 
     trusted_proxies: Annotated[tuple[TrustedProxy, ...], NoDecode] = Field(
         default=(),

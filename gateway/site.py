@@ -162,6 +162,27 @@ class Site:
             )
         await asyncio.wait({self._next_attempt})
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when its code has had nothing to do; ``None`` while it has, or if there is none."""
+        service = self._service
+        return service.used_at if service is not None and not service.in_flight else None
+
+    def rest(self) -> bool:
+        """Unload until the next request, if the code may go now; tell whether it did.
+
+        Not while somebody waits, and not after a reload that failed: loading again would bring up
+        the code that is wrong.
+        """
+        busy = self._attempt or self._next_attempt or self.gate.waiting or self.failure
+        if self.idle_since is None or busy:
+            return False
+        assert self._service is not None
+        self._advance(Event.REST)
+        self._retire(self._service)
+        self._service = None
+        return True
+
     async def close(self, drain: float | None = None) -> None:
         """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
 
@@ -250,7 +271,7 @@ class Site:
         reason = None
         try:
             generation = await self._backend.load(config, number)
-            new = Service(config.name, generation, mask)
+            new = Service(config.name, generation, mask, self._clock)
             if self._service is not None:
                 # Else the request that waits is the probe.
                 await self._try_out(new, config)

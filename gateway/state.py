@@ -13,8 +13,9 @@ goes is the *code* behind it. A state says what a visitor of the site meets:
 
 **Events** are what happened, not what somebody wants: ``load`` (an attempt began and there is no
 generation to keep), ``loaded`` (an attempt brought up a generation), ``failed`` (it did not),
-``close``. A reload of a ``ready`` site therefore needs no event of its own: it ends in ``loaded``
-(the new generation has taken over) or in ``failed`` (the old one goes on), both back to ``ready``.
+``rest`` (nobody needed the code, and it was unloaded), ``close``. A reload of a ``ready`` site
+therefore needs no event of its own: it ends in ``loaded`` (the new generation has taken over) or in
+``failed`` (the old one goes on), both back to ``ready``.
 
 **Why a table.** A pair that is missing cannot happen, and `advance` raises for it: a bug shows
 where it is made instead of as a site that hangs. The same table draws the diagram of the
@@ -49,6 +50,7 @@ class Event(StrEnum):
     LOAD = "load"
     LOADED = "loaded"
     FAILED = "failed"
+    REST = "rest"
     CLOSE = "close"
 
 
@@ -60,6 +62,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (State.FAILED, Event.LOAD): State.LOADING,
         (State.READY, Event.LOADED): State.READY,
         (State.READY, Event.FAILED): State.READY,
+        (State.READY, Event.REST): State.COLD,
         (State.COLD, Event.CLOSE): State.CLOSED,
         (State.LOADING, Event.CLOSE): State.CLOSED,
         (State.READY, Event.CLOSE): State.CLOSED,

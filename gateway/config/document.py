@@ -115,6 +115,12 @@ class LimitsEntry(_Strict):
         f"by default {DEFAULTS.pause_timeout:g}.",
         examples=[60],
     )
+    idle_timeout: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="How long a site may be without requests before it is unloaded; the next one "
+        "loads it again. `0`, the default, for no limit.",
+        examples=[3600],
+    )
 
 
 class SiteEntry(_Strict):

@@ -81,6 +81,10 @@ class Journal:
 
         self._desk.tell(say).add_done_callback(said)
 
+    def rested(self, site: str, generation: int, why: str) -> None:
+        """A site was unloaded because it was ``idle``, or for ``memory``."""
+        self._note("rest", site, generation, "unloaded", None, 0.0, why)
+
     def mode(self, site: str, mode: str, asker: str) -> None:
         """A site was opened, paused or closed for maintenance."""
         self._note("mode", site, 0, mode, None, 0.0, asker)
