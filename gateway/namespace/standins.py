@@ -52,6 +52,7 @@ _UNTOUCHED = frozenset(
 _LOADING = _frozen_importlib._find_and_load_unlocked.__code__  # type: ignore[attr-defined]
 
 _lock = threading.RLock()
+_stdlib_lock = threading.RLock()
 _real: dict[str, ModuleType | None] = {}
 """The process's own modules behind the stand-ins, ``None`` where it forbids the import."""
 _aside: dict[str, StandIn] = {}
@@ -154,9 +155,18 @@ def ensure(name: str) -> None:
     present = sys.modules.get(name)
     if type(present) is StandIn or name in _UNTOUCHED:
         return
-    if name not in sys.modules and _is_stdlib(name):
-        with contextlib.suppress(ImportError):  # a name that only the namespace has
-            _import_real(name)
+    if not _is_stdlib(name):
+        _put(name)
+        return
+    # One thread at a time, and until the module is complete: another would meet a half of it.
+    with _stdlib_lock:
+        if name not in sys.modules:
+            with contextlib.suppress(ImportError):  # a name that only the namespace has
+                _import_real(name)
+        _put(name)
+
+
+def _put(name: str) -> None:
     with _lock:
         if name in _aside or type(sys.modules.get(name)) is StandIn:
             return

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from gateway.namespace import Namespace, installed
+from gateway.namespace import Namespace, callers, installed, standins
 
 from .worlds import load, write
+
+EVENTS = "import threading\nbegun, done = threading.Event(), threading.Event()"
 
 
 @pytest.fixture
@@ -207,10 +209,7 @@ def test_a_module_that_waits_for_another_thread(hooks: None, folder: Path) -> No
     write(
         folder.parent / "process",
         {
-            "slow.py": """
-                import threading
-                begun, done = threading.Event(), threading.Event()
-                """,
+            "slow.py": EVENTS,
             "waits.py": """
                 import slow
                 slow.begun.set()
@@ -236,3 +235,25 @@ def test_a_module_that_waits_for_another_thread(hooks: None, folder: Path) -> No
     assert module.side == "process"
     assert load(namespace, "import waits; side = waits.side")["side"] == "site"
     namespace.close()
+
+
+def test_two_namespaces_that_need_the_same_part_of_the_standard_library(
+    hooks: None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one waits until the process has all of it: parts import each other."""
+    monkeypatch.setattr(callers, "STDLIB", callers.STDLIB | {"waits"})
+    source = """
+        import slow
+        slow.begun.set()
+        slow.done.wait(0.3)
+        complete = True
+        """
+    write(folder.parent / "process", {"slow.py": EVENTS, "waits.py": source})
+    import slow
+
+    first = threading.Thread(target=standins.ensure, args=("waits",))
+    first.start()
+    assert slow.begun.wait(10)
+    standins.ensure("waits")
+    assert standins.replaced("waits").complete  # type: ignore[union-attr]
+    first.join()
