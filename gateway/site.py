@@ -191,6 +191,7 @@ class Site:
         """
         drain = self.config.limits.drain_timeout if drain is None else drain
         self._advance(Event.CLOSE)
+        self.gate.set(Mode.OPEN)  # who waits there learns that nobody is in any more
         if self._service is not None:
             self._retire(self._service)
             self._service = None

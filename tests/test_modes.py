@@ -155,6 +155,15 @@ async def test_a_pause_that_becomes_maintenance(site: Site) -> None:
     assert visitor.status == 503
 
 
+async def test_a_paused_site_that_is_removed(site: Site) -> None:
+    site.gate.set(Mode.PAUSED)
+    visitor = Visitor(site)
+    await settle()
+    await site.close()
+    await visitor.task
+    assert visitor.status == 503
+
+
 async def test_maintenance(site: Site, backend: Any, get: Any) -> None:
     site.gate.set(Mode.MAINTENANCE)
     answer = await get(site)
