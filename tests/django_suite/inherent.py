@@ -17,7 +17,8 @@ FILE: Final = Path(__file__).with_name("inherent.toml")
 class Inherent:
     """Tests that differ for one reason; ``series`` and ``python`` are empty for all of them.
 
-    ``beside`` are those that differ only with another copy in the process.
+    ``beside`` are those that differ only with another copy in the process, ``sometimes`` those that
+    differ only if both come to the same place at the same moment.
     """
 
     reason: str
@@ -25,6 +26,7 @@ class Inherent:
     series: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
     beside: bool = False
+    sometimes: bool = False
 
     def applies(self, series: str, *, beside: bool) -> bool:
         """Whether these tests differ for a series of Django under this interpreter."""
@@ -47,15 +49,21 @@ def listed() -> tuple[Inherent, ...]:
             tuple(entry.get("series", ())),
             tuple(entry.get("python", ())),
             entry.get("beside", False),
+            entry.get("sometimes", False),
         )
         for entry in entries
     )
 
 
-def tests(series: str, *, beside: bool) -> frozenset[str]:
-    """The tests that have to differ for a series of Django under this interpreter."""
+def tests(series: str, *, beside: bool, always: bool = False) -> frozenset[str]:
+    """The tests that may differ for a series of Django under this interpreter.
+
+    With ``always`` those that have to.
+    """
     applicable = [item for item in listed() if item.applies(series, beside=beside)]
-    return frozenset(test for item in applicable for test in item.tests)
+    return frozenset(
+        test for item in applicable if not (always and item.sometimes) for test in item.tests
+    )
 
 
 def markdown() -> str:
@@ -77,4 +85,6 @@ def _scope(entry: Inherent) -> str:
         parts.append("Python " + " and ".join(entry.python))
     if entry.beside:
         parts.append("beside another copy")
+    if entry.sometimes:
+        parts.append("if both run them at the same moment")
     return f" ({', '.join(parts)})" if parts else ""

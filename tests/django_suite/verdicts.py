@@ -71,6 +71,7 @@ def judge(plain: Run, run: Run, repeat: Repeat, *, beside: bool = False) -> Verd
     ``beside`` says that another copy was in the process.
     """
     listed = inherent.tests(run.suite.series, beside=beside)
+    certain = inherent.tests(run.suite.series, beside=beside, always=True)
     differences = compare(plain, run)
     others = [item for item in differences if item.test not in listed]
     again = repeat([item.test for item in others]) if others else {}
@@ -85,7 +86,7 @@ def judge(plain: Run, run: Run, repeat: Repeat, *, beside: bool = False) -> Verd
         [item for item in differences if item.test in listed],
         varying,
         [item for item in others if item.test not in known],
-        sorted(listed & run.outcomes.keys() - {item.test for item in differences}),
+        sorted(certain & run.outcomes.keys() - {item.test for item in differences}),
         [item.fault for item in (plain, run) if item.fault],
     )
 
