@@ -91,7 +91,7 @@ class Course:
 
 
 def native_sites(folder: Path, postgres: PostgreSQL) -> list[BuiltSite]:
-    """Two sites on one virtual environment, with native packages that they tell about themselves."""
+    """Two sites on one virtual environment, whose native packages know them."""
     venv = virtual_environment(_NATIVE)
     sites = []
     for name in ("ledger", "neighbour"):
