@@ -2,7 +2,7 @@
 
 That can be told only after a full garbage collection, which waits for an idle moment
 (``collector.py``); so each generation is looked at after the next few of them, on a thread of its
-own. Threads of a site are seen without one.
+own. Threads that run code of the site are seen without one.
 
 What survives is counted by site. A site whose scheduler goes on after every reload would soon have
 ten of them; past ``max_survivors`` it is not reloaded any more.
@@ -21,7 +21,7 @@ from gateway.collector import Collector
 from gateway.config import SiteConfig
 from gateway.masking import Mask
 from gateway.memory import resident
-from gateway.namespace.survivors import Trace
+from gateway.namespace.survivors import Thread, Trace
 
 logger = logging.getLogger("gateway.unloading")
 
@@ -30,6 +30,7 @@ LOOKS: Final = 3
 what they did last only when they end, a few seconds later."""
 GRACE: Final = 5.0
 """Seconds that threads have to end after an unload before a reload is refused for them."""
+_SHOWN: Final = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -49,11 +50,10 @@ class Unload:
         """What holds it, as far as is known; ``None`` if it is gone or may be gone soon."""
         if not self.trace.alive:
             return None
-        threads = self.trace.threads()
+        threads = self.trace.threads(running=self.holder is None)
         if not threads and self.holder is None:
             return None
-        holders = "; ".join(map(str, threads)) or self.holder
-        return self.mask(f"generation {self.number}: {holders}")
+        return self.mask(f"generation {self.number}: {_listed(threads) or self.holder}")
 
 
 class Unloading:
@@ -125,8 +125,7 @@ class Unloading:
         elif unload.looks < LOOKS:
             self._collector.then(lambda: self._look(unload))
         else:
-            threads = "; ".join(map(str, unload.trace.threads()))
-            unload.holder = threads or unload.trace.holder()
+            unload.holder = _listed(unload.trace.threads()) or unload.trace.holder()
             logger.warning(
                 "%s: generation %d is still in memory %.0f s after its unload, held by %s",
                 unload.site,
@@ -134,3 +133,8 @@ class Unloading:
                 seconds,
                 unload.mask(unload.holder),
             )
+
+
+def _listed(threads: list[Thread]) -> str:
+    more = f" and {len(threads) - _SHOWN} more" if len(threads) > _SHOWN else ""
+    return "; ".join(map(str, threads[:_SHOWN])) + more

@@ -74,15 +74,18 @@ class Trace:
         """Whether anything is left that can run or be imported from."""
         return self._namespace() is not None or self._import() is not None
 
-    def threads(self) -> list[Thread]:
-        """The threads that go on with its code."""
+    def threads(self, *, running: bool = False) -> list[Thread]:
+        """The threads that run its code or were started by it; only the former if ``running``.
+
+        The latter may end once garbage is collected, as those of a psycopg pool do.
+        """
         if not self.alive:
             return []
         namespace, names = self._namespace(), {t.ident: t.name for t in threading.enumerate()}
         found = []
         for ident, frame in sys._current_frames().items():
             own = next((f for f in _outwards(frame) if id(f.f_builtins) == self._builtins), None)
-            owner = callers.thread_owner(ident)
+            owner = None if running else callers.thread_owner(ident)
             if own is not None or (owner is not None and owner is namespace):
                 found.append(Thread(names.get(ident) or str(ident), _place(own or frame)))
         return found

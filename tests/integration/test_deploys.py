@@ -177,6 +177,7 @@ def test_a_request_in_flight_ends_on_the_release_that_took_it(
     if not deleted:
         assert set(page.values()) == {"first"}
     else:
+        assert page["read template"] == "first"
         assert page["other template"] == "TemplateDoesNotExist"
         assert page["late module"] == "ModuleNotFoundError"
 
