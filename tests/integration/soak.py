@@ -38,7 +38,7 @@ _NATIVE: Final = (
 )
 _VIEW: Final = '''
 
-import psycopg, yaml
+import atexit, psycopg, yaml
 from cryptography.fernet import Fernet
 from psycopg_pool import ConnectionPool
 
@@ -62,6 +62,7 @@ class Loader(yaml.CSafeLoader):
 yaml.add_constructor("!money", lambda loader, node: Money(node.value), Loader)
 psycopg.adapters.register_dumper(Money, MoneyDumper)
 pool = ConnectionPool(os.environ["DATABASE"], min_size=1, open=True)
+atexit.register(pool.close)
 fernet = Fernet(Fernet.generate_key())
 
 
