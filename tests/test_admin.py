@@ -288,7 +288,7 @@ async def test_health_tells_operators_of_each_site(
     assert body["version"] == gateway.__version__
     shop, blog = body["sites"]["shop"], body["sites"]["blog"]
     assert set(body) == {"status", "version", "sites"}
-    assert shop.keys() == blog.keys() and shop["survivors"] == []
+    assert shop["survivors"] == []
     assert set(shop) == {
         "state", "mode", "generation", "hosts", "loaded_at", "load_ms", "error", "survivors",
     }  # fmt: skip
@@ -301,6 +301,7 @@ async def test_health_tells_operators_of_each_site(
         "loaded_at": None,
         "load_ms": None,
         "error": "ImportError: no module x",
+        "survivors": [],
     }
 
 
