@@ -30,6 +30,7 @@ import gc
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
@@ -102,6 +103,8 @@ class Collector:
         self._thresholds = gc.get_threshold()
         self._wanted = False
         self._due_since: float | None = None
+        self._begun = 0
+        self._later: deque[tuple[int, Callable[[], object]]] = deque()
         self._thread: threading.Thread | None = None
         self._started = 0.0
         self._told = 0
@@ -122,21 +125,43 @@ class Collector:
         """There is garbage of some size: in the next idle moment, give it back to the system."""
         self._wanted = True
 
+    def then(self, function: Callable[[], object]) -> None:
+        """Call ``function`` on a thread of its own, after a full collection yet to begin.
+
+        One is wanted for that.
+        """
+        self._later.append((self._begun, function))
+
+    def _call_later(self) -> None:
+        due = []
+        # Collections do not overlap: as many have ended as have begun, but for one at most.
+        while self._later and self._later[0][0] < self.pauses:
+            due.append(self._later.popleft()[1])
+        if due:
+            threading.Thread(
+                target=_call, args=(due,), name="gateway after collection", daemon=True
+            ).start()
+
     def _hold(self) -> None:
         gc.set_threshold(*self._thresholds[:_OLDEST], _NEVER)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self._look, self._tick)
         self._tell()
+        if self._thread is None or not self._thread.is_alive():
+            self._call_later()
         now, quiet = time.monotonic(), self._was_quiet()
-        if not (self._wanted or gc.get_count()[_OLDEST] > self._thresholds[_OLDEST]):
+        if not (self._wanted or self._later or gc.get_count()[_OLDEST] > self._thresholds[_OLDEST]):
             return
         if self._due_since is None:
             self._due_since = now
         if quiet and self._may(now):
             # Finalizers of sites are code of sites, which has no business on the event loop.
             self._thread = threading.Thread(
-                target=_collect, args=(self._wanted,), name="gateway collector", daemon=True
+                target=_collect,
+                args=(self._wanted or bool(self._later),),
+                name="gateway collector",
+                daemon=True,
             )
             self._thread.start()
         elif now - self._due_since > self._latest:
@@ -154,6 +179,7 @@ class Collector:
         now = time.monotonic()
         if phase == "start":
             self._started = now
+            self._begun += 1
             return
         ours = threading.current_thread() is self._thread
         self.last = Pause(now, now - self._started, info["collected"], ours)
@@ -172,6 +198,14 @@ class Collector:
             self.last.seconds * 1000,
             self.last.freed,
         )
+
+
+def _call(functions: list[Callable[[], object]]) -> None:
+    for function in functions:
+        try:
+            function()
+        except Exception:
+            logger.exception("what was to be done after a collection failed")
 
 
 def _collect(trim: bool) -> None:

@@ -35,6 +35,8 @@ class Limits:
     """How long a request waits at the gate of a site that is paused (503)."""
     idle_timeout: float = 0.0
     """How long the site may be without requests before it is unloaded; 0 for no limit."""
+    max_survivors: int = 3
+    """Unloaded generations still in memory from which on it is not reloaded; 0 for no limit."""
 
 
 DEFAULTS: Final = Limits()

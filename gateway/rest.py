@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from gateway.memory import resident
 from gateway.registry import Registry
 from gateway.site import Site
 
@@ -30,7 +29,6 @@ LOOK: Final = 5.0
 """Seconds between looks."""
 SETTLED: Final = 30.0
 """Seconds without a request before the budget counts for a site."""
-_STATM: Final = Path("/proc/self/statm")
 
 
 class Rest:
@@ -112,11 +110,3 @@ class Rest:
         logger.info("%s: generation %d was unloaded (%s)", site.config.name, generation, why)
         self._note(site.config.name, generation, why)
         return True
-
-
-def resident() -> int:
-    """Bytes of memory that the process has (RSS); 0 where the system does not tell (proc(5))."""
-    try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

@@ -44,6 +44,9 @@ class Backend(Protocol):
         When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
         """
 
+    def survivors(self, site: str) -> list[str]:
+        """What is left of generations of ``site`` that were closed, a line for each; masked."""
+
 
 class Service:
     """A generation and the requests it has taken; ``with`` it to be one of them.

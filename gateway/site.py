@@ -77,6 +77,8 @@ class SiteStatus:
     loaded_at: str | None = None
     load_ms: float | None = None
     failure: Failure | None = None
+    survivors: tuple[str, ...] = ()
+    """What is left in memory of its unloaded generations, and what holds it."""
 
 
 class Site:
@@ -218,6 +220,7 @@ class Site:
             loaded_at=self._loaded_at,
             load_ms=self._load_ms,
             failure=self.failure,
+            survivors=tuple(self._backend.survivors(self.config.name)),
         )
 
     @property

@@ -89,6 +89,9 @@ class FakeBackend:
         self._held[name] = asyncio.Event()
         return self._held[name]
 
+    def survivors(self, site: str) -> list[str]:
+        return []
+
     async def load(self, config: SiteConfig, number: int) -> FakeGeneration:
         self.loads.append((config.name, number))
         self.configs.append(config)

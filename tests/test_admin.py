@@ -288,7 +288,10 @@ async def test_health_tells_operators_of_each_site(
     assert body["version"] == gateway.__version__
     shop, blog = body["sites"]["shop"], body["sites"]["blog"]
     assert set(body) == {"status", "version", "sites"}
-    assert set(shop) == {"state", "mode", "generation", "hosts", "loaded_at", "load_ms", "error"}
+    assert shop["survivors"] == []
+    assert set(shop) == {
+        "state", "mode", "generation", "hosts", "loaded_at", "load_ms", "error", "survivors",
+    }  # fmt: skip
     assert (shop["state"], shop["generation"], shop["error"]) == ("ready", 1, None)
     assert blog | {"load_ms": None} == {
         "state": "failed",
@@ -298,6 +301,7 @@ async def test_health_tells_operators_of_each_site(
         "loaded_at": None,
         "load_ms": None,
         "error": "ImportError: no module x",
+        "survivors": [],
     }
 
 

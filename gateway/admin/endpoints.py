@@ -246,6 +246,7 @@ def _site(site: SiteStatus) -> dict[str, Any]:
         "loaded_at": site.loaded_at,
         "load_ms": site.load_ms,
         "error": site.failure.reason if site.failure else None,
+        "survivors": site.survivors,
     }
 
 

@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
@@ -17,10 +18,12 @@ from typing import Any, Final, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from gateway import django, log
+from gateway.backends.unloading import GRACE, Unloading
 from gateway.collector import Collector, held
 from gateway.config import SiteConfig
 from gateway.errors import LoadError
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
+from gateway.namespace.survivors import Trace
 from gateway.threads import Threads, stack_of
 from gateway.wsgi import Bridge, Traffic, WSGIApplication
 
@@ -30,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE: Final = 5.0
 """Seconds that unloading waits for requests that go on without a client, and for busy threads."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at threads that are to end."""
 
 
 class InProcessBackend:
@@ -48,6 +53,7 @@ class InProcessBackend:
         self._stack.enter_context(installed())
         traffic = self._traffic = self._stack.enter_context(Traffic(self._threads))
         self.collector = self._stack.enter_context(Collector(traffic.was_quiet))
+        self._unloading = Unloading(self.collector)
         return self
 
     async def __aexit__(
@@ -60,12 +66,29 @@ class InProcessBackend:
 
     async def load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         """Load the code of a site into a new namespace; raises ``LoadError``."""
+        await self._refuse_one_too_many(config)
         with held():  # here, not on the thread: that may hang
             return await self._load(config, number)
 
+    def survivors(self, site: str) -> list[str]:
+        """See ``service.Backend``."""
+        return self._unloading.survivors(site)
+
+    async def _refuse_one_too_many(self, config: SiteConfig) -> None:
+        """Raise ``LoadError`` if a reload would leave one more generation in memory."""
+        deadline = time.monotonic() + GRACE
+        while (reason := self._unloading.refuses(config)) is not None:
+            if not self._unloading.serves(config.name):
+                # No answer at all would be worse than one more.
+                logger.warning("%s: %s", config.name, reason)
+                return
+            if time.monotonic() > deadline:
+                raise LoadError(reason)
+            await asyncio.sleep(_LOOK)
+
     async def _load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         assert self._traffic is not None, "the backend has not been entered"
-        build = functools.partial(_build, config, number, self._traffic, self.collector)
+        build = functools.partial(_build, config, number, self._traffic, self._unloading)
         thread, future = _on_daemon_thread(f"{config.name} loader", build)
         timeout = config.limits.load_timeout
         try:
@@ -87,17 +110,20 @@ class InProcessGeneration:
 
     def __init__(
         self,
+        config: SiteConfig,
         number: int,
         namespace: Namespace,
         threads: Threads,
         bridge: Bridge,
-        collector: Collector,
+        unloading: Unloading,
     ) -> None:
         self.number = number
+        self._config = config
         self._namespace = namespace
         self._threads = threads
         self._bridge = bridge
-        self._collector = collector
+        self._unloading = unloading
+        unloading.loaded(config.name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._bridge(scope, receive, send)
@@ -114,17 +140,19 @@ class InProcessGeneration:
 
     def unload(self) -> None:
         """What ``close`` does, on the calling thread."""
+        unload = self._unloading.begin(self._config, self.number, Trace(self._namespace))
+        self._unloading.ended(self._config.name)
         self._threads.shutdown(wait=False, cancel_futures=True)
         if not self._threads.join(_PATIENCE):
             logger.warning(
                 "%s: %d of its requests have not ended", self._namespace.name, self._threads.seats
             )
         _leave(self._namespace)
-        self._collector.want()  # classes are circular
+        self._unloading.done(unload)
 
 
 def _build(
-    config: SiteConfig, number: int, traffic: Traffic, collector: Collector
+    config: SiteConfig, number: int, traffic: Traffic, unloading: Unloading
 ) -> InProcessGeneration:
     try:
         path = config.path.resolve(strict=True)
@@ -137,8 +165,9 @@ def _build(
     try:
         application = _import_site(namespace, config, number)
     except BaseException as exc:
+        unload = unloading.begin(config, number, Trace(namespace))
         _leave(namespace)
-        collector.want()
+        unloading.done(unload)
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is the site's failure, not our end.
@@ -155,7 +184,7 @@ def _build(
         enter=functools.partial(django.put_connections, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessGeneration(number, namespace, threads, bridge, collector)
+    return InProcessGeneration(config, number, namespace, threads, bridge, unloading)
 
 
 def _import_site(namespace: Namespace, config: SiteConfig, number: int) -> WSGIApplication:

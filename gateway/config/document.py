@@ -121,6 +121,13 @@ class LimitsEntry(_Strict):
         "loads it again. `0`, the default, for no limit.",
         examples=[3600],
     )
+    max_survivors: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="How many unloaded generations of a site may still be in memory, held by a "
+        "thread that goes on for example, before it is not reloaded any more; by default "
+        f"{DEFAULTS.max_survivors}. `0` for no limit.",
+        examples=[1],
+    )
 
 
 class SiteEntry(_Strict):

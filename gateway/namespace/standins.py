@@ -20,7 +20,7 @@ import importlib.machinery
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from gateway.namespace import callers
@@ -221,6 +221,8 @@ def _take_over(standin: StandIn, attribute: str, module: ModuleType) -> bool:
 def _held(name: str) -> ModuleType | None:
     """The module of that name that the asker has imported."""
     for domain in callers.domains():
+        if domain.transparent and _is_stdlib(name) and _native_code_begins():
+            return replaced(name)
         module = domain.modules.get(name)
         if _merely_uses(domain, name):
             continue
@@ -263,6 +265,18 @@ def _merely_uses(domain: callers.Domain, name: str) -> bool:
     """Whether a unit has the process's module, where its caller may have one of its own."""
     module = domain.modules.get(name) if domain.transparent else None
     return module is not None and module is _real.get(name)
+
+
+def _native_code_begins() -> bool:
+    """Whether C code asks that is being imported, which may keep for ever what it finds.
+
+    What mypyc has compiled imports so, past the ``__import__`` of its unit.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    # A module in Python would have a frame of its own before this one.
+    return frame is not None and frame.f_code.co_name == "_call_with_frames_removed"
 
 
 def waiting(before: Callable[[str], object]) -> Callable[[str], object]:

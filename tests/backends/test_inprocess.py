@@ -5,64 +5,20 @@ import gc
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from textwrap import dedent
 
 import anyio
 import pytest
-from starlette.types import Message, Scope
 
-from gateway.backends.inprocess import InProcessBackend, InProcessGeneration
-from gateway.config import SiteConfig
+from gateway.backends.inprocess import InProcessBackend
 from gateway.errors import LoadError
 from gateway.limits import Limits
 from tests.folders import needs_folders
 
+from .projects import ask, project
+
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[InProcessBackend]:
-    async with InProcessBackend(threads=2) as backend:
-        yield backend
-
-
-def project(folder: Path, source: str, **environ: str) -> SiteConfig:
-    """A project whose ``app.py`` is ``source``."""
-    (folder / "app.py").write_text(dedent(source))
-    return SiteConfig(
-        name="shop",
-        hosts=("shop.localhost",),
-        path=folder,
-        wsgi="app:application",
-        env=environ,
-        env_file=None,
-        venv=None,
-        preload=False,
-    )
-
-
-async def ask(generation: InProcessGeneration) -> bytes:
-    scope: Scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": [],
-    }
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await generation(scope, receive, send)
-    return b"".join(message.get("body", b"") for message in sent)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
@@ -59,12 +58,6 @@ FILES = {
         """,
 }
 ENVIRON = {"DJANGO_SETTINGS_MODULE": "settings"}
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[InProcessBackend]:
-    async with InProcessBackend(threads=1) as backend:
-        yield backend
 
 
 @pytest.fixture

@@ -13,15 +13,20 @@ from .sites import BuiltSite
 
 
 def visit(gateway: Gateway, site: BuiltSite) -> dict[str, Any]:
-    """One look at the front page, on a connection of its own; any worker may take it."""
+    """One look at a front page in JSON, on a connection of its own; any worker may take it."""
+    page: dict[str, Any] = json.loads(look(gateway, site))
+    return page
+
+
+def look(gateway: Gateway, site: BuiltSite) -> bytes:
+    """The same, for a page of any kind."""
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
     try:
         connection.request("GET", "/", headers={"Host": site.host, "Connection": "close"})
         with connection.getresponse() as answer:
             body = answer.read()
         assert answer.status == 200, f"{answer.status}: {body[:300]!r}"
-        page: dict[str, Any] = json.loads(body)
-        return page
+        return body
     finally:
         connection.close()
 
@@ -55,7 +60,7 @@ class Visitors:
     def _look(self) -> None:
         while not self._enough.is_set():
             try:
-                visit(self._gateway, self._site)
+                look(self._gateway, self._site)
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 self.lost.append(repr(error))
             else:

@@ -1,0 +1,140 @@
+"""After an unload: is the generation gone, and if not, what holds it?
+
+That can be told only after a full garbage collection, which waits for an idle moment
+(``collector.py``); so each generation is looked at after the next few of them, on a thread of its
+own. Threads that run code of the site are seen without one.
+
+What survives is counted by site. A site whose scheduler goes on after every reload would soon have
+ten of them; past ``max_survivors`` it is not reloaded any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.collector import Collector
+from gateway.config import SiteConfig
+from gateway.masking import Mask
+from gateway.memory import resident
+from gateway.namespace.survivors import Thread, Trace
+
+logger = logging.getLogger("gateway.unloading")
+
+LOOKS: Final = 3
+"""Collections after which what is still there counts as held: threads of the gateway let go of
+what they did last only when they end, a few seconds later."""
+GRACE: Final = 5.0
+"""Seconds that threads have to end after an unload before a reload is refused for them."""
+_SHOWN: Final = 3
+
+
+@dataclass(slots=True, eq=False)
+class Unload:
+    """One generation that is being unloaded."""
+
+    site: str
+    number: int
+    trace: Trace
+    mask: Mask
+    memory: int = field(default_factory=resident)
+    began: float = field(default_factory=time.monotonic)
+    looks: int = 0
+    holder: str | None = None
+
+    def survivor(self) -> str | None:
+        """What holds it, as far as is known; ``None`` if it is gone or may be gone soon."""
+        if not self.trace.alive:
+            return None
+        threads = self.trace.threads(running=self.holder is None)
+        if not threads and self.holder is None:
+            return None
+        return self.mask(f"generation {self.number}: {_listed(threads) or self.holder}")
+
+
+class Unloading:
+    """Looks after the generations that were unloaded, of all sites."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._lock = threading.Lock()
+        self._unloads: dict[str, list[Unload]] = defaultdict(list)
+        self._loaded: Counter[str] = Counter()
+
+    def loaded(self, site: str) -> None:
+        """A generation of ``site`` came up."""
+        with self._lock:
+            self._loaded[site] += 1
+
+    def ended(self, site: str) -> None:
+        """A generation of ``site`` that came up serves no longer."""
+        with self._lock:
+            self._loaded[site] -= 1
+
+    def begin(self, config: SiteConfig, number: int, trace: Trace) -> Unload:
+        """A generation is about to be unloaded, or what there is of one that did not come up."""
+        return Unload(config.name, number, trace, Mask(config.env))
+
+    def done(self, unload: Unload) -> None:
+        """It has been unloaded; from now on it should be gone."""
+        with self._lock:
+            self._unloads[unload.site].append(unload)
+        self._collector.then(lambda: self._look(unload))
+
+    def survivors(self, site: str) -> list[str]:
+        """What is left of unloaded generations of ``site``, a line for each."""
+        with self._lock:
+            living = [unload for unload in self._unloads.pop(site, []) if unload.trace.alive]
+            if living:
+                self._unloads[site] = living
+        return [line for unload in living if (line := unload.survivor()) is not None]
+
+    def refuses(self, config: SiteConfig) -> str | None:
+        """Why ``config``'s site may not be loaded once more beside what serves, if it may not."""
+        limit = config.limits.max_survivors
+        if not limit or len(survivors := self.survivors(config.name)) < limit:
+            return None
+        return (
+            f"{len(survivors)} of its unloaded generations are still in memory (max_survivors is "
+            f"{limit}): {' | '.join(survivors)}. Have the project end its threads and let go of "
+            "what it registered in a function of atexit, then restart the gateway"
+        )
+
+    def serves(self, site: str) -> bool:
+        """Whether a generation of ``site`` is up."""
+        return self._loaded[site] > 0
+
+    def _look(self, unload: Unload) -> None:
+        """After a full collection, on a thread of its own."""
+        unload.looks += 1
+        seconds = time.monotonic() - unload.began
+        if not unload.trace.alive:
+            logger.info(
+                "%s: generation %d is gone, seen %.1f s after its unload began; "
+                "the process went from %d to %d MB meanwhile (RSS, all that it did included)",
+                unload.site,
+                unload.number,
+                seconds,
+                unload.memory >> 20,
+                resident() >> 20,
+            )
+        elif unload.looks < LOOKS:
+            self._collector.then(lambda: self._look(unload))
+        else:
+            unload.holder = _listed(unload.trace.threads()) or unload.trace.holder()
+            logger.warning(
+                "%s: generation %d is still in memory %.0f s after its unload, held by %s",
+                unload.site,
+                unload.number,
+                seconds,
+                unload.mask(unload.holder),
+            )
+
+
+def _listed(threads: list[Thread]) -> str:
+    more = f" and {len(threads) - _SHOWN} more" if len(threads) > _SHOWN else ""
+    return "; ".join(map(str, threads[:_SHOWN])) + more

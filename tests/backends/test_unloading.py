@@ -1,0 +1,199 @@
+"""After an unload: it is gone, or what holds it is named."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.backends.inprocess import InProcessBackend
+from gateway.errors import LoadError
+from gateway.limits import Limits
+from gateway.namespace import Namespace
+from gateway.namespace.survivors import Trace
+
+from .projects import ask, project
+
+pytestmark = pytest.mark.anyio
+
+ANSWER = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"fine"]
+"""
+SCHEDULER = f"""
+import json, threading
+# The standard library keeps it, where the test finds it: nothing of the site ends it.
+json.ends = [*getattr(json, "ends", []), threading.Event()]
+def schedule(end=json.ends[-1]):
+    end.wait()
+threading.Thread(target=schedule, name="scheduler of-the-secret", daemon=True).start()
+{ANSWER}
+"""
+
+
+@pytest.fixture
+def schedulers() -> object:
+    """Ends the threads of ``SCHEDULER`` after the test."""
+    import json
+
+    yield
+    for end in vars(json).pop("ends", []):
+        end.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it is true; collections in idle moments take a few seconds."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_a_generation_that_is_gone_is_reported_with_the_memory(
+    backend: InProcessBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.unloading")
+    generation = await backend.load(project(tmp_path, ANSWER), 7)
+    await generation.close()
+    del generation
+    await until(lambda: "shop: generation 7 is gone" in caplog.text)
+    assert " MB meanwhile (RSS" in caplog.text
+    assert backend.survivors("shop") == []
+
+
+async def test_what_did_not_come_up_is_looked_after_as_well(
+    backend: InProcessBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.unloading")
+    with pytest.raises(LoadError):
+        await backend.load(project(tmp_path, "class A: pass\n1 / 0"), 3)
+    await until(lambda: "shop: generation 3 is gone" in caplog.text)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import copy\nclass Thing:\n    def f(self): pass\n"
+        "copy._deepcopy_dispatch[Thing] = Thing.f",
+        "import copyreg\nclass Thing:\n    def f(self): pass\ncopyreg.pickle(Thing, Thing.f)",
+        "import collections.abc\nclass Thing:\n    def f(self): pass\n"
+        "collections.abc.Sequence.register(Thing)",
+        "import sqlite3\nsqlite3.register_converter('thing', lambda value: value)",
+        "from django.dispatch import Signal\nsignal = Signal()\n"
+        "class Thing:\n    def f(self, **_): pass\nthing = Thing()\nsignal.connect(thing.f)",
+    ],
+    ids=["copy", "copyreg", "an abstract class", "sqlite3", "a receiver of a signal"],
+)
+async def test_registrations_in_shared_code_hold_nothing(
+    backend: InProcessBackend, tmp_path: Path, source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.unloading")
+    generation = await backend.load(project(tmp_path, f"{source}\n{ANSWER}"), 1)
+    await generation.close()
+    del generation
+    await until(lambda: "shop: generation 1 is gone" in caplog.text)
+
+
+async def test_a_neighbour_keeps_its_entries(backend: InProcessBackend, tmp_path: Path) -> None:
+    source = """
+        import copy, sqlite3
+        class Thing:
+            def __init__(self, text="copied"):
+                self.text = text
+        copy._deepcopy_dispatch[Thing] = lambda thing, memo: Thing()
+        sqlite3.register_converter("thing", lambda value: b"mine " + value)
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            connection = sqlite3.connect(":memory:", detect_types=sqlite3.PARSE_DECLTYPES)
+            connection.execute("create table t (x thing)")
+            connection.execute("insert into t values ('row')")
+            value = connection.execute("select x from t").fetchone()[0]
+            connection.close()
+            return [copy.deepcopy(Thing("original")).text.encode() + b", " + value]
+        """
+    (tmp_path / "blog").mkdir()
+    leaving = await backend.load(project(tmp_path, source), 1)
+    staying = await backend.load(replace(project(tmp_path / "blog", source), name="blog"), 1)
+    await leaving.close()
+    assert await ask(staying) == b"copied, mine row"
+    await staying.close()
+
+
+async def test_what_holds_it_is_named_with_its_path(
+    backend: InProcessBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = f"""
+import json.encoder
+class Thing:
+    def method(self): pass
+json.encoder.LEAK = {{"of-the-secret": [None, Thing()]}}
+{ANSWER}
+"""
+    try:
+        generation = await backend.load(project(tmp_path, source, SECRET="of-the-secret"), 4)
+        await generation.close()
+        del generation
+        await until(lambda: "still in memory" in caplog.text)
+        path = "module json.encoder → LEAK (dict) → ******** (list) → [1] (app.Thing)"
+        assert caplog.messages[-1].endswith(f"held by {path}")
+        assert backend.survivors("shop") == [f"generation 4: {path}"]
+    finally:
+        import json.encoder
+
+        vars(json.encoder).pop("LEAK", None)
+    gc.collect()
+    assert backend.survivors("shop") == []
+
+
+@pytest.mark.usefixtures("schedulers")
+async def test_a_site_whose_thread_survives_is_refused_past_the_limit(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    config = project(tmp_path, SCHEDULER, SECRET="of-the-secret")
+    config = replace(config, limits=Limits(max_survivors=2))
+    for number in (1, 2):
+        await (await backend.load(config, number)).close()
+    serving = await backend.load(config, 3)  # nothing serves: better one more than no answer
+    with pytest.raises(LoadError) as caught:
+        await backend.load(config, 4)
+    assert "2 of its unloaded generations are still in memory" in caught.value.reason
+    assert 'generation 1: thread "scheduler ********", ' in caught.value.reason
+    assert "app.py:6 in schedule" in caught.value.reason
+    assert "atexit" in caught.value.reason
+    assert await ask(serving) == b"fine"
+    other = replace(config, limits=Limits(max_survivors=0))
+    await (await backend.load(other, 5)).close()
+    await serving.close()
+
+
+@pytest.mark.usefixtures("schedulers")
+async def test_a_thread_that_ends_after_all_counts_no_longer(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    import json
+
+    config = replace(project(tmp_path, SCHEDULER), limits=Limits(max_survivors=1))
+    await (await backend.load(config, 1)).close()
+    serving = await backend.load(config, 2)
+    loading = asyncio.create_task(backend.load(config, 3))
+    await asyncio.sleep(0)
+    assert len(backend.survivors("shop")) == 1
+    vars(json)["ends"][0].set()
+    await (await loading).close()
+    await serving.close()
+
+
+async def test_the_search_is_bounded() -> None:
+    namespace = Namespace("shop #1")
+    trace = Trace(namespace)
+    threads = threading.active_count()
+    assert trace.holder(objects=0).startswith("nothing found among ")
+    assert trace.holder(seconds=0).startswith("nothing found among ")
+    assert threading.active_count() == threads
+    namespace.close()

@@ -1,0 +1,170 @@
+"""Many reloads under load: no request is lost, every old generation goes, and memory stays.
+
+    python -m tests.integration.soak [--reloads 200]
+
+Reloads come in batches while visitors look at all sites. Between batches nobody does, until the
+gateway has seen that all old generations are gone: it collects garbage in idle moments only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from .actions import reload
+from .cache import virtual_environment
+from .servers import PROTOCOL, Gateway
+from .services import PostgreSQL, postgresql
+from .sites import OTHER_DJANGO, BuiltSite, tiny_site, wagtail_site
+from .visitors import Visitors
+from .waiting import until
+
+BATCH: Final = 5
+SETTLED: Final = 20
+"""Reloads after which memory may not grow any more, but for the part in ``GROWTH``."""
+GROWTH: Final = 0.03
+_PATIENCE: Final = 120.0
+
+_NATIVE: Final = (
+    f"django~={OTHER_DJANGO}.0",
+    "cryptography~=45.0",
+    "PyYAML~=6.0",
+    "psycopg[binary,pool]~=3.2.0",
+)
+_VIEW: Final = '''
+
+import atexit, psycopg, yaml
+from cryptography.fernet import Fernet
+from psycopg_pool import ConnectionPool
+
+
+class Money:
+    """Has a representation of its own in YAML and in PostgreSQL."""
+
+    def __init__(self, text):
+        self.text = text
+
+
+class MoneyDumper(psycopg.adapt.Dumper):
+    def dump(self, value):
+        return value.text.encode()
+
+
+class Loader(yaml.CSafeLoader):
+    pass
+
+
+yaml.add_constructor("!money", lambda loader, node: Money(node.value), Loader)
+psycopg.adapters.register_dumper(Money, MoneyDumper)
+pool = ConnectionPool(os.environ["DATABASE"], min_size=1, open=True)
+atexit.register(pool.close)
+fernet = Fernet(Fernet.generate_key())
+
+
+def front(request):
+    money = yaml.load("!money 12.50", Loader)
+    with pool.connection() as connection:
+        (text,) = connection.execute("select %s || ' EUR'", [money]).fetchone()
+    sealed = fernet.decrypt(fernet.encrypt(text.encode())).decode()
+    return JsonResponse({"site": os.environ["SITE"], "text": sealed})
+'''
+
+
+@dataclass
+class Course:
+    """What became of it: megabytes after each batch, by the number of reloads so far."""
+
+    megabytes: dict[int, float] = field(default_factory=dict)
+    answers: int = 0
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def growth(self) -> float:
+        """The part by which the last is above the first that counts."""
+        settled = next((mb for n, mb in self.megabytes.items() if n >= SETTLED), None)
+        first = settled or next(iter(self.megabytes.values()))
+        return [*self.megabytes.values()][-1] / first - 1
+
+
+def native_sites(folder: Path, postgres: PostgreSQL) -> list[BuiltSite]:
+    """Two sites on one virtual environment, whose native packages know them."""
+    venv = virtual_environment(_NATIVE)
+    sites = []
+    for name in ("ledger", "neighbour"):
+        site = tiny_site(folder, name, DATABASE=postgres.create_database(name))
+        views = site.folder / "core/views.py"
+        views.write_text(views.read_text() + _VIEW)
+        sites.append(BuiltSite(name, {**site.entry, "venv": str(venv)}))
+    return sites
+
+
+def soak(gateway: Gateway, site: BuiltSite, others: list[BuiltSite], reloads: int) -> Course:
+    """Reload ``site`` so many times while it and the ``others`` are looked at."""
+    course = Course()
+    for done in range(BATCH, reloads + 1, BATCH):
+        with ExitStack() as stack:
+            visitors = [
+                stack.enter_context(Visitors(gateway, visited, count=2))
+                for visited in (site, *others)
+            ]
+            for _ in range(BATCH):
+                answer = reload(gateway, site)
+                assert answer.status_code == 200, answer.text
+        course.answers += sum(each.answers for each in visitors)
+        course.lost += [loss for each in visitors for loss in each.lost]
+        generation = gateway.health()["sites"][site.name]["generation"]
+        until(
+            lambda generation=generation: _gone(gateway, site) >= set(range(1, generation)),
+            f"the generations of {site.name} before {generation} are gone",
+            patience=_PATIENCE,
+        )
+        course.megabytes[done] = resident(gateway)
+    return course
+
+
+def resident(gateway: Gateway) -> float:
+    """Megabytes that the process has; see proc(5)."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{gateway.pid}/status").read_text())
+    assert match is not None
+    return int(match[1]) / 1024
+
+
+def _gone(gateway: Gateway, site: BuiltSite) -> set[int]:
+    said = re.findall(rf"{site.name}: generation (\d+) is gone", gateway.output)
+    return {int(number) for number in said}
+
+
+def main() -> None:
+    """Soak a Wagtail site, and one with native packages beside another; print the courses."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reloads", type=int, default=200)
+    parser.add_argument("--only", choices=("wagtail", "native"))
+    options = parser.parse_args()
+    failed = False
+    with tempfile.TemporaryDirectory() as name, postgresql() as postgres:
+        folder = Path(name)
+        runs = {}
+        if options.only != "native":
+            runs["wagtail"] = [wagtail_site(folder)]
+        if options.only != "wagtail":
+            runs["native"] = native_sites(folder, postgres)
+        for kind, (site, *others) in runs.items():
+            home = folder / f"gateway of {kind}"
+            home.mkdir()
+            entries = {each.name: each.entry for each in (site, *others)}
+            with Gateway(home, entries, options=PROTOCOL) as gateway:
+                course = soak(gateway, site, others, options.reloads)
+            curve = ", ".join(f"{n}: {mb:.1f}" for n, mb in course.megabytes.items())
+            print(f"{kind}: {course.answers} answers, {len(course.lost)} lost {course.lost[:3]}")
+            print(f"  MB after reloads: {curve}; growth {course.growth:+.1%}", flush=True)
+            failed = failed or bool(course.lost) or course.growth > GROWTH
+    raise SystemExit(failed)
+
+
+if __name__ == "__main__":
+    main()
