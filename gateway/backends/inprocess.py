@@ -41,11 +41,13 @@ class InProcessBackend:
     """A ``service.Backend``. As a context manager it has the namespace hooks in the process,
     and the threads of all sites.
 
-    ``threads`` is how many all sites together may have.
+    ``threads`` is how many all sites together may have; ``keep_failed`` leaves code that did not
+    load as it is, for who wants to look at it.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, keep_failed: bool = False) -> None:
         self._threads = threads
+        self._keep_failed = keep_failed
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
 
@@ -88,7 +90,9 @@ class InProcessBackend:
 
     async def _load(self, config: SiteConfig, number: int) -> InProcessGeneration:
         assert self._traffic is not None, "the backend has not been entered"
-        build = functools.partial(_build, config, number, self._traffic, self._unloading)
+        build = functools.partial(
+            _build, config, number, self._traffic, self._unloading, keep_failed=self._keep_failed
+        )
         thread, future = _on_daemon_thread(f"{config.name} loader", build)
         timeout = config.limits.load_timeout
         try:
@@ -152,7 +156,7 @@ class InProcessGeneration:
 
 
 def _build(
-    config: SiteConfig, number: int, traffic: Traffic, unloading: Unloading
+    config: SiteConfig, number: int, traffic: Traffic, unloading: Unloading, *, keep_failed: bool
 ) -> InProcessGeneration:
     try:
         path = config.path.resolve(strict=True)
@@ -165,15 +169,17 @@ def _build(
     try:
         application = _import_site(namespace, config, number)
     except BaseException as exc:
-        unload = unloading.begin(config, number, Trace(namespace))
-        _leave(namespace)
-        unloading.done(unload)
+        if not keep_failed:
+            unload = unloading.begin(config, number, Trace(namespace))
+            _leave(namespace)
+            unloading.done(unload)
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is the site's failure, not our end.
         raise LoadError(_reason(exc), _text(exc)) from exc
     finally:
-        with contextlib.suppress(Exception):
+        # Django may read the settings only now, and they may be what ended the load.
+        with contextlib.suppress(BaseException):
             django.close_connections(namespace)
     threads = Threads(
         config.name,

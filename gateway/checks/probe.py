@@ -55,7 +55,7 @@ class Probe:
 
     async def run(self) -> None:
         """Go through all stages."""
-        async with InProcessBackend(threads=1) as backend:
+        async with InProcessBackend(threads=1, keep_failed=True) as backend:
             before = observing.Before()
             self._enter("loading", self._request.limit)
             generation = await self._load(backend)
