@@ -46,14 +46,19 @@ class Unload:
     looks: int = 0
     holder: str | None = None
 
-    def survivor(self) -> str | None:
-        """What holds it, as far as is known; ``None`` if it is gone or may be gone soon."""
+    running: str = ""
+
+    def survivor(self, *, look: bool = False) -> str | None:
+        """What holds it, as far as is known; ``None`` if it is gone or may be gone soon.
+
+        With ``look`` its threads are asked for now.
+        """
         if not self.trace.alive:
             return None
-        threads = self.trace.threads(running=self.holder is None)
-        if not threads and self.holder is None:
-            return None
-        return self.mask(f"generation {self.number}: {_listed(threads) or self.holder}")
+        if look:
+            self.running = _listed(self.trace.threads(running=True))
+        holder = self.running or self.holder
+        return self.mask(f"generation {self.number}: {holder}") if holder else None
 
 
 class Unloading:
@@ -85,18 +90,21 @@ class Unloading:
             self._unloads[unload.site].append(unload)
         self._collector.then(lambda: self._look(unload))
 
-    def survivors(self, site: str) -> list[str]:
-        """What is left of unloaded generations of ``site``, a line for each."""
+    def survivors(self, site: str, *, look: bool = False) -> list[str]:
+        """What is left of unloaded generations of ``site``, a line for each, as known last.
+
+        With ``look`` threads are asked for now.
+        """
         with self._lock:
             living = [unload for unload in self._unloads.pop(site, []) if unload.trace.alive]
             if living:
                 self._unloads[site] = living
-        return [line for unload in living if (line := unload.survivor()) is not None]
+        return [line for unload in living if (line := unload.survivor(look=look)) is not None]
 
     def refuses(self, config: SiteConfig) -> str | None:
         """Why ``config``'s site may not be loaded once more beside what serves, if it may not."""
         limit = config.limits.max_survivors
-        if not limit or len(survivors := self.survivors(config.name)) < limit:
+        if not limit or len(survivors := self.survivors(config.name, look=True)) < limit:
             return None
         return (
             f"{len(survivors)} of its unloaded generations are still in memory (max_survivors is "

@@ -75,18 +75,27 @@ class Trace:
         return self._namespace() is not None or self._import() is not None
 
     def threads(self, *, running: bool = False) -> list[Thread]:
-        """The threads that run its code or were started by it; only the former if ``running``.
+        """The threads that run its code or were started by it; with ``running`` only who are both.
 
-        The latter may end once garbage is collected, as those of a psycopg pool do.
+        Those that it only started may end once garbage is collected, as those of a psycopg pool do.
+        To look at the frames of other threads is left out where it is not needed.
         """
         if not self.alive:
             return []
         namespace, names = self._namespace(), {t.ident: t.name for t in threading.enumerate()}
+        started = {
+            ident
+            for ident in names
+            if ident and namespace is not None and callers.thread_owner(ident) is namespace
+        }
+        if running and not started:
+            return []
         found = []
         for ident, frame in sys._current_frames().items():
+            if running and ident not in started:
+                continue
             own = next((f for f in _outwards(frame) if id(f.f_builtins) == self._builtins), None)
-            owner = None if running else callers.thread_owner(ident)
-            if own is not None or (owner is not None and owner is namespace):
+            if own is not None or (ident in started and not running):
                 found.append(Thread(names.get(ident) or str(ident), _place(own or frame)))
         return found
 
