@@ -101,7 +101,6 @@ class Collector:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._thresholds = gc.get_threshold()
-        self._wanted = False
         self._due_since: float | None = None
         self._begun = 0
         self._later: deque[tuple[int, Callable[[], object]]] = deque()
@@ -121,14 +120,10 @@ class Collector:
         gc.callbacks.remove(self._note)
         gc.set_threshold(*self._thresholds)
 
-    def want(self) -> None:
-        """There is garbage of some size: in the next idle moment, give it back to the system."""
-        self._wanted = True
-
     def then(self, function: Callable[[], object]) -> None:
-        """Call ``function`` on a thread of its own, after a full collection yet to begin.
+        """Call ``function`` on a thread of its own, after a full collection that is yet to begin.
 
-        One is wanted for that.
+        There is garbage of some size, which that one gives back to the system.
         """
         self._later.append((self._begun, function))
 
@@ -151,7 +146,8 @@ class Collector:
         if self._thread is None or not self._thread.is_alive():
             self._call_later()
         now, quiet = time.monotonic(), self._was_quiet()
-        if not (self._wanted or self._later or gc.get_count()[_OLDEST] > self._thresholds[_OLDEST]):
+        if not (self._later or gc.get_count()[_OLDEST] > self._thresholds[_OLDEST]):
+            self._due_since = None
             return
         if self._due_since is None:
             self._due_since = now
@@ -159,7 +155,7 @@ class Collector:
             # Finalizers of sites are code of sites, which has no business on the event loop.
             self._thread = threading.Thread(
                 target=_collect,
-                args=(self._wanted or bool(self._later),),
+                args=(bool(self._later),),
                 name="gateway collector",
                 daemon=True,
             )
@@ -184,7 +180,7 @@ class Collector:
         ours = threading.current_thread() is self._thread
         self.last = Pause(now, now - self._started, info["collected"], ours)
         self.pauses += 1
-        self._wanted, self._due_since = False, None
+        self._due_since = None
         self._hold()
 
     def _tell(self) -> None:

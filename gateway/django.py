@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Final
 
+from gateway.errors import reason_of
 from gateway.namespace import Namespace
 
 NO_DATABASE: Final = "unknown"
@@ -104,8 +105,7 @@ def migration_faults(namespace: Namespace) -> list[str]:
             elif pending := pending_migrations(namespace, connection):
                 faults.append(f"{name} lacks migrations: {_listed(pending)}")
         except Exception as exc:
-            reason = " ".join(f"{type(exc).__name__}: {exc}".split())
-            faults.append(f"{name} cannot be asked for its migrations: {reason}")
+            faults.append(f"{name} cannot be asked for its migrations: {reason_of(exc)}")
     return faults
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -58,3 +59,19 @@ class LoadError(GatewayError):
         self.reason = reason
         self.traceback = traceback
         super().__init__(reason)
+
+
+def one_line(error: BaseException) -> str:
+    """What Python prints last of an error, on one line: with the module of its class."""
+    return " ".join("".join(traceback.format_exception_only(error)).split())
+
+
+def reason_of(error: BaseException) -> str:
+    """The same in short, as operators read it."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def traceback_of(error: BaseException) -> str:
+    """All that Python prints of an error."""
+    return "".join(traceback.format_exception(error))

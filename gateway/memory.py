@@ -1,17 +1,15 @@
-"""How much memory the process has."""
+"""How much memory a process has."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
-
-_STATM: Final = Path("/proc/self/statm")
 
 
-def resident() -> int:
-    """Bytes of memory that the process has (RSS); 0 where the system does not tell (proc(5))."""
+def resident(pid: int | str = "self") -> int:
+    """Bytes of memory that a process has (RSS); 0 where the system does not tell (proc(5))."""
     try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     except OSError:
         return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -95,7 +95,7 @@ def busy(retry_after: float) -> HTMLResponse:
         503,
         "Busy",
         "This site has more visitors than it can answer. Please try again in a little while.",
-        headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
+        headers=_again(retry_after),
     )
 
 
@@ -121,7 +121,7 @@ def unavailable(error_id: str | None = None, *, retry_after: float = 1) -> HTMLR
         "Temporarily unavailable",
         "This site cannot answer at the moment. Please try again in a little while.",
         error_id=error_id,
-        headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
+        headers=_again(retry_after),
     )
 
 
@@ -131,17 +131,21 @@ def paused(retry_after: float) -> HTMLResponse:
         503,
         "One moment",
         "This site is being worked on. Please try again in a little while.",
-        headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
+        headers=_again(retry_after),
     )
 
 
 def maintenance(own: str | None, *, retry_after: float) -> HTMLResponse:
     """503: closed for maintenance. ``own`` is the whole page, if the project has one."""
-    headers = {"Retry-After": str(math.ceil(retry_after))}
+    headers = _again(retry_after)
     if own is not None:
         return HTMLResponse(own, 503, {"Cache-Control": "no-store", **headers})
     text = "This site is being worked on, and will be back soon."
     return _error(503, "Maintenance", text, headers=headers)
+
+
+def _again(seconds: float) -> Mapping[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 def _closing(http_version: str) -> Mapping[str, str]:

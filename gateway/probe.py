@@ -8,14 +8,13 @@ not the one to find out, a reload makes that request itself.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from typing import Any, Final
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.config import SiteConfig
-from gateway.errors import LoadError
+from gateway.errors import LoadError, one_line, traceback_of
 
 _BAD: Final = 500
 _LABEL: Final = "gateway-probe"
@@ -37,9 +36,8 @@ async def probe(app: ASGIApp, config: SiteConfig) -> None:
     try:
         await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if asking.done() and (error := asking.exception()) is not None:
-            reason = " ".join("".join(traceback.format_exception_only(error)).split())
-            text = "".join(traceback.format_exception(error))
-            raise LoadError(f"the probe {question} failed: {reason}", text) from error
+            reason = f"the probe {question} failed: {one_line(error)}"
+            raise LoadError(reason, traceback_of(error)) from error
         if not question.answered.done():
             what = "ended without an answer" if asking.done() else f"took over {timeout:g} s"
             raise LoadError(f"the probe {question} {what}")

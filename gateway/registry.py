@@ -12,7 +12,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -76,6 +76,13 @@ class Report:
     def failed(self) -> bool:
         """Whether a new generation did not come up."""
         return any(outcome.outcome is Result.FAILED for outcome in self.sites.values())
+
+    def document(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return {
+            "status": "failed" if self.failed else "ok",
+            "sites": {name: asdict(outcome) for name, outcome in self.sites.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True)

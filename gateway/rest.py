@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from types import TracebackType
+from operator import itemgetter
 from typing import Final, Self
 
 from gateway.memory import resident
@@ -44,14 +44,14 @@ class Rest:
         budget: int,
         note: Callable[[str, int, str], None],
         *,
-        memory: Callable[[], int] | None = None,
+        memory: Callable[[], int] = resident,
         look: float = LOOK,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._budget = budget
         self._note = note
-        self._memory = memory or resident
+        self._memory = memory
         self._pause = look
         self._clock = clock
         self._told = False
@@ -60,12 +60,7 @@ class Rest:
         self._task = asyncio.create_task(self._run(), name="let idle sites rest")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -81,8 +76,13 @@ class Rest:
         """Unload what may rest now."""
         now = self._clock()
         idle = sorted(
-            ((now - since, site) for site in self._registry.loaded() if (since := site.idle_since)),
-            key=lambda pair: -pair[0],
+            (
+                (now - since, site)
+                for site in self._registry.loaded()
+                if (since := site.idle_since) is not None
+            ),
+            key=itemgetter(0),
+            reverse=True,
         )
         for seconds, site in idle:
             timeout = site.config.limits.idle_timeout

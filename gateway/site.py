@@ -11,7 +11,6 @@ import contextvars
 import logging
 import secrets
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log, pages
 from gateway.config import FaultySite, SiteConfig
-from gateway.errors import LoadError
+from gateway.errors import LoadError, one_line, traceback_of
 from gateway.masking import Mask
 from gateway.modes import Client, Gate, Mode, own_page
 from gateway.probe import probe
@@ -318,7 +317,7 @@ class Site:
         if isinstance(error, LoadError):
             reason, text = error.reason, error.traceback
         else:
-            reason, text = _one_line(error), _traceback_of(error)
+            reason, text = one_line(error), traceback_of(error)
         self.failure = Failure(_error_id(), mask(reason), mask(text))
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
@@ -353,7 +352,7 @@ class Site:
                 scope["method"],
                 service.mask(scope["path"]),
                 error_id,
-                service.mask(_traceback_of(error)),
+                service.mask(traceback_of(error)),
             )
             # Once a response has begun nothing true can be added to it: the server sees that it
             # is incomplete and cuts the connection, which tells the client as much.
@@ -409,11 +408,3 @@ class UnusableSite:
 def _error_id() -> str:
     """What a visitor can quote and an operator can find in the log."""
     return secrets.token_hex(4)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join("".join(traceback.format_exception_only(error)).split())
-
-
-def _traceback_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))

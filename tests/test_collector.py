@@ -109,7 +109,7 @@ async def test_what_is_wanted_is_done_in_the_next_quiet_moment() -> None:
     with Collector(was_quiet, look=LOOK) as held:
         drop_old_garbage(lambda: loop.call_soon_threadsafe(freed.set))
         for _ in range(3):
-            held.want()
+            held.then(int)
         await until(lambda: looks > 3)
         assert not freed.is_set() and held.last is None
         quiet = True
@@ -135,7 +135,7 @@ async def test_python_s_own_rule_holds_when_it_is_never_quiet() -> None:
     before = gc.get_threshold()
     with Collector(lambda: False, look=LOOK, latest=0) as held:
         assert gc.get_threshold() != before
-        held.want()
+        held.then(int)
         await until(lambda: gc.get_threshold() == before)
         outlive()
         assert held.last is not None and not held.last.idle
@@ -153,7 +153,7 @@ async def test_it_does_not_disturb_a_load() -> None:
 
     with Collector(was_quiet, look=LOOK) as held:
         with collector.held():
-            held.want()
+            held.then(int)
             await until(lambda: looks > 3)
             assert held.last is None
         await until(lambda: held.last)
@@ -165,6 +165,6 @@ async def test_a_long_pause_is_in_the_log(
 ) -> None:
     monkeypatch.setattr(collector, "_LONG", 0)
     with caplog.at_level(logging.INFO, "gateway"), Collector(lambda: True, look=LOOK) as held:
-        held.want()
+        held.then(int)
         await until(lambda: caplog.messages)
     assert "a full garbage collection in an idle moment took" in caplog.messages[0]

@@ -9,8 +9,8 @@ from typing import Any
 import core.wsgi
 
 
-def ask(path: str) -> None:
-    """Have it answer, and throw the answer away."""
+def ask(path: str) -> str:
+    """Have it answer, and throw the answer away, but for its status."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": path,
@@ -21,6 +21,8 @@ def ask(path: str) -> None:
         "wsgi.errors": sys.stderr,
         "wsgi.url_scheme": "http",
     }
-    response = core.wsgi.application(environ, lambda *_: None)
+    statuses: list[str] = []
+    response = core.wsgi.application(environ, lambda status, *_: statuses.append(status))
     b"".join(response)
     response.close()
+    return statuses[0]

@@ -23,7 +23,7 @@ from gateway.admin.auth import Authority, Verdict
 from gateway.control import Control
 from gateway.errors import ConfigError, Fault, UnknownSiteError
 from gateway.modes import CHANGES, ModeError, after
-from gateway.registry import GatewayStatus, Registry, Report
+from gateway.registry import GatewayStatus, Registry
 from gateway.site import SiteStatus
 from gateway.state import State
 from gateway.store import Entry, StoreError
@@ -126,9 +126,10 @@ async def reload(request: Request) -> Response:
     control = _control(request)
     names = request.query_params.getlist("site")
     outcome = await control.reload(names, _asker(request))
-    body = _report(outcome.report) | _agreement(control.me, outcome.trouble, outcome.others)
-    body["status"] = "failed" if outcome.failed else "late" if outcome.late else "ok"
-    return JSONResponse(body, 500 if outcome.failed else 504 if outcome.late else 200)
+    others = outcome.others
+    body = outcome.report.document() | _agreement(control.me, others.trouble, others.told)
+    body["status"] = "failed" if outcome.failed else "late" if others.late else "ok"
+    return JSONResponse(body, 500 if outcome.failed else 504 if others.late else 200)
 
 
 async def change_mode(action: str, request: Request) -> Response:
@@ -142,12 +143,13 @@ async def change_mode(action: str, request: Request) -> Response:
     name, control = request.path_params["name"], _control(request)
     mode = after(action, _registry(request).mode_of(name))
     change = await control.change_mode(name, mode, _asker(request), patience)
+    others = change.others
     body = {
-        "status": "late" if change.late else "ok",
+        "status": "late" if others.late else "ok",
         "mode": change.mode,
         "in_flight": change.in_flight,
-    } | _agreement(control.me, change.trouble, change.others)
-    return JSONResponse(body, 504 if change.late else 200)
+    } | _agreement(control.me, others.trouble, others.told)
+    return JSONResponse(body, 504 if others.late else 200)
 
 
 async def history(request: Request) -> Response:
@@ -247,13 +249,6 @@ def _site(site: SiteStatus) -> dict[str, Any]:
         "load_ms": site.load_ms,
         "error": site.failure.reason if site.failure else None,
         "survivors": site.survivors,
-    }
-
-
-def _report(report: Report) -> dict[str, Any]:
-    return {
-        "status": "failed" if report.failed else "ok",
-        "sites": {name: asdict(outcome) for name, outcome in report.sites.items()},
     }
 
 

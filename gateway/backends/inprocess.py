@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -21,7 +20,7 @@ from gateway import django, log
 from gateway.backends.unloading import GRACE, Unloading
 from gateway.collector import Collector, held
 from gateway.config import SiteConfig
-from gateway.errors import LoadError
+from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
 from gateway.threads import Threads, stack_of
@@ -176,7 +175,7 @@ def _build(
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is the site's failure, not our end.
-        raise LoadError(_reason(exc), _text(exc)) from exc
+        raise LoadError(reason_of(exc), traceback_of(exc)) from exc
     finally:
         # Django may read the settings only now, and they may be what ended the load.
         with contextlib.suppress(BaseException):
@@ -206,7 +205,7 @@ def _import_site(namespace: Namespace, config: SiteConfig, number: int) -> WSGIA
 def _leave(namespace: Namespace) -> None:
     """What a process of its own would do at its end."""
     for error in namespace.close():
-        logger.warning("%s: an exit function raised %s", namespace.name, _reason(error))
+        logger.warning("%s: an exit function raised %s", namespace.name, reason_of(error))
     with contextlib.suppress(Exception):
         django.close_pools(namespace)
 
@@ -228,15 +227,6 @@ def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
     if not callable(application):
         raise TypeError(f"{wsgi} is not callable: it is no WSGI application")
     return application  # type: ignore[no-any-return]
-
-
-def _reason(exc: BaseException) -> str:
-    text = " ".join(str(exc).split())
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
-
-
-def _text(exc: BaseException) -> str:
-    return "".join(traceback.format_exception(exc))
 
 
 def _on_daemon_thread(

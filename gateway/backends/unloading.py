@@ -44,9 +44,10 @@ class Unload:
     memory: int = field(default_factory=resident)
     began: float = field(default_factory=time.monotonic)
     looks: int = 0
-    holder: str | None = None
-
+    holder: str = ""
+    """What held it when it should have been gone."""
     running: str = ""
+    """The threads that ran its code when they were asked for last."""
 
     def survivor(self, *, look: bool = False) -> str | None:
         """What holds it, as far as is known; ``None`` if it is gone or may be gone soon.
@@ -96,9 +97,7 @@ class Unloading:
         With ``look`` threads are asked for now.
         """
         with self._lock:
-            living = [unload for unload in self._unloads.pop(site, []) if unload.trace.alive]
-            if living:
-                self._unloads[site] = living
+            living = list(self._unloads.get(site, ()))
         return [line for unload in living if (line := unload.survivor(look=look)) is not None]
 
     def refuses(self, config: SiteConfig) -> str | None:
@@ -121,6 +120,8 @@ class Unloading:
         unload.looks += 1
         seconds = time.monotonic() - unload.began
         if not unload.trace.alive:
+            with self._lock:
+                self._unloads[unload.site].remove(unload)
             logger.info(
                 "%s: generation %d is gone, seen %.1f s after its unload began; "
                 "the process went from %d to %d MB meanwhile (RSS, all that it did included)",

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from gateway import django
 from gateway.checks.facts import Database, Project
+from gateway.errors import reason_of
 from gateway.namespace import Namespace
 from gateway.threads import Threads
 
@@ -42,7 +43,7 @@ def ask(namespace: Namespace, hosts: Iterable[str], threads: Threads) -> Project
         try:
             return threads.submit(question, *args).result()
         except BaseException as exc:  # the code of the site may raise anything
-            problems.append(f"{what}: {_reason(exc)}")
+            problems.append(f"{what}: {reason_of(exc)}")
             return None
 
     settings = conf.settings
@@ -97,7 +98,7 @@ def _answer(alias: str, future: Future[Database], end: float) -> Database:
     except TimeoutError:
         reason = f"no answer within {DATABASE_SECONDS} seconds"
     except BaseException as exc:
-        reason = _reason(exc)
+        reason = reason_of(exc)
     return Database(alias, "", None, reason)
 
 
@@ -118,11 +119,6 @@ def _ask_database(namespace: Namespace, alias: str) -> Database:
     try:
         return answer(django.pending_migrations(namespace, connection))
     except BaseException as exc:
-        return answer(None, _reason(exc))
+        return answer(None, reason_of(exc))
     finally:
         connection.close()
-
-
-def _reason(exc: BaseException) -> str:
-    text = " ".join(str(exc).split())
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

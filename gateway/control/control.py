@@ -15,10 +15,9 @@ import logging
 import math
 import multiprocessing
 import time
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from gateway.control.ending import Ending
@@ -28,7 +27,7 @@ from gateway.errors import GatewayError, UnknownSiteError
 from gateway.modes import Mode
 from gateway.registry import Registry, Report, Result
 from gateway.state import State
-from gateway.store import Order, Store, StoreError, Worker
+from gateway.store import Entry, Order, Store, StoreError, Worker
 from gateway.store.desk import Desk
 
 logger = logging.getLogger("gateway.control")
@@ -52,47 +51,51 @@ The rest is loaded while it serves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What became of a change of mode; ``in_flight`` counts requests of the site in this worker.
+class Others:
+    """What became of an order in the other workers, by their ids.
 
-    ``others`` and ``trouble`` are as in `Round`.
+    The ``status`` of each is ``ok``, ``failed``, ``late`` (not within `DEADLINE`) or ``gone`` (its
+    process has ended; whoever replaces it reads the new code). ``trouble`` says why they could not
+    be asked.
     """
 
-    mode: Mode
-    in_flight: int
-    others: Mapping[str, Mapping[str, Any]]
-    trouble: str | None
-
-    @property
-    def late(self) -> bool:
-        """Whether somebody has yet to carry it out, as far as is known."""
-        return any(other["status"] == "late" for other in self.others.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What became of a reload: in this worker, and in each other one by its id.
-
-    ``status`` of another is ``ok``, ``failed``, ``late`` (not within `DEADLINE`) or ``gone`` (its
-    process has ended; whoever replaces it reads the new code). ``trouble`` says why others could
-    not be asked.
-    """
-
-    report: Report
-    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trouble: str | None = None
 
     @property
     def failed(self) -> bool:
-        """Whether something did not come up, here or elsewhere."""
-        return self.report.failed or any(
-            other["status"] == "failed" for other in self.others.values()
-        )
+        """Whether somebody could not carry it out."""
+        return self._any("failed")
 
     @property
     def late(self) -> bool:
         """Whether somebody has yet to carry it out, as far as is known."""
-        return any(other["status"] == "late" for other in self.others.values())
+        return self._any("late")
+
+    def _any(self, status: str) -> bool:
+        return any(other["status"] == status for other in self.told.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a change of mode; ``in_flight`` counts requests of the site in this worker."""
+
+    mode: Mode
+    in_flight: int
+    others: Others
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What became of a reload, here and elsewhere."""
+
+    report: Report
+    others: Others = Others()
+
+    @property
+    def failed(self) -> bool:
+        """Whether something did not come up, here or elsewhere."""
+        return self.report.failed or self.others.failed
 
 
 class _News(NamedTuple):
@@ -132,13 +135,8 @@ class Control:
         self._task = asyncio.create_task(self._run(), name="agree with the other workers")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.__exit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        self._ending.__exit__()
         tasks = {self._task, *self._tasks}
         for task in tasks:
             task.cancel()
@@ -157,9 +155,7 @@ class Control:
             for name, site in worker.health.get("sites", {}).items()
             if site["state"] == State.READY
         )
-        loading = asyncio.create_task(self._load_at_start(names), name="load sites at the start")
-        self._tasks.add(loading)
-        loading.add_done_callback(self._tasks.discard)
+        loading = self._start(self._load_at_start(names), "load sites at the start")
         # Without knowledge of the age, the imports are taken to have used half of the time.
         age = seconds_of_life()
         left = READY_WITHIN - age if age is not None else READY_WITHIN / 2
@@ -185,7 +181,7 @@ class Control:
         if named and not set(named) - set(failed):
             return Round(report)
         details = {"sites": named, "except": failed}
-        return Round(report, *await self._order("reload", details, asker))
+        return Round(report, await self._order("reload", details, asker))
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect here; the others watch it themselves."""
@@ -203,12 +199,12 @@ class Control:
         self._registry.set_mode(site, mode)
         self._journal.mode(site, mode, asker)
         details = {"site": site, "mode": mode, "patience": patience}
-        in_flight, (others, trouble) = await asyncio.gather(
+        in_flight, others = await asyncio.gather(
             self._registry.quiet(site, patience), self._order("mode", details, asker)
         )
-        return Change(mode, in_flight, others, trouble)
+        return Change(mode, in_flight, others)
 
-    async def history(self, site: str | None, limit: int) -> list[Any]:
+    async def history(self, site: str | None, limit: int) -> list[Entry]:
         """The newest entries of the history; raises `StoreError`."""
         return await self._desk.ask(lambda store: store.history(site, limit))
 
@@ -241,8 +237,8 @@ class Control:
 
     async def _order(
         self, kind: str, details: Mapping[str, Any], asker: str, deadline: float = DEADLINE
-    ) -> tuple[dict[str, Mapping[str, Any]], str | None]:
-        """Have the others do something; what became of it, and what kept them from being asked."""
+    ) -> Others:
+        """Have the others do something."""
 
         def place(store: Store) -> tuple[list[Worker], int]:
             # In this sequence: who is seen before the order exists will find it.
@@ -251,13 +247,13 @@ class Control:
         try:
             workers, number = await self._desk.ask(place)
             awaited = {w.id for w in workers if w.id != self.me and self._identity.can_reach(w)}
-            return await self._outcomes(number, awaited, deadline), None
+            return Others(await self._outcomes(number, awaited, deadline))
         except StoreError as error:
             known = set(self.others())
             if not known and multiprocessing.parent_process() is not None:
                 # A supervisor started this process, so there are others, whoever they are.
                 known = {"unknown"}
-            return {id: {"status": "late"} for id in sorted(known)}, str(error)
+            return Others({id: {"status": "late"} for id in sorted(known)}, str(error))
 
     async def _outcomes(
         self, number: int, awaited: Collection[str], deadline: float
@@ -294,10 +290,7 @@ class Control:
                 await self._registry.refresh()
                 return {"status": "ok", "sites": {}}
         report = await self._reload([name for name in named if name not in left_out], order.asker)
-        return {
-            "status": "failed" if report.failed else "ok",
-            "sites": {name: asdict(outcome) for name, outcome in report.sites.items()},
-        }
+        return report.document()
 
     async def _mode_here(self, order: Order) -> dict[str, Any]:
         site, patience = order.details["site"], order.details["patience"]
@@ -341,9 +334,14 @@ class Control:
         for order in news.orders:
             self._carried = order.number
             if order.worker != self.me:
-                task = asyncio.create_task(self._carry_out(order), name=f"order {order.number}")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._start(self._carry_out(order), f"order {order.number}")
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Do something beside, at the latest until this ends."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _news_of_me(self) -> Worker | None:
         """What to report at this look; ``None`` if it was reported lately and has not changed."""

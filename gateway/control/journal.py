@@ -51,25 +51,31 @@ class Journal:
             _Wish("load", "request", frozenset()),
         )
         self._note(
-            wish.event,
-            attempt.site,
-            attempt.generation,
-            Result.LOADED if attempt.reason is None else Result.FAILED,
-            attempt.reason,
-            attempt.seconds * 1000,
-            wish.asker,
+            self._entry(
+                wish.event,
+                Result.LOADED if attempt.reason is None else Result.FAILED,
+                wish.asker,
+                site=attempt.site,
+                generation=attempt.generation,
+                reason=attempt.reason,
+                seconds=attempt.seconds,
+            )
         )
 
     def removed(self, report: Report, asker: str) -> None:
         """Sites have left ``sites.json``."""
         for name, outcome in report.sites.items():
             if outcome.outcome is Result.REMOVED:
-                self._note("remove", name, outcome.generation, Result.REMOVED, None, 0.0, asker)
+                self._note(
+                    self._entry(
+                        "remove", Result.REMOVED, asker, site=name, generation=outcome.generation
+                    )
+                )
 
     def faults(self, faults: tuple[Fault, ...]) -> None:
         """What is wrong with ``sites.json`` has changed; of all workers, one says so in the log."""
         reason = "\n".join(map(str, faults)) or None
-        entry = self._entry("file", "", 0, "invalid" if faults else "valid", reason, 0.0, "file")
+        entry = self._entry("file", "invalid" if faults else "valid", "file", reason=reason)
 
         def say(store: Store) -> None:
             if store.note_news(entry, entry.at - SAME_EDIT):
@@ -83,34 +89,25 @@ class Journal:
 
     def rested(self, site: str, generation: int, why: str) -> None:
         """A site was unloaded because it was ``idle``, or for ``memory``."""
-        self._note("rest", site, generation, "unloaded", None, 0.0, why)
+        self._note(self._entry("rest", "unloaded", why, site=site, generation=generation))
 
     def mode(self, site: str, mode: str, asker: str) -> None:
         """A site was opened, paused or closed for maintenance."""
-        self._note("mode", site, 0, mode, None, 0.0, asker)
+        self._note(self._entry("mode", mode, asker, site=site))
 
-    def _note(
-        self,
-        event: str,
-        site: str,
-        generation: int,
-        result: str,
-        reason: str | None,
-        duration: float,
-        asker: str,
-    ) -> None:
-        entry = self._entry(event, site, generation, result, reason, duration, asker)
+    def _note(self, entry: Entry) -> None:
         self._desk.tell(lambda store: store.note(entry))
 
     def _entry(
         self,
         event: str,
-        site: str,
-        generation: int,
         result: str,
-        reason: str | None,
-        duration: float,
         asker: str,
+        *,
+        site: str = "",
+        generation: int = 0,
+        reason: str | None = None,
+        seconds: float = 0.0,
     ) -> Entry:
         return Entry(
             at=time.time(),
@@ -119,7 +116,7 @@ class Journal:
             generation=generation,
             result=str(result),
             reason=reason,
-            duration_ms=round(duration, 1),
+            duration_ms=round(seconds * 1000, 1),
             asker=asker,
             worker=self._worker,
         )

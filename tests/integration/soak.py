@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from gateway.memory import resident
+
 from .actions import reload
 from .cache import virtual_environment
 from .servers import PROTOCOL, Gateway
@@ -123,15 +125,8 @@ def soak(gateway: Gateway, site: BuiltSite, others: list[BuiltSite], reloads: in
             f"the generations of {site.name} before {generation} are gone",
             patience=_PATIENCE,
         )
-        course.megabytes[done] = resident(gateway)
+        course.megabytes[done] = resident(gateway.pid) / (1 << 20)
     return course
-
-
-def resident(gateway: Gateway) -> float:
-    """Megabytes that the process has; see proc(5)."""
-    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{gateway.pid}/status").read_text())
-    assert match is not None
-    return int(match[1]) / 1024
 
 
 def _gone(gateway: Gateway, site: BuiltSite) -> set[int]:

@@ -14,7 +14,7 @@ import pytest
 from .actions import append, reload
 from .servers import PROTOCOL, Gateway
 from .sites import BuiltSite, tiny_site
-from .visitors import Visitors, visit
+from .visitors import Visitors, wait_for_workers
 from .waiting import until
 
 LOAD_TIMEOUT: Final = 3
@@ -94,8 +94,7 @@ def gateway(
     options = ("--workers", str(count), *PROTOCOL) if count > 1 else PROTOCOL
     folder = tmp_path_factory.mktemp("gateway")
     with Gateway(folder, {site.name: site.entry}, options=options) as running:
-        seen: set[int] = set()
-        until(lambda: len(seen.add(visit(running, site)["pid"]) or seen) == count, "all have it")
+        wait_for_workers(running, site, count)
         yield running
 
 

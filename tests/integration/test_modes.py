@@ -15,13 +15,11 @@ import pytest
 
 from .servers import PROTOCOL, Gateway
 from .sites import BuiltSite, tiny_site
-from .visitors import Visitors, visit
+from .visitors import Visitors, fetch, visit, wait_for_workers
 from .waiting import until
 
 WORKERS: Final = 3
 OPTIONS: Final = ("--workers", str(WORKERS), *PROTOCOL)
-AGREED_WITHIN: Final = 2.0
-"""Seconds in which all workers have to be at the same point after anything that happened."""
 
 
 @pytest.fixture
@@ -37,8 +35,7 @@ def workers(site: BuiltSite, tmp_path: Path) -> Iterator[Gateway]:
     other = tiny_site(tmp_path, "other")
     entries = {each.name: each.entry for each in (site, other)}
     with Gateway(tmp_path, entries, options=OPTIONS) as gateway:
-        pids: set[int] = set()
-        until(lambda: len(pids.add(visit(gateway, site)["pid"]) or pids) == WORKERS, "all serve")
+        wait_for_workers(gateway, site, WORKERS)
         yield gateway
 
 
@@ -50,15 +47,11 @@ def statuses(gateway: Gateway, site: BuiltSite) -> set[int]:
     """What many visitors get, each on a connection of its own."""
     found = set()
     for _ in range(30):
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
-        connection.request("GET", "/", headers={"Host": site.host, "Connection": "close"})
-        with connection.getresponse() as answer:
-            body = answer.read()
-            found.add(answer.status)
-            if answer.status == 503:
-                assert body == b"<h1>Back at eight</h1>"
-                assert answer.headers["Retry-After"] == "60"
-        connection.close()
+        status, headers, body = fetch(gateway, site)
+        found.add(status)
+        if status == 503:
+            assert body == b"<h1>Back at eight</h1>"
+            assert headers["Retry-After"] == "60"
     return found
 
 

@@ -39,7 +39,7 @@ def workers(site: BuiltSite, tmp_path: Path) -> Iterator[Gateway]:
 
 
 def _told(gateway: Gateway, site: BuiltSite) -> dict[str, Any]:
-    """How each worker describes the site, by worker."""
+    """How each worker describes the site, by worker; ``None`` if it has yet to say so."""
     health = gateway.health()
     told = {id: other["sites"].get(site.name) for id, other in health.get("workers", {}).items()}
     return told | {health.get("worker", "only"): health["sites"][site.name]}
@@ -116,7 +116,7 @@ def test_an_edit_of_the_file_is_seen_by_all(workers: Gateway, site: BuiltSite) -
     with Visitors(workers, site) as visitors:
         workers.write_sites({site.name: {**site.entry, "env": env}})
         until(
-            lambda: {told["generation"] for told in _told(workers, site).values()} == {2},
+            lambda: {told and told["generation"] for told in _told(workers, site).values()} == {2},
             "all have the new entry",
             patience=AGREED_WITHIN + 1,
         )

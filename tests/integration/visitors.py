@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from types import TracebackType
 from typing import Any
 
 from .servers import Gateway
 from .sites import BuiltSite
+from .waiting import until
 
 
 def visit(gateway: Gateway, site: BuiltSite) -> dict[str, Any]:
@@ -20,15 +20,31 @@ def visit(gateway: Gateway, site: BuiltSite) -> dict[str, Any]:
 
 def look(gateway: Gateway, site: BuiltSite) -> bytes:
     """The same, for a page of any kind."""
+    status, _, body = fetch(gateway, site)
+    assert status == 200, f"{status}: {body[:300]!r}"
+    return body
+
+
+def fetch(gateway: Gateway, site: BuiltSite) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Status, headers and body of a front page, whatever they are."""
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
     try:
         connection.request("GET", "/", headers={"Host": site.host, "Connection": "close"})
         with connection.getresponse() as answer:
-            body = answer.read()
-        assert answer.status == 200, f"{answer.status}: {body[:300]!r}"
-        return body
+            return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
+
+
+def wait_for_workers(gateway: Gateway, site: BuiltSite, count: int) -> None:
+    """Look at a site until so many processes have answered, which have then loaded it."""
+    pids: set[int] = set()
+
+    def all_have() -> bool:
+        pids.add(visit(gateway, site)["pid"])
+        return len(pids) == count
+
+    until(all_have, f"{count} workers answer")
 
 
 class Visitors:
@@ -47,12 +63,7 @@ class Visitors:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._enough.set()
         for thread in self._threads:
             thread.join()
