@@ -5,6 +5,7 @@ The gateway itself never imports Django.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from types import ModuleType
@@ -12,10 +13,19 @@ from typing import Any, Final
 
 from gateway.errors import reason_of
 from gateway.namespace import Namespace
+from gateway.sources import Tree
 
 NO_DATABASE: Final = "unknown"
 """The vendor of ``django.db.backends.dummy``: a project without a database."""
 _SHOWN: Final = 5
+_TEMPLATES: Final = frozenset(
+    {
+        ".css", ".csv", ".djhtml", ".dtl", ".eml", ".htm", ".html", ".ics", ".j2", ".jinja",
+        ".jinja2", ".js", ".json", ".md", ".mjml", ".rst", ".svg", ".tex", ".tmpl", ".tpl", ".txt",
+        ".xhtml", ".xml",
+    }
+)  # fmt: skip
+"""What templates end in. Databases, logs and uploads may lie in the same folder."""
 
 
 def import_urls(namespace: Namespace) -> None:
@@ -29,6 +39,36 @@ def import_urls(namespace: Namespace) -> None:
     conf = namespace.import_module("django.conf")
     if conf.settings.configured and getattr(conf.settings, "ROOT_URLCONF", None):
         _ = namespace.import_module("django.urls").get_resolver().url_patterns
+
+
+def templates(namespace: Namespace) -> list[Tree]:
+    """The folders that the templates of the site come from, but for those of installed packages.
+
+    Files that the site itself writes there are left out: uploads, collected files, logs.
+    """
+    if _module(namespace, "django.conf") is None:
+        return []
+    settings: Any = namespace.import_module("django.conf").settings
+    if not settings.configured:
+        return []
+    folders: set[str] = set()
+    with contextlib.suppress(Exception):  # of an engine that lacks something: shows when it is used
+        for backend in namespace.import_module("django.template").engines.all():
+            folders.update(os.path.abspath(folder) for folder in backend.template_dirs)
+            for loader in getattr(getattr(backend, "engine", None), "template_loaders", ()):
+                if hasattr(loader, "get_dirs"):
+                    folders.update(os.path.abspath(folder) for folder in loader.get_dirs())
+    written = {
+        os.path.abspath(root) for root in (settings.MEDIA_ROOT, settings.STATIC_ROOT) if root
+    }
+    for reference in namespace.import_module("logging")._handlerList:
+        if path := getattr(reference(), "baseFilename", None):
+            written.add(path)
+    return [
+        Tree(folder, _TEMPLATES, frozenset(written))
+        for folder in sorted(folders)
+        if not namespace.is_installed(folder)
+    ]
 
 
 def close_connections(namespace: Namespace) -> None:

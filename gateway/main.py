@@ -17,6 +17,7 @@ from gateway import hygiene, log, pages, proxies
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
+from gateway.autoreload import Autoreload
 from gateway.backends.inprocess import InProcessBackend
 from gateway.config import ADMIN_HOSTS
 from gateway.control import Control, Identity, Journal
@@ -92,6 +93,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         Control(registry, desk, journal, identity) as control,
         Rest(registry, settings.memory_budget << 20, journal.rested),
         Watch(registry, control.refresh),
+        Autoreload(registry, control.follow),
     ):
         app.state.admin_hosts = admin_hosts
         app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)

@@ -237,6 +237,16 @@ class Registry:
             if isinstance(site, Site) and site.state is State.READY
         ]
 
+    def watched_sites(self) -> list[Site]:
+        """The sites that are to be reloaded when their code changes, and have been loaded."""
+        return [
+            site
+            for site in self._sites.values()
+            if isinstance(site, Site)
+            and site.config.watch
+            and site.state in (State.READY, State.FAILED)
+        ]
+
     def mode_of(self, name: str) -> Mode:
         """The mode of a site; raises `UnknownSiteError`."""
         return self._site(name).gate.mode

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.config import SiteConfig
 from gateway.masking import Mask
+from gateway.sources import Sources
 
 logger = logging.getLogger("gateway.site")
 
@@ -38,9 +39,11 @@ class Generation(Protocol):
 class Backend(Protocol):
     """A way to bring up and run generations."""
 
-    async def load(self, config: SiteConfig, number: int) -> Generation:
+    async def load(self, config: SiteConfig, number: int, sources: Sources | None) -> Generation:
         """Bring up generation ``number`` of a site; raises `LoadError`.
 
+        What the code is made of is added to ``sources``, now and whenever it reads more, whatever
+        becomes of the attempt.
         When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
         """
 

@@ -25,6 +25,7 @@ from gateway.masking import Mask
 from gateway.modes import Client, Gate, Mode, own_page
 from gateway.probe import probe
 from gateway.service import Backend, Service
+from gateway.sources import Sources
 from gateway.state import Event, State, advance
 
 logger = logging.getLogger("gateway.site")
@@ -104,6 +105,7 @@ class Site:
         self.generations = generations
         self.failure: Failure | None = None
         self.gate = Gate(mode)
+        self.sources = Sources()
         self._backend = backend
         self._clock = clock
         self._note = note
@@ -271,17 +273,19 @@ class Site:
         started = self._clock()
         # Both of this moment: the entry may change before the attempt ends.
         config, mask, number = self.config, Mask(self.config.env), self.generations + 1
-        reason = None
+        reason, sources = None, Sources()
         try:
-            generation = await self._backend.load(config, number)
+            generation = await self._backend.load(config, number, sources if config.watch else None)
             new = Service(config.name, generation, mask, self._clock)
             if self._service is not None:
                 # Else the request that waits is the probe.
                 await self._try_out(new, config)
         except (Exception, SystemExit) as error:
             reason = self._failed(error, mask).reason
+            self.sources.take(sources)
         else:
             self._take_over(new, started)
+            self.sources = sources
         finally:
             self._attempt = None
         self._note(Attempt(config.name, number, self._clock() - started, reason))

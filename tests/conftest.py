@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import Fault
+from gateway.sources import Sources
 
 
 @pytest.fixture
@@ -74,6 +75,7 @@ class FakeBackend:
         self.errors: dict[str, BaseException] = {}
         self.loads: list[tuple[str, int]] = []
         self.configs: list[SiteConfig] = []
+        self.read: Callable[[Sources | None], object] = lambda _: None
         self.closed: list[tuple[str, int]] = []
         self.asked: list[tuple[int, Scope]] = []
         self.cancelled: list[str] = []
@@ -92,7 +94,10 @@ class FakeBackend:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(self, config: SiteConfig, number: int) -> FakeGeneration:
+    async def load(
+        self, config: SiteConfig, number: int, sources: Sources | None
+    ) -> FakeGeneration:
+        self.read(sources)
         self.loads.append((config.name, number))
         self.configs.append(config)
         self.loading[config.name].set()

@@ -23,6 +23,7 @@ from gateway.config import SiteConfig
 from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
+from gateway.sources import Sources, Tree
 from gateway.threads import Threads, stack_of
 from gateway.wsgi import Bridge, Traffic, WSGIApplication
 
@@ -65,11 +66,13 @@ class InProcessBackend:
     ) -> None:
         self._stack.close()
 
-    async def load(self, config: SiteConfig, number: int) -> InProcessGeneration:
-        """Load the code of a site into a new namespace; raises ``LoadError``."""
+    async def load(
+        self, config: SiteConfig, number: int, sources: Sources | None = None
+    ) -> InProcessGeneration:
+        """Load the code of a site into a new namespace; see ``service.Backend``."""
         await self._refuse_one_too_many(config)
         with held():  # here, not on the thread: that may hang
-            return await self._load(config, number)
+            return await self._load(config, number, sources)
 
     def survivors(self, site: str) -> list[str]:
         """See ``service.Backend``."""
@@ -87,10 +90,18 @@ class InProcessBackend:
                 raise LoadError(reason)
             await asyncio.sleep(_LOOK)
 
-    async def _load(self, config: SiteConfig, number: int) -> InProcessGeneration:
+    async def _load(
+        self, config: SiteConfig, number: int, sources: Sources | None
+    ) -> InProcessGeneration:
         assert self._traffic is not None, "the backend has not been entered"
         build = functools.partial(
-            _build, config, number, self._traffic, self._unloading, keep_failed=self._keep_failed
+            _build,
+            config,
+            number,
+            sources,
+            self._traffic,
+            self._unloading,
+            keep_failed=self._keep_failed,
         )
         thread, future = _on_daemon_thread(f"{config.name} loader", build)
         timeout = config.limits.load_timeout
@@ -155,19 +166,35 @@ class InProcessGeneration:
 
 
 def _build(
-    config: SiteConfig, number: int, traffic: Traffic, unloading: Unloading, *, keep_failed: bool
+    config: SiteConfig,
+    number: int,
+    sources: Sources | None,
+    traffic: Traffic,
+    unloading: Unloading,
+    *,
+    keep_failed: bool,
 ) -> InProcessGeneration:
+    if sources is not None:
+        sources.add(os.fspath(config.path))
     try:
         path = config.path.resolve(strict=True)
         own_folder = private_cwd(path)
         namespace = Namespace(
-            f"{config.name} #{number}", path=[path], environ=config.env, venv=config.venv
+            f"{config.name} #{number}",
+            path=[path],
+            environ=config.env,
+            venv=config.venv,
+            reading=None if sources is None else sources.add,
         )
     except (EnvironmentError_, OSError) as exc:
         raise LoadError(str(exc)) from exc
     try:
         application = _import_site(namespace, config, number)
+        if sources is not None:
+            sources.add_trees(django.templates(namespace))
     except BaseException as exc:
+        if sources is not None:  # what is missing may be a module that has yet to be written
+            sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
         if not keep_failed:
             unload = unloading.begin(config, number, Trace(namespace))
             _leave(namespace)

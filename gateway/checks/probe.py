@@ -34,6 +34,7 @@ from gateway.checks.facts import (
 from gateway.django import close_connections
 from gateway.errors import LoadError
 from gateway.namespace import Namespace
+from gateway.sources import Sources
 from gateway.threads import Pool, Threads
 
 _EXIT_SECONDS: Final = 5.0
@@ -82,7 +83,7 @@ class Probe:
     async def _load(self, backend: InProcessBackend) -> InProcessGeneration | None:
         start = time.perf_counter()
         try:
-            generation = await backend.load(self._request.site, 1)
+            generation = await backend.load(self._request.site, 1, Sources())
         except LoadError as error:
             self._learn(loaded=False, reason=error.reason, traceback=error.traceback)
             self._failure = error  # its frames hold the namespace, which has more to tell

@@ -175,6 +175,12 @@ class SiteEntry(_Strict):
         description="Load the site when the gateway starts instead of on its first request.",
         examples=[True],
     )
+    watch: bool = Field(
+        default=False,
+        description="Reload the site when a module that it has imported changes, or a file in the "
+        "folders of its templates; for development.",
+        examples=[True],
+    )
     probe: ProbePath | Literal[False] = Field(
         default="/",
         description="The path that a reload asks of the new code before that takes over: an answer "

@@ -32,6 +32,8 @@ class SiteConfig:
     env_file: Path | None = None
     venv: Path | None = None
     preload: bool = False
+    watch: bool = False
+    """Whether the site is reloaded when its code changes."""
     probe: str | None = "/"
     """The path that a reload asks of new code; ``None`` for no probe."""
     probe_host: str | None = None

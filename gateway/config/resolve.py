@@ -94,6 +94,7 @@ class SiteDraft:
             env_file=self.env_file,
             venv=self._venv,
             preload=self._get("preload") is True,
+            watch=self._get("watch") is True,
             probe=self._get_or("probe", "/") or None,
             probe_host=self._probe_host,
             migrations=self._get_or("migrations", "ignore"),

@@ -26,6 +26,7 @@ from gateway.control.journal import Journal
 from gateway.errors import GatewayError, UnknownSiteError
 from gateway.modes import Mode
 from gateway.registry import Registry, Report, Result
+from gateway.site import Site
 from gateway.state import State
 from gateway.store import Entry, Order, Store, StoreError, Worker
 from gateway.store.desk import Desk
@@ -189,6 +190,11 @@ class Control:
             report = await self._registry.refresh()
         self._journal.removed(report, "file")
         return report
+
+    async def follow(self, site: Site) -> None:
+        """Reload a site whose code has changed, here; the others watch it themselves."""
+        with self._journal.asked("reload", "watch", {site.config.name}):
+            await site.reload()
 
     async def change_mode(self, site: str, mode: Mode, asker: str, patience: float = 0.0) -> Change:
         """Put a site into a mode everywhere, also in workers and gateways that start later.

@@ -116,11 +116,21 @@ class _SetupSys:
 
 
 class Importer:
-    """A private instance of Python's import system."""
+    """A private instance of Python's import system.
 
-    def __init__(self, sys_view: Any, builtins: dict[str, Any], provider: Provider) -> None:
+    ``reading`` is told of each source that is not installed, before it is read.
+    """
+
+    def __init__(
+        self,
+        sys_view: Any,
+        builtins: dict[str, Any],
+        provider: Provider,
+        reading: Callable[[str], object] | None = None,
+    ) -> None:
         self.modules: Modules = sys_view.modules
         self._provider = provider
+        self._reading = reading
         self._codes: list[CodeType] = []
         self._early: dict[str, ModuleType] = {}
         builtins["__import__"] = self._importing_during_set_up
@@ -309,6 +319,8 @@ class Importer:
         @functools.wraps(get_code)
         def _get_code(loader: Any, fullname: str) -> CodeType:
             path = loader.get_filename(fullname)
+            if self._reading is not None and not self._provider.is_installed(path):
+                self._reading(path)
 
             def compile_() -> CodeType:
                 installed = self._provider.is_installed(path)

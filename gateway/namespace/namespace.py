@@ -33,7 +33,8 @@ class Namespace:
 
     ``path`` are the folders of the project, first on its ``sys.path``; ``environ`` is all that it
     sees of an environment; ``venv`` the folder of its virtual environment, ``None`` for what the
-    gateway's own has installed. Raises ``EnvironmentError_`` if that cannot be used.
+    gateway's own has installed. Raises ``EnvironmentError_`` if that cannot be used. ``reading`` is
+    told of each source file of the project before it is read.
 
     A namespace is no security boundary: its code runs in the process, with its rights.
     """
@@ -47,6 +48,7 @@ class Namespace:
         path: Iterable[str | os.PathLike[str]] = (),
         environ: Mapping[str, str] | None = None,
         venv: str | os.PathLike[str] | None = None,
+        reading: Callable[[str], object] | None = None,
     ) -> None:
         self.name = name
         self._closed = False
@@ -65,7 +67,7 @@ class Namespace:
         self.modules.share("builtins", self._builtins)
         self.modules.share("sys", self._sys)
         callers.register(vars(self._builtins), self)
-        self._importer = Importer(self._sys, vars(self._builtins), self)
+        self._importer = Importer(self._sys, vars(self._builtins), self, reading)
         for view_name in _VIEWS_FROM_THE_START:
             self.import_module(view_name)
         self._importer.share("os.path", os.path)
