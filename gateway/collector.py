@@ -12,9 +12,9 @@ request runs, however many wished for it meanwhile, and so seldom that collectio
 one part in a hundred of the time. If there is no such second for `LATEST`, Python's own rule holds
 again until the next one: garbage is bounded also in a gateway that is never idle.
 
-**While a site loads** (`held`) there is none at all, not even a small one. A load creates tens of
-thousands of objects that stay, and each of them that survives makes the collector look at all the
-others again: holding it halves the time of a load.
+**While a site loads** there is none at all (``garbage.py``), not even a small one. A load creates
+tens of thousands of objects that stay, and each of them that survives makes the collector look at
+all the others again: holding it halves the time of a load.
 
 Each full collection, whoever started it, is noted with its pause (`Collector.last`), and logged if
 that is long.
@@ -24,14 +24,13 @@ that is long.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -47,28 +46,6 @@ _LONG: Final = 0.1
 """Seconds of a pause that is worth a line in the log."""
 _NEVER: Final = 1 << 30
 _OLDEST: Final = 2
-
-_lock = threading.Lock()
-_holders = 0
-_was_enabled = False
-
-
-@contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Start no automatic collection during the block; blocks may overlap in several threads."""
-    global _holders, _was_enabled
-    with _lock:
-        if _holders == 0:
-            _was_enabled = gc.isenabled()
-            gc.disable()
-        _holders += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _holders -= 1
-            if _holders == 0 and _was_enabled:
-                gc.enable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ import _thread
 import functools
 import logging
 import os
-import sys
 import threading
 import time
 import traceback
@@ -33,6 +32,7 @@ from concurrent.futures import Executor, Future
 from contextvars import Context
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
+from gateway import frames
 from gateway.namespace.cwd import change_folder, own_folder
 
 P = ParamSpec("P")
@@ -422,8 +422,9 @@ class _Worker:
 
 def stack_of(ident: int | None) -> str:
     """Where the thread with this identifier is, as in a traceback; empty if it has ended."""
-    frame = sys._current_frames().get(ident or 0)
-    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+    with frames.of_all_threads() as innermost:
+        frame = innermost.get(ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
 class _Call:

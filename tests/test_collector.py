@@ -10,6 +10,7 @@ import pytest
 
 from gateway import collector
 from gateway.collector import Collector
+from gateway.garbage import held as switched_off
 
 DEADLINE = 30.0
 LOOK = 0.01
@@ -46,37 +47,6 @@ def clean() -> Iterator[None]:
     thresholds = gc.get_threshold()
     yield
     assert (gc.get_threshold(), gc.isenabled()) == (thresholds, True)
-
-
-# During a load
-
-
-def test_it_is_held_until_the_last_holder_leaves() -> None:
-    assert gc.isenabled()
-    with collector.held():
-        with collector.held():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-    assert gc.isenabled()
-
-
-def test_it_runs_again_after_an_error() -> None:
-    with pytest.raises(LookupError), collector.held():
-        raise LookupError
-    assert gc.isenabled()
-
-
-def test_a_collector_that_was_off_stays_off() -> None:
-    gc.disable()
-    try:
-        with collector.held():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-
-
-# While serving
 
 
 async def until(what: Callable[[], object]) -> None:
@@ -152,7 +122,7 @@ async def test_it_does_not_disturb_a_load() -> None:
         return True
 
     with Collector(was_quiet, look=LOOK) as held:
-        with collector.held():
+        with switched_off():
             held.then(int)
             await until(lambda: looks > 3)
             assert held.last is None

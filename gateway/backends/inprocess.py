@@ -18,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import django, log
 from gateway.backends.unloading import GRACE, Unloading
-from gateway.collector import Collector, held
+from gateway.collector import Collector
 from gateway.config import SiteConfig
 from gateway.errors import LoadError, reason_of, traceback_of
+from gateway.garbage import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
 from gateway.sources import Sources, Tree
@@ -81,13 +82,16 @@ class InProcessBackend:
     async def _refuse_one_too_many(self, config: SiteConfig) -> None:
         """Raise ``LoadError`` if a reload would leave one more generation in memory."""
         deadline = time.monotonic() + GRACE
-        while (reason := self._unloading.refuses(config)) is not None:
+        while (reason := self._unloading.refuses(config)) or self._unloading.undecided(config):
             if not self._unloading.serves(config.name):
                 # No answer at all would be worse than one more.
-                logger.warning("%s: %s", config.name, reason)
+                if reason:
+                    logger.warning("%s: %s", config.name, reason)
                 return
             if time.monotonic() > deadline:
-                raise LoadError(reason)
+                if reason:
+                    raise LoadError(reason)
+                return
             await asyncio.sleep(_LOOK)
 
     async def _load(

@@ -70,6 +70,7 @@ class Unloading:
         self._lock = threading.Lock()
         self._unloads: dict[str, list[Unload]] = defaultdict(list)
         self._loaded: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
 
     def loaded(self, site: str) -> None:
         """A generation of ``site`` came up."""
@@ -83,11 +84,14 @@ class Unloading:
 
     def begin(self, config: SiteConfig, number: int, trace: Trace) -> Unload:
         """A generation is about to be unloaded, or what there is of one that did not come up."""
+        with self._lock:
+            self._under_way[config.name] += 1
         return Unload(config.name, number, trace, Mask(config.env))
 
     def done(self, unload: Unload) -> None:
         """It has been unloaded; from now on it should be gone."""
         with self._lock:
+            self._under_way[unload.site] -= 1
             self._unloads[unload.site].append(unload)
         self._collector.then(lambda: self._look(unload))
 
@@ -110,6 +114,11 @@ class Unloading:
             f"{limit}): {' | '.join(survivors)}. Have the project end its threads and let go of "
             "what it registered in a function of atexit, then restart the gateway"
         )
+
+    def undecided(self, config: SiteConfig) -> bool:
+        """Whether that depends on what will be left of generations that are being unloaded."""
+        limit, coming = config.limits.max_survivors, self._under_way[config.name]
+        return bool(limit and coming) and len(self.survivors(config.name)) + coming >= limit
 
     def serves(self, site: str) -> bool:
         """Whether a generation of ``site`` is up."""

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from types import CellType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Final, cast
 
+from gateway import frames
 from gateway.namespace import callers
 from gateway.namespace.namespace import Namespace
 
@@ -91,12 +92,13 @@ class Trace:
         if running and not started:
             return []
         found = []
-        for ident, frame in sys._current_frames().items():
-            if running and ident not in started:
-                continue
-            own = next((f for f in _outwards(frame) if id(f.f_builtins) == self._builtins), None)
-            if own is not None or (ident in started and not running):
-                found.append(Thread(names.get(ident) or str(ident), _place(own or frame)))
+        with frames.of_all_threads() as innermost:
+            for ident, frame in innermost.items():
+                if running and ident not in started:
+                    continue
+                own = next(filter(self._runs, frames.outwards(frame)), None)
+                if own is not None or (ident in started and not running):
+                    found.append(Thread(names.get(ident) or str(ident), _place(own or frame)))
         return found
 
     def holder(self, *, seconds: float = SECONDS, objects: int = OBJECTS) -> str:
@@ -105,6 +107,9 @@ class Trace:
         Takes up to ``seconds`` and looks at up to ``objects`` objects; not for the event loop.
         """
         return _Search(self._is_part, self._wrote, seconds, objects).run()
+
+    def _runs(self, frame: FrameType) -> bool:
+        return id(frame.f_builtins) == self._builtins
 
     def _is_part(self, value: object) -> bool:
         if type(value) is FunctionType:
@@ -179,12 +184,6 @@ class _Search:
             if self._wrote(step):
                 return  # how an object leads to its class and that to its code is no news
             holder = step
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 def _place(frame: FrameType) -> str:

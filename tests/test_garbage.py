@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from gateway.garbage import held
+
+
+def test_it_is_held_until_the_last_holder_leaves() -> None:
+    assert gc.isenabled()
+    with held():
+        with held():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_it_runs_again_after_an_error() -> None:
+    with pytest.raises(LookupError), held():
+        raise LookupError
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with held():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
