@@ -36,8 +36,8 @@ soak: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/mypy --cache-dir $(VENV)/.mypy_cache
+	$(BIN)/lint-imports --cache-dir $(VENV)/.import_linter_cache
 
 schema: $(VENV)/.run
 	$(BIN)/python -m gateway.config

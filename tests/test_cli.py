@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,10 @@ def test_control_c_ends_the_check_and_its_processes(folder: Path) -> None:
         f"import os, threading\nwith open({str(folder / 'fifo')!r}, 'w') as fifo:\n"
         "    fifo.write(str(os.getpid()))\nthreading.Event().wait()\n",
     )
-    with run("check", "shop", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Whoever runs the tests in the background of a shell has it ignore SIGINT.
+    control_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with run("check", "shop", stdout=pipe, stderr=pipe, preexec_fn=control_c) as process:
         scratch = int((folder / "fifo").read_text())
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()

@@ -43,7 +43,9 @@ class Gateway(Program):
         super().__init__(
             [sys.executable, "-m", "uvicorn", "gateway.main:app", "--port", "0", *options],
             folder=folder,
-            environ=plain_environ(PYTHONPATH=str(REPOSITORY), **(environ or {})),
+            environ=plain_environ(
+                PYTHONPATH=str(REPOSITORY), PYTHONFAULTHANDLER="1", **(environ or {})
+            ),
             log=folder / "gateway.log",
         )
         self.port = 0
