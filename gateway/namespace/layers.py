@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
-from gateway.namespace import callers, locations, patches, standins, tables, views
+from gateway.namespace import callers, drivers, locations, patches, standins, views
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
 from gateway.namespace.tracebacks import internal, is_internal
@@ -108,7 +108,7 @@ class ProcessUnit:
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
         module = process_module(name)
-        _divide_tables(name, self)
+        _divide(name, self)
         return module
 
     def loaded(self) -> dict[str, ModuleType]:
@@ -178,7 +178,7 @@ class LoadedUnit:
         except ImportError as exc:
             self._layer.explain(self.spec, exc)
             raise
-        _divide_tables(name, self)
+        _divide(name, self)
         return module
 
     def finds(self, name: str) -> bool:
@@ -234,8 +234,8 @@ class LoadedUnit:
         return None
 
 
-def _divide_tables(name: str, unit: Unit) -> None:
-    divide = tables.OF_UNITS.get(name.partition(".")[0])
+def _divide(name: str, unit: Unit) -> None:
+    divide = drivers.OF_UNITS.get(name.partition(".")[0])
     if divide is not None:
         divide(unit.loaded())
 

@@ -14,7 +14,7 @@ import pprint
 import typing
 import weakref
 import xml.dom.domreg
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 
 from gateway.namespace import callers, standins
@@ -53,26 +53,18 @@ def finalize(domain: callers.Domain) -> list[BaseException]:
 
 def clear(domain: callers.Domain) -> None:
     """Remove what ``domain`` has written into registries of shared code."""
-    for registry in (*_REGISTRIES, *_of_psycopg()):
-        for key, value in list(registry.items()):
-            if domain in (callers.author(key), callers.author(value)):
-                del registry[key]
+    for registry in _REGISTRIES:
+        take_out(registry, domain)
     for clear_cache in _CACHES:
         clear_cache()
     _let_warnings_forget()
 
 
-def _of_psycopg() -> Iterator[MutableMapping[Any, Any]]:
-    """The dumpers and loaders that sites have registered with every psycopg 3 that they share."""
-    for unit in callers.registered():
-        module: Any = unit.modules.get("psycopg") if unit.transparent else None
-        adapters = getattr(module, "adapters", None)
-        if adapters is None:
-            continue
-        yield from adapters._dumpers.values()
-        yield from adapters._dumpers_by_oid
-        yield from adapters._loaders
-        yield type(adapters)._optimised
+def take_out(registry: MutableMapping[Any, Any], domain: callers.Domain) -> None:
+    """Remove what the code of ``domain`` wrote, as a key or a value."""
+    for key, value in list(registry.items()):
+        if domain in (callers.author(key), callers.author(value)):
+            del registry[key]
 
 
 class _Unheard(Warning):

@@ -1,9 +1,9 @@
 """Tables that are there once for all and have one slot for a key.
 
 ``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and what psycopg2 has of
-the kind keep what was registered last, whoever registered it. Here the slot holds a function that
-asks who is asking, and each namespace's own entry stands behind it; what was there before stands
-behind all.
+the kind (``drivers.py``) keep what was registered last, whoever registered it. Here the slot holds
+a function that asks who is asking, and each namespace's own entry stands behind it; what was there
+before stands behind all.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import copyreg
 import sys
 import weakref
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.namespace import callers
 from gateway.namespace.views import copy, disguise
@@ -77,17 +77,28 @@ class Table:
         return slot
 
 
-_tables: dict[str, Table] = {}
+class Released(Protocol):
+    """Something that is there once for all and holds what namespaces have put in."""
+
+    def release(self, domain: callers.Domain) -> None:
+        """Forget what is of ``domain``."""
+
+
+ALL: dict[str, Released] = {}
+"""By a name for each."""
 
 
 def release(domain: callers.Domain) -> None:
     """Forget what ``domain`` has registered anywhere."""
-    for table in list(_tables.values()):
+    for table in list(ALL.values()):
         table.release(domain)
 
 
-def _table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
-    return _tables.setdefault(name, Table(slots, absent))
+def table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
+    """The one with this name, made now if there is none."""
+    found = ALL.setdefault(name, Table(slots, absent))
+    assert isinstance(found, Table)
+    return found
 
 
 def _unchanged(value: Any) -> Any:
@@ -97,8 +108,8 @@ def _unchanged(value: Any) -> Any:
 def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
     """A view of ``sqlite3``, ``sqlite3.dbapi2`` or ``_sqlite3``."""
     _sqlite3 = sys.modules["_sqlite3"]
-    adapters = _table("adapters", _sqlite3.adapters, _unchanged)
-    converters = _table("converters", _sqlite3.converters, _unchanged)
+    adapters = table("adapters", _sqlite3.adapters, _unchanged)
+    converters = table("converters", _sqlite3.converters, _unchanged)
     view = copy(module)
 
     def register_adapter(type: type, adapter: Function, /) -> None:
@@ -114,7 +125,7 @@ def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
 
 def make_copyreg(domain: callers.Domain) -> ModuleType:
     """A view of ``copyreg``."""
-    reductions = _table("reductions", copyreg.dispatch_table, _reduce)
+    reductions = table("reductions", copyreg.dispatch_table, _reduce)
     view = copy(copyreg)
 
     def pickle(ob_type: type, pickle_function: Function, constructor_ob: Any = None) -> None:
@@ -130,69 +141,3 @@ def make_copyreg(domain: callers.Domain) -> ModuleType:
 
 def _reduce(value: Any) -> Any:
     return value.__reduce_ex__(4)
-
-
-def divide_psycopg2(modules: Mapping[str, ModuleType]) -> None:
-    """Give each namespace its own adapters and typecasters in a psycopg2 that many share.
-
-    ``modules`` are those of the unit that are loaded; others get the functions from these.
-    """
-    extensions: Any = modules.get("psycopg2.extensions")
-    c_module: Any = modules.get("psycopg2._psycopg")
-    if extensions is None or c_module is None or f"adapters of {id(extensions)}" in _tables:
-        return
-
-    def cannot_adapt(value: Any) -> Any:
-        """As C does without an entry for the very class; its own search found ours."""
-        for base in type(value).__mro__[1:]:
-            adapter = adapters.find((base, extensions.ISQLQuote))
-            if adapter is not None:
-                return adapter(value)
-        if hasattr(value, "__conform__"):
-            return value.__conform__(extensions.ISQLQuote)
-        raise c_module.ProgrammingError(f"can't adapt type {type(value).__name__!r}")
-
-    def typecaster(oid: int, function: Function) -> Any:
-        return extensions.new_type((oid,), "OF_THE_ASKER", function)
-
-    adapters = _table(f"adapters of {id(extensions)}", extensions.adapters, cannot_adapt)
-    types = _tables[f"types of {id(extensions)}"] = Table(
-        extensions.string_types, extensions.UNICODE, typecaster
-    )
-    register_for_all = extensions.register_adapter
-    register_type_for_all = extensions.register_type
-
-    def register_adapter(typ: Any, callable: Function) -> None:
-        domain = _registering()
-        if domain is None:
-            register_for_all(typ, callable)
-        else:
-            adapters.register(domain, (typ, extensions.ISQLQuote), callable)
-
-    def register_type(obj: Any, scope: Any = None) -> None:
-        domain = _registering()
-        if domain is None or scope is not None:
-            register_type_for_all(obj, scope)
-        else:
-            for oid in obj.values:
-                types.register(domain, oid, obj)
-
-    for function in (register_adapter, register_type):
-        before = getattr(extensions, function.__name__)
-        disguise(function, before.__module__)
-        for module in modules.values():
-            if vars(module).get(function.__name__) is before:
-                setattr(module, function.__name__, function)
-
-
-def _registering() -> callers.Domain | None:
-    """The namespace that registers something; what a module of a unit does itself is for all."""
-    frame = sys._getframe(2)
-    domain = callers.domain_of(frame.f_builtins)
-    if domain is not None and domain.transparent and frame.f_code.co_name == "<module>":
-        return None
-    return callers.namespace()
-
-
-OF_UNITS = {"psycopg2": divide_psycopg2}
-"""What to do with the modules of a unit, by its top-level name, when it has been imported."""
