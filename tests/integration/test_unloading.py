@@ -1,4 +1,4 @@
-"""A site whose code does not go after a reload is named."""
+"""Reloads leave nothing in memory, and a site whose code does not go is named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from .actions import front, reload
 from .cache import virtual_environment
 from .servers import PROTOCOL, Gateway
+from .services import PostgreSQL
 from .sites import OTHER_DJANGO, BuiltSite, tiny_site
+from .soak import BATCH, native_sites, soak
 
 SCHEDULER = """
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -55,3 +57,18 @@ def test_a_scheduler_that_goes_on_is_named_and_refused_past_the_limit(
     ]
     assert all("apscheduler/schedulers/" in line for line in health["survivors"])
     assert front(gateway, site).json()["site"] == site.name
+
+
+def test_reloads_with_native_packages_beside_a_neighbour_leave_nothing(
+    postgres: PostgreSQL, tmp_path: Path
+) -> None:
+    site, neighbour = native_sites(tmp_path, postgres)
+    home = tmp_path / "gateway"
+    home.mkdir()
+    entries = {each.name: each.entry for each in (site, neighbour)}
+    with Gateway(home, entries, options=PROTOCOL) as gateway:
+        course = soak(gateway, site, [neighbour], BATCH)  # it waits until all are gone
+        assert course.lost == []
+        assert course.answers > BATCH
+        for each in (site, neighbour):
+            assert front(gateway, each).json() == {"site": each.name, "text": "12.50 EUR"}
