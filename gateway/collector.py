@@ -10,7 +10,9 @@ and free nearly all garbage that is circular. A full one becomes *due* when Pyth
 so, or when somebody asks for it, who has unloaded a site. It is run in the first second in which no
 request runs, however many wished for it meanwhile, and so seldom that collections take no more than
 one part in a hundred of the time. If there is no such second for `LATEST`, Python's own rule holds
-again until the next one: garbage is bounded also in a gateway that is never idle.
+again until the next one: garbage is bounded also in a gateway that is never idle. Who needs the
+memory of a site at once (`Collector.hurry`) has the next one run amid requests, and they may then
+take one part in five.
 
 **While a site loads** there is none at all (``garbage.py``), not even a small one. A load creates
 tens of thousands of objects that stay, and each of them that survives makes the collector look at
@@ -42,6 +44,8 @@ _LOOK: Final = 1.0
 """Seconds that have to pass without a request."""
 _REST: Final = 100
 """How many times its own pause must pass before the next collection."""
+_SHORT_REST: Final = 4
+"""The same where somebody is in a hurry."""
 _LONG: Final = 0.1
 """Seconds of a pause that is worth a line in the log."""
 _NEVER: Final = 1 << 30
@@ -80,6 +84,7 @@ class Collector:
         self._thresholds = gc.get_threshold()
         self._due_since: float | None = None
         self._begun = 0
+        self._hurry = self._idle = False
         self._later: deque[tuple[int, Callable[[], object]]] = deque()
         self._thread: threading.Thread | None = None
         self._started = 0.0
@@ -103,6 +108,10 @@ class Collector:
         There is garbage of some size, which that one gives back to the system.
         """
         self._later.append((self._begun, function))
+
+    def hurry(self) -> None:
+        """Do not wait for an idle moment with the collection that somebody asked for."""
+        self._hurry = True
 
     def _call_later(self) -> None:
         due = []
@@ -128,7 +137,8 @@ class Collector:
             return
         if self._due_since is None:
             self._due_since = now
-        if quiet and self._may(now):
+        if (quiet or self._hurry) and self._may(now):
+            self._hurry, self._idle = False, quiet
             # Finalizers of sites are code of sites, which has no business on the event loop.
             self._thread = threading.Thread(
                 target=_collect,
@@ -141,9 +151,12 @@ class Collector:
             gc.set_threshold(*self._thresholds)
 
     def _may(self, now: float) -> bool:
-        if not gc.isenabled() or (self._thread is not None and self._thread.is_alive()):
-            return False  # a site loads, or its finalizers do not end
-        return self.last is None or now - self.last.end > _REST * self.last.seconds
+        if self._thread is not None and self._thread.is_alive():
+            return False  # the finalizers of a site do not end
+        if not (gc.isenabled() or self._hurry):
+            return False  # a site loads
+        rest = _SHORT_REST if self._hurry else _REST
+        return self.last is None or now - self.last.end > rest * self.last.seconds
 
     def _note(self, phase: str, info: dict[str, int]) -> None:
         """One of ``gc.callbacks``: on whatever thread collects, in the middle of anything."""
@@ -154,8 +167,8 @@ class Collector:
             self._started = now
             self._begun += 1
             return
-        ours = threading.current_thread() is self._thread
-        self.last = Pause(now, now - self._started, info["collected"], ours)
+        idle = self._idle and threading.current_thread() is self._thread
+        self.last = Pause(now, now - self._started, info["collected"], idle)
         self.pauses += 1
         self._due_since = None
         self._hold()

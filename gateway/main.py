@@ -19,6 +19,7 @@ from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
 from gateway.autoreload import Autoreload
 from gateway.backends.inprocess import InProcessBackend
+from gateway.budget import Budget
 from gateway.config import ADMIN_HOSTS
 from gateway.control import Control, Identity, Journal
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
@@ -76,11 +77,12 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     config, faults = await asyncio.to_thread(file.read_at_start)
     path = store_path(settings.state_dir, settings.sites)
     identity = Identity.mine()
+    budget = Budget(settings.memory_budget << 20)
     desk = Desk(partial(SqliteStore, path))
     journal = Journal(desk, identity.id)
     async with (
         desk,
-        InProcessBackend(settings.threads) as backend,
+        InProcessBackend(settings.threads, budget) as backend,
         Registry(
             config,
             backend,
@@ -91,7 +93,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             note=journal.attempted,
         ) as registry,
         Control(registry, desk, journal, identity) as control,
-        Rest(registry, settings.memory_budget << 20, journal.rested),
+        Rest(registry, budget, journal.rested, backend.reclaim),
         Watch(registry, control.refresh),
         Autoreload(registry, control.follow),
     ):

@@ -218,9 +218,13 @@ class Registry:
         name = self._table.find(host)
         return None if name is None else self._sites[name]
 
-    def status(self) -> GatewayStatus:
-        """What the gateway looks like now, sites in the order of ``sites.json``."""
-        return GatewayStatus(tuple(site.status() for site in self._sites.values()), self._faults)
+    def status(self, *, cold: bool = True) -> GatewayStatus:
+        """What the gateway looks like now, sites in the order of ``sites.json``.
+
+        Without ``cold``, the sites of which there may be thousands are left out.
+        """
+        sites = (site for site in self._sites.values() if cold or site.state is not State.COLD)
+        return GatewayStatus(tuple(site.status() for site in sites), self._faults)
 
     def site_status(self, name: str) -> SiteStatus:
         """What one site looks like now; raises `UnknownSiteError`."""

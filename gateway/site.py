@@ -171,20 +171,19 @@ class Site:
         service = self._service
         return service.used_at if service is not None and not service.in_flight else None
 
-    def rest(self) -> bool:
-        """Unload until the next request, if the code may go now; tell whether it did.
+    def rest(self) -> asyncio.Task[None] | None:
+        """Unload until the next request, if the code may go now; returns the unloading, if it does.
 
         Not while somebody waits, and not after a reload that failed: loading again would bring up
         the code that is wrong.
         """
         busy = self._attempt or self._next_attempt or self.gate.waiting or self.failure
         if self.idle_since is None or busy:
-            return False
+            return None
         assert self._service is not None
         self._advance(Event.REST)
-        self._retire(self._service)
-        self._service = None
-        return True
+        service, self._service = self._service, None
+        return self._retire(service)
 
     async def close(self, drain: float | None = None) -> None:
         """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
@@ -371,12 +370,13 @@ class Site:
 
     # Retirement
 
-    def _retire(self, service: Service) -> None:
+    def _retire(self, service: Service) -> asyncio.Task[None]:
         task = asyncio.create_task(
             service.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
         )
         self._retiring[service] = task
         task.add_done_callback(lambda _: self._retiring.pop(service))
+        return task
 
     def _give_up(self) -> None:
         for service in self._retiring:

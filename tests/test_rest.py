@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 
+from gateway.budget import Budget
 from gateway.errors import LoadError
 from gateway.limits import Limits
+from gateway.memory import resident
 from gateway.modes import Mode
 from gateway.registry import Registry
-from gateway.rest import SETTLED, Rest, resident
+from gateway.rest import SETTLED, Rest
 from gateway.state import State
 
 pytestmark = pytest.mark.anyio
 
 HOUR = 3600.0
+MB = 1 << 20
 
 
 @pytest.fixture
@@ -34,13 +37,25 @@ class Watched(Rest):
     def __init__(self, registry: Registry, clock: Any, budget: int = 0) -> None:
         self.used = 0
         self.unloaded: list[tuple[str, int, str]] = []
+        self.reclaimed = asyncio.Event()
         super().__init__(
             registry,
-            budget,
+            Budget(budget, memory=lambda: self.used),
             lambda *event: self.unloaded.append(event),
-            memory=lambda: self.used,
+            self.reclaimed.wait,
             clock=clock,
         )
+
+    def stay(self) -> None:
+        """Reckon with no growth."""
+        self._before, self._growth = self.used, 0.0
+
+    async def give_back(self) -> None:
+        """Let the unloading come to its end."""
+        self.reclaimed.set()
+        while self._reclaiming is not None:
+            await asyncio.sleep(0)
+        self.reclaimed.clear()
 
 
 async def visit(registry: Registry, get: Any, *names: str) -> None:
@@ -112,34 +127,65 @@ async def test_who_is_in_use_does_not_rest(
     assert rest.unloaded == [("shop", 2, "idle")]
 
 
-async def test_the_least_recently_used_goes_first_and_one_at_a_time(
+async def test_the_least_recently_used_go_first_as_many_as_are_worth_the_excess(
     registry: Registry, clock: Any, get: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rest = Watched(registry, clock, budget=100 << 20)
+    rest = Watched(registry, clock, budget=100 * MB)
     for name in ("blog", "shop", "wiki", "blog"):
         await visit(registry, get, name)
         clock.now += 1
     clock.now += SETTLED
-    rest.used = 100 << 20
+    rest.used = 100 * MB
+    rest.stay()
     rest.look()
     assert rest.unloaded == []
     rest.used += 1
+    rest.stay()
     rest.look()
     assert rest.unloaded == [("shop", 1, "memory")]
     rest.look()
+    assert len(rest.unloaded) == 1, "nobody knows yet what that has freed"
+    await rest.give_back()
+    rest.look()
     assert rest.unloaded[1:] == [("wiki", 1, "memory")]
+    await rest.give_back()
     await visit(registry, get, "blog")
     for _ in range(3):
         rest.look()
     assert len(rest.unloaded) == 2, "it has just been used"
     assert caplog.text.count("the process has 100 MB, and 100 as its budget") == 1
+    clock.now += SETTLED
+    await visit(registry, get, "shop", "wiki")
+    clock.now += SETTLED
+    rest.used = 150 * MB
+    rest.stay()
+    rest.look()
+    assert [name for name, _, _ in rest.unloaded[2:]] == ["blog"], "one is worth 50 MB of 150"
+
+
+async def test_what_grows_is_met_before_it_is_there(
+    registry: Registry, clock: Any, get: Any
+) -> None:
+    rest = Watched(registry, clock, budget=100 * MB)
+    await visit(registry, get, "blog", "shop")
+    clock.now += SETTLED
+    rest.used = 50 * MB
+    rest.stay()
+    rest.used += 8 * MB  # in a second
+    rest.look()
+    assert rest.unloaded == []
+    rest.used += 8 * MB
+    rest.look()
+    assert [why for _, _, why in rest.unloaded] == ["memory"]
+    await rest.give_back()
 
 
 async def test_it_looks_by_itself(registry: Registry, clock: Any, get: Any) -> None:
     unloaded = asyncio.Event()
     await visit(registry, get, "shop")
     clock.now += HOUR
-    async with Rest(registry, 0, lambda *_: unloaded.set(), look=0.01, clock=clock):
+    reclaim = asyncio.Event().wait
+    async with Rest(registry, Budget(), lambda *_: unloaded.set(), reclaim, look=0.01, clock=clock):
         await asyncio.wait_for(unloaded.wait(), 5)
 
 

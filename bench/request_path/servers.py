@@ -81,11 +81,11 @@ class Server(Program):
 
     def cpu(self) -> float:
         """Seconds of CPU used so far."""
-        return sum(_cpu(Path(f"/proc/{pid}/stat")) for pid in self.processes())
+        return sum(cpu_of(Path(f"/proc/{pid}/stat")) for pid in self.processes())
 
     def main_thread_cpu(self) -> float:
         """The part of it that the main thread used: the event loop, where there is one."""
-        return _cpu(Path(f"/proc/{self.pid}/task/{self.pid}/stat"))
+        return cpu_of(Path(f"/proc/{self.pid}/task/{self.pid}/stat"))
 
     def versions(self) -> list[str]:
         """The versions of the server and of Django."""
@@ -104,7 +104,7 @@ class Server(Program):
                 return
 
 
-def _cpu(stat: Path) -> float:
+def cpu_of(stat: Path) -> float:
     with contextlib.suppress(OSError):
         # The name in parentheses may itself hold spaces; utime and stime are fields 14 and 15.
         fields = stat.read_text().rpartition(")")[2].split()

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import django, log
 from gateway.backends.unloading import GRACE, Unloading
+from gateway.budget import Budget
 from gateway.collector import Collector
 from gateway.config import SiteConfig
 from gateway.errors import LoadError, reason_of, traceback_of
@@ -34,6 +35,11 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE: Final = 5.0
 """Seconds that unloading waits for requests that go on without a client, and for busy threads."""
+_TURNS: Final = 4
+"""How many sites load at the same time: it is Python that holds the GIL, so with more of them each
+would only take longer, and with a hundred longer than its ``load_timeout``."""
+_TURN: Final = 5.0
+"""Seconds after which a load goes on beside the turns: one that hangs must not hold up others."""
 _LOOK: Final = 0.1
 """Seconds between two looks at threads that are to end."""
 
@@ -42,15 +48,19 @@ class InProcessBackend:
     """A ``service.Backend``. As a context manager it has the namespace hooks in the process,
     and the threads of all sites.
 
-    ``threads`` is how many all sites together may have; ``keep_failed`` leaves code that did not
-    load as it is, for who wants to look at it.
+    ``threads`` is how many all sites together may have, ``budget`` how much memory; ``keep_failed``
+    leaves code that did not load as it is, for who wants to look at it.
     """
 
-    def __init__(self, threads: int, *, keep_failed: bool = False) -> None:
+    def __init__(
+        self, threads: int, budget: Budget | None = None, *, keep_failed: bool = False
+    ) -> None:
         self._threads = threads
+        self._budget = budget or Budget()
         self._keep_failed = keep_failed
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
+        self._turns = asyncio.Semaphore(_TURNS)
 
     async def __aenter__(self) -> InProcessBackend:
         self._stack.enter_context(installed())
@@ -72,12 +82,25 @@ class InProcessBackend:
     ) -> InProcessGeneration:
         """Load the code of a site into a new namespace; see ``service.Backend``."""
         await self._refuse_one_too_many(config)
-        with held():  # here, not on the thread: that may hang
-            return await self._load(config, number, sources)
+        async with self._budget.room(), self._turn():
+            with held():  # here, not on the thread: that may hang
+                return await self._load(config, number, sources)
 
     def survivors(self, site: str) -> list[str]:
         """See ``service.Backend``."""
         return self._unloading.survivors(site)
+
+    async def reclaim(self) -> None:
+        """Give back to the system what unloaded generations had, amid requests if need be."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the gateway has ended
+                loop.call_soon_threadsafe(done.set)
+
+        self.collector.then(tell)
+        self.collector.hurry()
+        await done.wait()
 
     async def _refuse_one_too_many(self, config: SiteConfig) -> None:
         """Raise ``LoadError`` if a reload would leave one more generation in memory."""
@@ -93,6 +116,18 @@ class InProcessBackend:
                     raise LoadError(reason)
                 return
             await asyncio.sleep(_LOOK)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        await self._turns.acquire()
+        turn = contextlib.ExitStack()
+        turn.callback(self._turns.release)  # once, whoever closes it first
+        end = asyncio.get_running_loop().call_later(_TURN, turn.close)
+        try:
+            yield
+        finally:
+            end.cancel()
+            turn.close()
 
     async def _load(
         self, config: SiteConfig, number: int, sources: Sources | None

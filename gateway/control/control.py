@@ -36,7 +36,7 @@ logger = logging.getLogger("gateway.control")
 LOOK: Final = 0.2
 """Seconds between looks at the store. One costs a system call or two while nothing is new."""
 DESCRIBE: Final = 1.0
-"""Seconds after which a worker looks at its sites again, which costs more with a thousand."""
+"""Seconds after which a worker looks at its sites again, which costs more with many of them."""
 BEAT: Final = 2.0
 """Seconds after which a worker reports although nothing has changed."""
 DEADLINE: Final = 60.0
@@ -367,7 +367,7 @@ class Control:
 
     def _health(self) -> dict[str, Any]:
         """What others are told: without cold sites, of which there may be thousands."""
-        status = self._registry.status()
+        status = self._registry.status(cold=False)
         return {
             "status": "stopping" if self.stopping else "degraded" if status.degraded else "ok",
             "sites": {
@@ -377,13 +377,11 @@ class Control:
                     "error": site.failure.reason if site.failure else None,
                 }
                 for site in status.sites
-                if site.state is not State.COLD
             },
         }
 
     def _loaded(self) -> frozenset[str]:
-        sites = self._registry.status().sites
-        return frozenset(site.name for site in sites if site.state is not State.COLD)
+        return frozenset(site.name for site in self._registry.status(cold=False).sites)
 
 
 def _news(store: Store, *, me: Worker | None, known: str, after: int) -> _News | None:

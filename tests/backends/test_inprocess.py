@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import sqlite3
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
-from gateway.backends.inprocess import InProcessBackend
+from gateway.backends.inprocess import _TURNS, InProcessBackend
+from gateway.config import SiteConfig
 from gateway.errors import LoadError
 from gateway.limits import Limits
 from tests.folders import needs_folders
@@ -216,6 +219,37 @@ async def test_a_load_that_hangs_fails_after_its_time_and_says_where(tmp_path: P
         with pytest.raises(LoadError, match=r"did not load within 0\.2 s") as caught:
             await backend.load(config, 1)
     assert "app.py" in caught.value.traceback
+
+
+async def test_loads_take_turns_and_those_that_hang_hold_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.backends.inprocess._TURN", 0.3)
+    at_once = tmp_path / "at once"
+    note = f"open({str(at_once)!r}, 'a').write(%r)"
+    counting = f"{note % '+'}; import time; time.sleep(0.02); {note % '-'}; application = print"
+    hanging = "import threading; threading.Event().wait(3); application = print"
+
+    def site(name: str, source: str) -> SiteConfig:
+        (tmp_path / name).mkdir()
+        return replace(project(tmp_path / name, source), name=name)
+
+    async with InProcessBackend(threads=1) as backend:
+        stuck = [
+            asyncio.create_task(backend.load(site(f"stuck{n}", hanging), 1)) for n in range(_TURNS)
+        ]
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+        configs = [site(f"site{n}", counting) for n in range(3 * _TURNS)]
+        generations = await asyncio.gather(*(backend.load(config, 1) for config in configs))
+        assert 0.1 < time.monotonic() - started < 2.5
+        assert not any(load.done() for load in stuck)
+        for generation in [*generations, *await asyncio.gather(*stuck)]:
+            await generation.close()
+    signs = at_once.read_text()
+    running = list(itertools.accumulate(1 if sign == "+" else -1 for sign in signs))
+    assert len(running) == 6 * _TURNS
+    assert 1 < max(running) <= _TURNS
 
 
 async def test_the_collector_runs_again_after_a_load(
