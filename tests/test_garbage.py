@@ -30,3 +30,18 @@ def test_a_collector_that_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_stays_is_old_afterwards() -> None:
+    def is_old(value: object) -> bool:
+        return any(value is each for each in gc.get_objects(generation=2))
+
+    with held():
+        young = [[]]
+    assert not is_old(young)
+    with held(staying=True):
+        with held():
+            old = [[]]
+        assert not is_old(old)
+    assert is_old(old)
+    assert gc.get_freeze_count() == 0

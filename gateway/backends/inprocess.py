@@ -83,7 +83,7 @@ class InProcessBackend:
         """Load the code of a site into a new namespace; see ``service.Backend``."""
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
-            with held():  # here, not on the thread: that may hang
+            with held(staying=True):  # here, not on the thread: that may hang
                 return await self._load(config, number, sources)
 
     def survivors(self, site: str) -> list[str]:

@@ -6,8 +6,10 @@ import ctypes
 import functools
 import os
 import sys
+from typing import Final
 
 _CLONE_FS = 0x200
+_FCHDIR: Final = "pthread_fchdir_np" if sys.platform == "darwin" else "fchdir"
 
 
 def own_folder() -> bool:
@@ -24,11 +26,14 @@ def own_folder() -> bool:
 
 
 def change_folder(folder: int) -> None:
-    """Change the working directory of a thread that has its `own_folder`; takes a descriptor."""
-    if sys.platform == "darwin":
-        _libc().pthread_fchdir_np(folder)
-    else:
-        os.fchdir(folder)
+    """Change the working directory of a thread that has its `own_folder`; takes a descriptor.
+
+    It takes a microsecond, in which ``os.fchdir`` lets go of the GIL: to have it back costs 5 ms
+    whenever another thread computes. Raises `OSError`.
+    """
+    if getattr(_libc(), _FCHDIR)(folder):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def private_cwd(path: str | os.PathLike[str]) -> bool:
@@ -44,5 +49,5 @@ def private_cwd(path: str | os.PathLike[str]) -> bool:
 
 
 @functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+def _libc() -> ctypes.PyDLL:
+    return ctypes.PyDLL(None, use_errno=True)  # which keeps the GIL
