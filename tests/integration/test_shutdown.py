@@ -71,6 +71,55 @@ def test_requests_in_flight_are_finished_and_the_other_worker_knows(
                 assert answer.read().startswith(b"HTTP/1.1 200")
 
 
+TIDY = """
+
+import atexit, threading
+from django.db.backends.signals import connection_created
+from django.db import connection
+
+NOTES = open(os.environ["NOTES"], "a", buffering=1)
+atexit.register(lambda: print("atexit", connection.connection is None, file=NOTES))
+
+
+def _watch(connection, **_):
+    opened_on, close = threading.get_ident(), connection._close
+
+    def _close():
+        print("closed", threading.get_ident() == opened_on, file=NOTES)
+        close()
+
+    connection._close = _close
+
+
+connection_created.connect(_watch, weak=False)
+
+
+def front(request):
+    with connection.cursor() as cursor:
+        cursor.execute("select 1")
+    return JsonResponse({"pid": os.getpid()})
+"""
+DATABASE = """
+DATABASES = {"default": {
+    "ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "CONN_MAX_AGE": None,
+}}
+"""
+
+
+@pytest.mark.parametrize("patience", ["0", "5"])
+def test_sites_tidy_up_on_the_threads_that_own_their_connections(
+    tmp_path: Path, patience: str
+) -> None:
+    notes = tmp_path / "notes"
+    site = tiny_site(tmp_path, "tidy", NOTES=str(notes))
+    append(site, "core/settings.py", DATABASE)
+    append(site, "core/views.py", TIDY)
+    options = ("--timeout-graceful-shutdown", patience)
+    with Gateway(tmp_path, {site.name: site.entry}, options=options) as gateway:
+        assert visit(gateway, site)["pid"] == gateway.pid
+    assert notes.read_text().splitlines() == ["closed True", "atexit True"]
+
+
 @pytest.mark.parametrize("patience", ["0", "1"])
 def test_a_load_that_hangs_does_not_hold_up_the_end(
     tmp_path: Path, gate: Path, patience: str
