@@ -33,6 +33,7 @@ from contextvars import Context
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from gateway import frames
+from gateway.namespace import threadstate
 from gateway.namespace.cwd import change_folder, own_folder
 
 P = ParamSpec("P")
@@ -266,7 +267,7 @@ class Threads(Executor):
 class Seat:
     """What a generation has on one thread."""
 
-    __slots__ = ("belongings", "context", "counts", "job", "threads", "used", "worker")
+    __slots__ = ("belongings", "context", "counts", "job", "state", "threads", "used", "worker")
 
     def __init__(self, threads: Threads, worker: _Worker) -> None:
         self.threads = threads
@@ -276,6 +277,8 @@ class Seat:
         self.used = 0.0
         self.job: Job | None = None
         self.belongings: Any = None
+        self.state: dict[str, Any] = {}
+        """See ``namespace.threadstate``; while the thread works for another seat."""
 
     def resume(self) -> None:
         """Let the parked job go on as soon as its thread is free. From any thread, once."""
@@ -300,6 +303,7 @@ class _Worker:
         """By generation, the one used last at the end; without those of parked jobs."""
         self.inbox: deque[Callable[[], Job | None]] = deque()
         self.parked = 0
+        self._last: Seat | None = None
         self._own_folder = False
         self._errand: Callable[[], Job | None] | None = functools.partial(self.run, threads, job)
         self._given = _thread.allocate_lock()
@@ -329,7 +333,7 @@ class _Worker:
     def run(self, threads: Threads, job: Job) -> Job:
         """Run a job, on the generation's seat."""
         seat = self.seats.pop(threads, None) or self._open(threads)
-        self._go_to(threads)
+        self._turn_to(seat)
         if self._parks(seat, job):
             seat.job = job
             self.parked += 1
@@ -343,7 +347,7 @@ class _Worker:
         """Let a parked job go on, on its own seat."""
         threads, job = seat.threads, seat.job
         assert job is not None, "only a parked job can be resumed"
-        self._go_to(threads)
+        self._turn_to(seat)
         other = self.seats.get(threads)
         others = other.call(threads.leave) if other else None
         seat.call(threads.enter, seat.belongings)
@@ -398,10 +402,16 @@ class _Worker:
             self._give_up(next(iter(self.seats.values())))
         return threads.open(self)
 
-    def _go_to(self, threads: Threads) -> None:
+    def _turn_to(self, seat: Seat) -> None:
         # Each time: what ran here last may have gone elsewhere, of this site as of another.
-        if self._own_folder and threads.folder is not None:
-            change_folder(threads.folder)
+        if self._own_folder and seat.threads.folder is not None:
+            change_folder(seat.threads.folder)
+        if threadstate.divided and self._last is not seat:
+            state = threadstate.take()
+            if self._last is not None:
+                self._last.state = state
+            threadstate.put(seat.state)
+            self._last = seat
 
     def _give_up_old(self) -> None:
         while self.seats:
@@ -413,8 +423,11 @@ class _Worker:
     def _give_up(self, seat: Seat) -> None:
         if seat.job is not None or seat not in seat.threads._seats:
             return  # a parked job has it, or it has been given up already
-        self._go_to(seat.threads)
+        self._turn_to(seat)
         seat.call(seat.threads.end)
+        if self._last is seat:
+            threadstate.take()
+            self._last = None
         if self.seats.get(seat.threads) is seat:
             del self.seats[seat.threads]
         seat.threads.close(seat)

@@ -148,7 +148,3 @@ def _registering() -> callers.Domain | None:
     if domain is not None and domain.transparent and frame.f_code.co_name == "<module>":
         return None
     return callers.namespace()
-
-
-OF_UNITS = {"psycopg": divide_psycopg, "psycopg2": divide_psycopg2}
-"""What to do with the modules of a unit, by its top-level name, when it has been imported."""

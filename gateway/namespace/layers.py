@@ -21,7 +21,15 @@ from collections.abc import Iterable, Mapping
 from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
-from gateway.namespace import callers, drivers, locations, patches, standins, views
+from gateway.namespace import (
+    callers,
+    drivers,
+    locations,
+    patches,
+    standins,
+    threadstate,
+    views,
+)
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
 from gateway.namespace.tracebacks import internal, is_internal
@@ -234,8 +242,16 @@ class LoadedUnit:
         return None
 
 
+_DIVISIONS = {
+    "lxml": threadstate.divide_lxml,
+    "psycopg": drivers.divide_psycopg,
+    "psycopg2": drivers.divide_psycopg2,
+}
+"""What to do with the modules of a unit, by its top-level name, when it has been imported."""
+
+
 def _divide(name: str, unit: Unit) -> None:
-    divide = drivers.OF_UNITS.get(name.partition(".")[0])
+    divide = _DIVISIONS.get(name.partition(".")[0])
     if divide is not None:
         divide(unit.loaded())
 

@@ -1,11 +1,12 @@
 """Packages with extension modules, the real ones: loaded once, in several versions, for many.
 
-Each site here has a thread of its own, as each generation has in the gateway. It needs it: two
-versions of lxml keep what belongs to a thread under one name.
+Each site here has a thread of its own, but where they share those of the gateway: two versions of
+lxml keep what belongs to a thread under one name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import uuid
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from gateway.namespace import Namespace
+from gateway.threads import Pool, Threads
 
 from .venvs import installed_or_skip, make_venv, site_packages
 from .worlds import load
@@ -239,6 +241,22 @@ def test_in_two_versions(site: Sites, package: str, newer: Path, older: Path) ->
     assert versions[0] != versions[1]
     for made, version in zip(sites, versions, strict=True):
         assert getattr(made.module, "__version__", version).startswith(version)
+
+
+@pytest.mark.parametrize("package", USES)
+def test_in_two_versions_on_the_threads_of_the_gateway(
+    site: Sites, package: str, newer: Path, older: Path
+) -> None:
+    """Each works for both in turn."""
+    made = [site(package, venv) for venv in (newer, older)]
+    for limit in (1, 2):  # with one, a site loses its seat to the other
+        with contextlib.closing(Pool(limit)) as pool:
+            threads = [Threads(package, pool) for _ in made]
+            for _ in range(5):
+                for each, its_threads in zip(made, threads, strict=True):
+                    assert its_threads.submit(each.variables["use"]).result() == ANSWERS[package]
+            for its_threads in threads:
+                its_threads.shutdown()
 
 
 @pytest.mark.parametrize("package", USES)
