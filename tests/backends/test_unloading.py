@@ -48,6 +48,12 @@ def schedulers() -> object:
         end.set()
 
 
+@pytest.fixture(autouse=True)
+def collecting_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heap of the tests is large, and three collections of it would take 45 s."""
+    monkeypatch.setattr("gateway.collector._REST", 1)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until it is true; collections in idle moments take a few seconds."""
     async with asyncio.timeout(60):
