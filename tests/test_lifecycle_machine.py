@@ -93,7 +93,7 @@ class World:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(self, config: SiteConfig, number: int) -> Code:
+    async def load(self, config: SiteConfig, number: int, sources: object) -> Code:
         name = config.name
         if name in self.held:
             await self.held[name].wait()
@@ -233,7 +233,7 @@ class Lifecycle(RuleBasedStateMachine):
             in_flight = site.status().generation and site.idle_since is None
 
             async def rest() -> bool:
-                return site.rest()
+                return site.rest() is not None
 
             assert not (self.run(rest()) and in_flight), "unloaded while in use"
             self.settle()
@@ -263,6 +263,12 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def nothing_is_unloaded_in_use(self) -> None:
         assert not self.world.faults
+
+    @invariant()
+    def nothing_fails_but_for_a_reason(self) -> None:
+        for name in NAMES:
+            if (site := self.site(name)) is not None and site.failure is not None:
+                assert site.failure.reason == "as asked" or "probe" in site.failure.reason
 
     @invariant()
     def counts_are_right(self) -> None:

@@ -94,7 +94,7 @@ async def test_a_body_arrives_whole(site: Site, backend: Any) -> None:
         async def close(self) -> None:
             pass
 
-    async def load(config: Any, number: int) -> Any:
+    async def load(config: Any, number: int, sources: Any) -> Any:
         return Reads()
 
     backend.load = load
