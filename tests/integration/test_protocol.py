@@ -21,6 +21,8 @@ from .servers import Gateway
 from .sites import BuiltSite, echo_site
 from .waiting import PATIENCE
 
+pytestmark = pytest.mark.timed
+
 PROTOCOL: Final = ("--http", "gateway.protocol:Protocol")
 HEAD_TIMEOUT: Final = 2.0
 SLOW: Final = 1000

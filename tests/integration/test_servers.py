@@ -18,6 +18,8 @@ from .servers import REPOSITORY, Gateway
 from .sites import BuiltSite, echo_site
 from .waiting import until
 
+pytestmark = pytest.mark.timed
+
 _GUNICORN: Final = "gunicorn --no-control-socket --bind 127.0.0.1:{port} --worker-class"
 SERVERS: Final = {
     "granian": "granian --interface asgi --host 127.0.0.1 --port {port}",

@@ -17,6 +17,8 @@ from .servers import Gateway
 from .sites import BuiltSite, echo_site
 from .waiting import until
 
+pytestmark = pytest.mark.timed
+
 MANY: Final = 200
 ENOUGH: Final = httpx.Timeout(30)
 

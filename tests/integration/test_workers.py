@@ -19,6 +19,8 @@ from .sites import BuiltSite, tiny_site
 from .visitors import Visitors, visit
 from .waiting import until
 
+pytestmark = pytest.mark.timed
+
 WORKERS: Final = 3
 AGREED_WITHIN: Final = 2.0
 """Seconds in which all workers have to be at the same point after anything that happened."""
