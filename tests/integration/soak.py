@@ -32,7 +32,7 @@ BATCH: Final = 5
 SETTLED: Final = 20
 """Reloads after which memory may not grow any more, but for the part in ``GROWTH``."""
 GROWTH: Final = 0.03
-_PATIENCE: Final = 300.0
+_PATIENCE: Final = 900.0
 
 _NATIVE: Final = (
     f"django~={OTHER_DJANGO}.0",
