@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
+from gateway.errors import listed
 from gateway.registry import Registry
 from gateway.site import Site
 
@@ -78,7 +79,8 @@ class Autoreload:
                 self._begin(site, self._changes.pop(site))
 
     def _begin(self, site: Site, changed: list[str]) -> None:
-        logger.info("%s: reloading for changes in %s", site.config.name, _listed(changed))
+        different = dict.fromkeys(changed)
+        logger.info("%s: reloading for changes in %s", site.config.name, listed(different, _SHOWN))
         # Not waited for: a site that hangs while it loads must not make the next change unseen.
         task = asyncio.create_task(self._follow(site), name=f"follow {site.config.name}")
         self._reloads.add(task)
@@ -89,9 +91,3 @@ class Autoreload:
             await self._reload(site)
         except Exception:
             logger.exception("%s: could not be reloaded", site.config.name)
-
-
-def _listed(paths: list[str]) -> str:
-    different = list(dict.fromkeys(paths))
-    more = len(different) - _SHOWN
-    return ", ".join(different[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

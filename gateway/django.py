@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Final
 
-from gateway.errors import reason_of
+from gateway.errors import listed, reason_of
 from gateway.namespace import Namespace
 from gateway.sources import Tree
 
@@ -143,7 +143,7 @@ def migration_faults(namespace: Namespace) -> list[str]:
             if missing := missing_file(connection):
                 faults.append(f"{name} does not exist yet ({missing})")
             elif pending := pending_migrations(namespace, connection):
-                faults.append(f"{name} lacks migrations: {_listed(pending)}")
+                faults.append(f"{name} lacks migrations: {listed(pending, _SHOWN)}")
         except Exception as exc:
             faults.append(f"{name} cannot be asked for its migrations: {reason_of(exc)}")
     return faults
@@ -160,11 +160,6 @@ def _migrated(namespace: Namespace) -> Iterator[Any]:
             belongs = alias == "default"  # who has no router names others query by query
         if belongs and db.connections[alias].vendor != NO_DATABASE:
             yield db.connections[alias]
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _module(namespace: Namespace, name: str) -> ModuleType | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,3 +75,10 @@ def reason_of(error: BaseException) -> str:
 def traceback_of(error: BaseException) -> str:
     """All that Python prints of an error."""
     return "".join(traceback.format_exception(error))
+
+
+def listed(things: Iterable[object], shown: int, separator: str = ", ") -> str:
+    """The first ``shown`` of some things, and how many more there are."""
+    texts = [str(thing) for thing in things]
+    more = len(texts) - shown
+    return separator.join(texts[:shown]) + (f" and {more} more" if more > 0 else "")

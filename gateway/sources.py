@@ -7,6 +7,7 @@ what else happens in a folder is told by the files that count there.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -86,6 +87,6 @@ def _look(path: str) -> _Look:
         found = os.stat(path)
     except OSError:
         return None
-    if os.path.isdir(path):
+    if stat.S_ISDIR(found.st_mode):
         return os.path.realpath(path)
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -105,6 +105,7 @@ class Server(Program):
 
 
 def cpu_of(stat: Path) -> float:
+    """Seconds of CPU of a process or thread, from its ``stat`` in ``/proc``."""
     with contextlib.suppress(OSError):
         # The name in parentheses may itself hold spaces; utime and stime are fields 14 and 15.
         fields = stat.read_text().rpartition(")")[2].split()

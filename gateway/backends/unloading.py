@@ -19,9 +19,10 @@ from typing import Final
 
 from gateway.collector import Collector
 from gateway.config import SiteConfig
+from gateway.errors import listed
 from gateway.masking import Mask
 from gateway.memory import resident
-from gateway.namespace.survivors import Thread, Trace
+from gateway.namespace.survivors import Trace
 
 logger = logging.getLogger("gateway.unloading")
 
@@ -57,7 +58,7 @@ class Unload:
         if not self.trace.alive:
             return None
         if look:
-            self.running = _listed(self.trace.threads(running=True))
+            self.running = listed(self.trace.threads(running=True), _SHOWN, "; ")
         holder = self.running or self.holder
         return self.mask(f"generation {self.number}: {holder}") if holder else None
 
@@ -143,7 +144,7 @@ class Unloading:
         elif unload.looks < LOOKS:
             self._collector.then(lambda: self._look(unload))
         else:
-            unload.holder = _listed(unload.trace.threads()) or unload.trace.holder()
+            unload.holder = listed(unload.trace.threads(), _SHOWN, "; ") or unload.trace.holder()
             logger.warning(
                 "%s: generation %d is still in memory %.0f s after its unload, held by %s",
                 unload.site,
@@ -151,8 +152,3 @@ class Unloading:
                 seconds,
                 unload.mask(unload.holder),
             )
-
-
-def _listed(threads: list[Thread]) -> str:
-    more = f" and {len(threads) - _SHOWN} more" if len(threads) > _SHOWN else ""
-    return "; ".join(map(str, threads[:_SHOWN])) + more
