@@ -15,12 +15,18 @@ def sources() -> Sources:
     return Sources()
 
 
-def test_a_file_that_changes_goes_and_comes_back_is_told_once_each(
-    sources: Sources, tmp_path: Path
-) -> None:
+@pytest.fixture
+def file(sources: Sources, tmp_path: Path) -> Path:
+    """A file that has been read."""
     file = tmp_path / "views.py"
     file.write_text("1")
     sources.add(str(file))
+    return file
+
+
+def test_a_file_that_changes_goes_and_comes_back_is_told_once_each(
+    sources: Sources, file: Path
+) -> None:
     assert sources.changed() == []
     file.write_text("12")
     assert sources.changed() == [str(file)]
@@ -45,11 +51,8 @@ def test_a_file_of_the_same_size_and_time_is_told_by_its_inode(
 
 
 def test_a_change_between_reading_and_the_first_question_is_told(
-    sources: Sources, tmp_path: Path
+    sources: Sources, file: Path
 ) -> None:
-    file = tmp_path / "views.py"
-    file.write_text("1")
-    sources.add(str(file))
     file.write_text("12")
     assert sources.changed() == [str(file)]
 
