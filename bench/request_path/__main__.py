@@ -68,18 +68,21 @@ def main() -> None:
 def _measure(measurements: Collection[Measurement], options: argparse.Namespace) -> None:
     chosen = [_chosen(options, each.servers) for each in measurements]
     figures: list[Figure] = []
-    # All at the same time: those that are not asked sleep.
-    with servers.running(list(dict.fromkeys(chain(*chosen))), options.sites) as running:
-        heading = rounds.conditions(
-            running, rounds=options.rounds, seconds=options.seconds, sites=options.sites
-        )
-        for measurement, its in zip(measurements, chosen, strict=True):
-            figures += rounds.measure(
-                [server for server in running if server.peer in its],
-                _scenarios(measurement, options),
-                rounds=options.rounds,
-                seconds=options.seconds,
+    heading = ""
+    for number in range(options.rounds):
+        # All at the same time: those that are not asked sleep. Anew for each round: processes of
+        # the same code differ, by where their memory happens to lie.
+        with servers.running(list(dict.fromkeys(chain(*chosen))), options.sites) as running:
+            heading = rounds.conditions(
+                running, rounds=options.rounds, seconds=options.seconds, sites=options.sites
             )
+            for measurement, its in zip(measurements, chosen, strict=True):
+                figures += rounds.measure(
+                    [server for server in running if server.peer in its],
+                    _scenarios(measurement, options),
+                    number=number,
+                    seconds=options.seconds,
+                )
     rows = rounds.summarise(figures, options.base)
     print(f"{heading}\n\n{rounds.table(rows, options.base)}")
     if options.json:

@@ -1,7 +1,8 @@
 """Interleaved rounds: each asks every server for every scenario, in an order of its own.
 
 Machines drift, so a server is compared with what ``base`` did for the same scenario in the same
-round, and the median of these ratios is the figure. An error in any round makes it invalid.
+round, and the median of these ratios is the figure. An error in any round makes it invalid. The
+servers are started for each round: two processes of the same code may differ by a third.
 """
 
 from __future__ import annotations
@@ -56,17 +57,16 @@ class Row:
 
 
 def measure(
-    servers: Sequence[Server], scenarios: Sequence[Scenario], *, rounds: int, seconds: int
+    servers: Sequence[Server], scenarios: Sequence[Scenario], *, number: int, seconds: int
 ) -> list[Figure]:
-    """Run the rounds; every server has answered each path correctly before."""
+    """Run one round; every server has answered each path correctly before."""
     for server in servers:
         _check(server, servers[0], {load for scenario in scenarios for load in scenario.loads})
     figures = []
-    for number in range(rounds):
-        for scenario in scenarios:
-            for server in random.sample(servers, len(servers)):
-                print(f"round {number + 1}: {scenario.name}: {server.peer.name}", file=sys.stderr)
-                figures += _measure(server, scenario, number, seconds)
+    for scenario in scenarios:
+        for server in random.sample(servers, len(servers)):
+            print(f"round {number + 1}: {scenario.name}: {server.peer.name}", file=sys.stderr)
+            figures += _measure(server, scenario, number, seconds)
     return figures
 
 
