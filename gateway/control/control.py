@@ -5,7 +5,8 @@ second, carries out what is new and says what became of it. A worker that starts
 of the sites from the store and needs no earlier order: it reads its code from the disk anyway.
 
 A reload is tried by the worker that was asked, and only the sites that came up there are ordered
-from the others: a bad deploy costs one load, and no worker but that one spends it.
+from the others: a bad deploy costs one load, and no worker but that one spends it. The others know
+of the trial, and if that worker dies in it, one of them tries again (`gateway.control.trial`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, Final, NamedTuple, Self
 from gateway.control.ending import Ending
 from gateway.control.identity import Identity, seconds_of_life
 from gateway.control.journal import Journal
+from gateway.control.trial import TRIAL, Trials
 from gateway.errors import GatewayError, UnknownSiteError
 from gateway.modes import Mode
 from gateway.registry import Registry, Report, Result
@@ -122,7 +124,12 @@ class Control:
         self._journal = journal
         self._identity = identity
         self._ending = Ending()
-        self._kinds = {"reload": self._reload_here, "mode": self._mode_here}
+        self._trials = Trials(desk, identity)
+        self._kinds = {
+            "reload": self._reload_here,
+            "mode": self._mode_here,
+            TRIAL: self._succeed_here,
+        }
         self._store_identity = ""
         self._carried = 0
         self._reported: Mapping[str, Any] = {}
@@ -169,20 +176,24 @@ class Control:
 
     # What somebody asks for
 
-    async def reload(self, names: Iterable[str], asker: str) -> Round:
-        """Reload as `Registry.reload` does, here first and then in every other worker."""
+    async def reload(self, names: Iterable[str], asker: str, *, attempt: int = 1) -> Round:
+        """Reload as `Registry.reload` does, here first and then in every other worker.
+
+        The ``attempt`` is the second if the worker that was asked first died in its own.
+        """
         named = sorted(set(names))
-        try:
-            report = await self._reload(named, asker)
-        except UnknownSiteError:
-            # The others apply the rest too, and nobody waits for that.
-            await self._order("reload", {"sites": named, "except": []}, asker, deadline=0.0)
-            raise
-        failed = sorted(n for n, o in report.sites.items() if o.outcome is Result.FAILED)
-        if named and not set(named) - set(failed):
-            return Round(report)
-        details = {"sites": named, "except": failed}
-        return Round(report, await self._order("reload", details, asker))
+        async with self._trials.announced(named, asker, attempt):
+            try:
+                report = await self._reload(named, asker)
+            except UnknownSiteError:
+                # The others apply the rest too, and nobody waits for that.
+                await self._order("reload", {"sites": named, "except": []}, asker, deadline=0.0)
+                raise
+            failed = sorted(n for n, o in report.sites.items() if o.outcome is Result.FAILED)
+            if named and not set(named) - set(failed):
+                return Round(report)
+            details = {"sites": named, "except": failed}
+            return Round(report, await self._order("reload", details, asker))
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect here; the others watch it themselves."""
@@ -297,6 +308,12 @@ class Control:
                 return {"status": "ok", "sites": {}}
         report = await self._reload([name for name in named if name not in left_out], order.asker)
         return report.document()
+
+    async def _succeed_here(self, order: Order) -> dict[str, Any]:
+        if await self._trials.falls_to_me(order):
+            logger.warning("worker %s ended amid a reload, which is done here", order.worker)
+            await self.reload(order.details["sites"], order.asker, attempt=2)
+        return {"status": "ok"}
 
     async def _mode_here(self, order: Order) -> dict[str, Any]:
         site, patience = order.details["site"], order.details["patience"]

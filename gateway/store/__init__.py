@@ -99,6 +99,9 @@ class Store(Protocol):
     def outcomes(self, number: int) -> dict[str, Mapping[str, Any]]:
         """What became of an order so far, by worker."""
 
+    def claim(self, number: int, worker: str) -> bool:
+        """Take over an order from a worker that died; true for the first that does."""
+
     def modes(self) -> dict[str, str]:
         """The mode of every site that ever had one, by name."""
 

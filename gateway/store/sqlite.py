@@ -27,6 +27,8 @@ HISTORY_KEPT: Final = 10_000
 """Entries of the history, of all sites together."""
 ORDERS_KEPT: Final = 200
 
+_CLAIM: Final = ""
+"""Stands among the outcomes of an order for the worker that has taken it over."""
 _VERSION: Final = 1
 _SCHEMA: Final = """
     CREATE TABLE identity (name TEXT NOT NULL) STRICT;
@@ -169,8 +171,19 @@ class SqliteStore:
 
     def outcomes(self, number: int) -> dict[str, Mapping[str, Any]]:
         """See `Store`."""
-        rows = self._rows("SELECT worker, outcome FROM outcomes WHERE number = ?", number)
+        rows = self._rows(
+            "SELECT worker, outcome FROM outcomes WHERE number = ? AND worker != ?", number, _CLAIM
+        )
         return {worker: json.loads(outcome) for worker, outcome in rows}
+
+    def claim(self, number: int, worker: str) -> bool:
+        """See `Store`."""
+        with self._transaction():
+            added = self._db.execute(
+                "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)",
+                (number, _CLAIM, json.dumps({"worker": worker})),
+            )
+            return added.rowcount == 1
 
     def modes(self) -> dict[str, str]:
         """See `Store`."""

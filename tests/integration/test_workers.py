@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,15 +49,22 @@ def _told(gateway: Gateway, site: BuiltSite) -> dict[str, Any]:
 
 
 def _all_say(
-    gateway: Gateway, site: BuiltSite, release: str, *, patience: float = AGREED_WITHIN
+    gateway: Gateway,
+    site: BuiltSite,
+    release: str,
+    *,
+    patience: float = AGREED_WITHIN,
+    of: Collection[int] | None = None,
 ) -> None:
-    """Wait until ``WORKERS`` processes have answered, each of them lately with that release."""
+    """Wait until each process answers with that release: those given, else ``WORKERS`` of them."""
     said: dict[int, str] = {}
 
     def agreed() -> bool:
         page = visit(gateway, site)
         said[page["pid"]] = page["release"] + page["greeting"]
         alive = {pid: said[pid] for pid in said if Path(f"/proc/{pid}").exists()}
+        if of is not None:
+            return all(said.get(pid) == release for pid in of)
         return len(alive) == WORKERS and set(alive.values()) == {release}
 
     try:
@@ -159,18 +167,49 @@ def test_a_worker_that_dies_in_a_reload_is_not_waited_for(
             answer = pool.submit(reload, workers)
             until(lambda: os.stat(gate) and _waits(victim, gate), "the victim is loading")
             os.kill(victim, signal.SIGKILL)
+            survivors = _processes(workers) - {victim}
             try:
                 told = answer.result().json()["workers"]
             except httpx.TransportError:
-                # The victim was the one that was asked: whoever asked knows, and asks again.
-                assert reload(workers).status_code == 200
+                # The victim was the one that was asked, so another one has taken over.
+                until(lambda: "ended amid a reload" in workers.output, "somebody has noticed")
             else:
                 assert sorted(other["status"] for other in told.values()) == ["gone", "ok"]
+            _all_say(workers, site, "second", of=survivors)
             # The supervisor looks twice a second whether to replace a worker, which then starts.
             _all_say(workers, site, "second", patience=60)
         # Only what the victim had taken can be lost: one request of each visitor.
         assert len(visitors.lost) <= 4, visitors.lost
         assert reload(workers).status_code == 200
+
+
+def test_code_that_kills_its_worker_is_tried_twice(site: BuiltSite, tmp_path: Path) -> None:
+    options = ("--workers", str(WORKERS))
+    with Gateway(tmp_path, {site.name: site.entry}, options=options) as workers:
+        _all_say(workers, site, "first", patience=60)
+        before = _processes(workers)
+        mend = append(site, "core/wsgi.py", "\nos.kill(os.getpid(), 9)\n")
+        with pytest.raises(httpx.TransportError):
+            reload(workers)
+        until(lambda: "ended amid a reload" in workers.output, "somebody has noticed")
+        until(lambda: len(before & _processes(workers)) == 1, "a second one has tried", patience=10)
+        with pytest.raises(TimeoutError):
+            until(lambda: not before & _processes(workers), "the last one dies", patience=3)
+        mend()
+        _all_say(workers, site, "first", patience=60)
+        assert before & _processes(workers)
+
+
+def _processes(workers: Gateway) -> set[int]:
+    """The worker processes that are running."""
+    children = Path(f"/proc/{workers.pid}/task/{workers.pid}/children").read_text().split()
+    return {int(pid) for pid in children if "spawn_main" in _command(pid)}
+
+
+def _command(pid: str) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
 
 
 def _waits(pid: int, gate: Path) -> bool:

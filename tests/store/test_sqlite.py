@@ -110,6 +110,19 @@ def test_orders_and_their_outcomes_are_bounded(
     assert store.outcomes(4) == {"w": {"status": "ok"}}
 
 
+def test_an_order_is_taken_over_by_one_worker(store: SqliteStore, path: Path) -> None:
+    number = store.order("trial", {}, "1", "token")
+    other = SqliteStore(path)
+    assert [store.claim(number, "2"), other.claim(number, "3"), store.claim(number, "2")] == [
+        True,
+        False,
+        False,
+    ]
+    assert other.claim(number + 1, "3")
+    assert store.outcomes(number) == {}
+    other.close()
+
+
 def test_gateways_with_other_sites_have_other_files(tmp_path: Path) -> None:
     one = store_path(tmp_path, Path("/srv/a/sites.json"))
     assert one != store_path(tmp_path, Path("/srv/b/sites.json"))

@@ -1,0 +1,291 @@
+"""Workers agree: real stores and registries in one process, of which each thinks it is a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config import Config
+from gateway.control import Control, Identity, Journal, control
+from gateway.control.identity import _born
+from gateway.errors import LoadError, UnknownSiteError
+from gateway.modes import Mode
+from gateway.registry import Registry, Result
+from gateway.state import State
+from gateway.store import Worker
+from gateway.store.desk import Desk
+from gateway.store.sqlite import SqliteStore
+from tests.conftest import FakeBackend
+
+pytestmark = pytest.mark.anyio
+
+ASKER = "127.0.0.1, token"
+
+
+class Member:
+    """A worker with its own backend and registry."""
+
+    def __init__(
+        self, backend: FakeBackend, registry: Registry, control: Control, journal: Journal
+    ) -> None:
+        self.backend = backend
+        self.registry = registry
+        self.control = control
+        self.journal = journal
+
+    async def use(self, *names: str) -> None:
+        """Load sites as requests would."""
+        for name in names:
+            site = self.registry.find(f"{name}.example")
+            assert site is not None
+            await site.load()
+
+    def generation(self, name: str) -> int:
+        site = self.registry.find(f"{name}.example")
+        assert site is not None
+        return site.status().generation
+
+
+Join = Callable[[], Awaitable[Member]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    """To look at, and to write to, as one more worker would."""
+    store = SqliteStore(path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]:
+    """Start one more worker for a shop and a blog."""
+    async with AsyncExitStack() as stack:
+
+        async def make() -> Member:
+            identity = Identity.mine()
+            backend = FakeBackend()
+            entries = config("shop", "blog")
+            desk = await stack.enter_async_context(Desk(lambda: SqliteStore(path)))
+            journal = Journal(desk, identity.id)
+            registry = await stack.enter_async_context(
+                Registry(entries, backend, lambda: entries, note=journal.attempted)
+            )
+            member = await stack.enter_async_context(Control(registry, desk, journal, identity))
+            return Member(backend, registry, member, journal)
+
+        yield make
+
+
+@pytest.fixture
+def stranger(store: SqliteStore) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Another process that the store knows as a worker, though it does nothing."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def make() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        started.append(process)
+        born = _born(process.pid)
+        assert born is not None
+        store.report(
+            Worker(
+                f"{process.pid}-stranger",
+                process.pid,
+                Identity.mine().place,
+                born,
+                time.time(),
+                False,
+                {"status": "ok", "sites": {}},
+            )
+        )
+        return process
+
+    yield make
+    for process in started:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def statuses(others: control.Others) -> list[str]:
+    return sorted(other["status"] for other in others.told.values())
+
+
+# Reloads
+
+
+async def test_a_reload_is_carried_out_by_all(join: Join) -> None:
+    asked, other, third = [await join() for _ in range(3)]
+    for member in (asked, other, third):
+        await member.use("shop", "blog")
+    done = await asked.control.reload(["shop"], ASKER)
+    assert statuses(done.others) == ["ok", "ok"]
+    assert not done.failed
+    for member in (asked, other, third):
+        assert (member.generation("shop"), member.generation("blog")) == (2, 1)
+    entries = await asked.control.history("shop", 10)
+    assert [(entry.event, entry.asker) for entry in entries[:3]] == [("reload", ASKER)] * 3
+
+
+async def test_what_fails_where_it_was_asked_is_tried_nowhere_else(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    for member in (asked, other):
+        await member.use("shop", "blog")
+    asked.backend.errors["shop"] = LoadError("no such module")
+    done = await asked.control.reload([], ASKER)
+    assert done.report.sites["shop"].outcome is Result.FAILED
+    assert statuses(done.others) == ["ok"]
+    assert (other.generation("shop"), other.generation("blog")) == (1, 2)
+    # Nothing is left to be ordered.
+    assert (await asked.control.reload(["shop"], ASKER)).others == control.Others()
+    assert other.backend.loads == [("shop", 1), ("blog", 1), ("blog", 2)]
+
+
+async def test_a_failure_elsewhere_is_told(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    await other.use("shop")
+    other.backend.errors["shop"] = LoadError("out of file descriptors")
+    done = await asked.control.reload(["shop"], ASKER)
+    assert done.failed and done.others.failed and not done.report.failed
+    (told,) = done.others.told.values()
+    assert "out of file descriptors" in str(told)
+
+
+async def test_a_name_that_is_unknown_here_is_ordered_all_the_same(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    await other.use("shop")
+    with pytest.raises(UnknownSiteError):
+        await asked.control.reload(["shop", "nope"], ASKER)
+    await until(lambda: other.generation("shop") == 2)
+
+
+async def test_who_takes_too_long_is_late(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    go_on = other.backend.hold("shop")
+    others = await asked.control._order(
+        "reload", {"sites": ["shop"], "except": []}, ASKER, deadline=0.5
+    )
+    assert statuses(others) == ["late"] and others.late and not others.failed
+    go_on.set()
+    await until(lambda: other.generation("shop") == 1)
+
+
+async def test_who_ends_meanwhile_is_gone(
+    join: Join, stranger: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    asked = await join()
+    process = stranger()
+    reload = asyncio.create_task(asked.control.reload(["shop"], ASKER))
+    await until(lambda: asked.generation("shop") == 1)
+    assert not reload.done()
+    end(process)
+    assert statuses((await reload).others) == ["gone"]
+
+
+# Trials
+
+
+@pytest.mark.parametrize(("attempt", "trials"), [(1, 1), (2, 0)])
+async def test_a_trial_whose_worker_dies_is_repeated_by_one_worker_and_once(
+    join: Join,
+    store: SqliteStore,
+    stranger: Callable[[], subprocess.Popen[bytes]],
+    attempt: int,
+    trials: int,
+) -> None:
+    members = [await join() for _ in range(3)]
+    for member in members:
+        await member.use("shop")
+    process = stranger()
+    details = {"sites": ["shop"], "attempt": attempt}
+    number = store.order("trial", details, f"{process.pid}-stranger", ASKER)
+    await asyncio.sleep(1)
+    assert [member.generation("shop") for member in members] == [1, 1, 1]
+    end(process)
+    await until(lambda: len(store.outcomes(number)) == len(members))
+    assert [member.generation("shop") for member in members] == [1 + trials] * 3
+    kinds = [order.kind for order in store.orders(number)]
+    assert kinds == ["trial", "reload"] * trials
+
+
+async def test_a_trial_that_ended_well_is_over(
+    join: Join, store: SqliteStore, stranger: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    member = await join()
+    process = stranger()
+    worker = f"{process.pid}-stranger"
+    number = store.order("trial", {"sites": ["shop"], "attempt": 1}, worker, ASKER)
+    store.settle(number, worker, {"status": "ok"})
+    end(process)
+    await until(lambda: member.control.me in store.outcomes(number))
+    assert member.backend.loads == []
+
+
+# Modes
+
+
+async def test_a_mode_holds_everywhere_and_later(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    change = await asked.control.change_mode("shop", Mode.MAINTENANCE, ASKER)
+    assert statuses(change.others) == ["ok"]
+    late = await join()
+    for member in (asked, other, late):
+        site = member.registry.find("shop.example")
+        assert site is not None and site.status().mode is Mode.MAINTENANCE
+
+
+# Starting, and doing without
+
+
+async def test_what_was_in_use_is_loaded_at_the_start(join: Join) -> None:
+    first = await join()
+    await first.use("shop")
+    await until(
+        lambda: first.control._reported["sites"].get("shop", {}).get("state") == State.READY
+    )
+    second = await join()
+    await until(lambda: bool(second.control.others()))
+    await second.control.warm()  # this process is too old for a worker's start to wait
+    await until(lambda: second.generation("shop") == 1)
+    assert second.generation("blog") == 0
+
+
+async def test_without_a_store_a_reload_is_done_here_and_says_so(
+    join: Join, path: Path, store: SqliteStore
+) -> None:
+    asked = await join()
+    await join()
+    await until(lambda: bool(asked.control.others()))
+    store.close()
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    path.mkdir()
+    done = await asked.control.reload(["shop"], ASKER)
+    assert done.report.sites["shop"].outcome is Result.LOADED
+    assert statuses(done.others) == ["late"]
+    assert done.others.trouble is not None and str(path) in done.others.trouble
+    assert asked.control.trouble == done.others.trouble
