@@ -314,7 +314,10 @@ class Governor:
 
     def _run(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.RUNNING
-        ticket.account.running += 1
+        account = ticket.account
+        account.running += 1
+        # What was used while nobody else wanted it is not held against a site later.
+        self._floor = max(self._floor, account.used)
         self._running.add(ticket)
         self._take_place(ticket)
 
@@ -377,7 +380,6 @@ class Governor:
             elif account.used > used:  # others may have used less by now
                 self._queue(account, lane)
             else:
-                self._floor = max(self._floor, used)
                 ticket = waiting.popleft()
                 account.waits -= 1
                 self._run(ticket)

@@ -178,13 +178,14 @@ def test_the_site_that_has_used_least_goes_first(world: Simulation) -> None:
     assert other.runs, "eight milliseconds put the greedy one behind"
 
 
-def test_idling_saves_up_no_credit(world: Simulation) -> None:
+@pytest.mark.parametrize("queued", [0, 1], ids=["alone", "with others waiting"])
+def test_idling_saves_up_no_credit(world: Simulation, queued: int) -> None:
     busy, idle = Account(50, 100), Account(50, 100)
     for _ in range(20):
-        first, second = world.request(busy), world.request(busy)
+        first, *others = [world.request(busy) for _ in range(1 + queued)]
         world.pass_time(5, first)
-        first.end()
-        second.end()
+        for request in (first, *others):
+            request.end()
     running = world.request(busy)
     late = [world.request(idle) for _ in range(10)]
     waiting = world.request(busy)
