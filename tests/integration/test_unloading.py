@@ -11,7 +11,7 @@ from .actions import front, reload
 from .cache import virtual_environment
 from .servers import PROTOCOL, Gateway
 from .services import PostgreSQL
-from .sites import OTHER_DJANGO, BuiltSite, tiny_site
+from .sites import OTHER_DJANGO, BuiltSite, tiny_site, wagtail_site
 from .soak import BATCH, native_sites, soak
 
 pytestmark = pytest.mark.timed
@@ -74,3 +74,13 @@ def test_reloads_with_native_packages_beside_a_neighbour_leave_nothing(
         assert course.answers > BATCH
         for each in (site, neighbour):
             assert front(gateway, each).json() == {"site": each.name, "text": "12.50 EUR"}
+
+
+def test_reloads_of_wagtail_leave_nothing(tmp_path: Path) -> None:
+    site = wagtail_site(tmp_path)
+    home = tmp_path / "gateway"
+    home.mkdir()
+    with Gateway(home, {site.name: site.entry}, options=PROTOCOL) as gateway:
+        course = soak(gateway, site, [], 3, batch=3)
+        assert course.lost == []
+        assert course.answers > 3
