@@ -9,7 +9,8 @@ more than can wait.
 and free nearly all garbage that is circular. A full one becomes *due* when Python's own count says
 so, or when somebody asks for it, who has unloaded a site. It is run in the first second in which no
 request runs, however many wished for it meanwhile, and so seldom that collections take no more than
-one part in a hundred of the time. If there is no such second for `LATEST`, Python's own rule holds
+one part in a hundred of the time, or one in twenty while code that was unloaded waits for them: then
+they free much, and take the longer the more has gathered. If there is no such second for `LATEST`, Python's own rule holds
 again until the next one: garbage is bounded also in a gateway that is never idle. Who needs the
 memory of a site at once (`Collector.hurry`) has the next one run amid requests, and they may then
 take one part in five.
@@ -44,6 +45,8 @@ _LOOK: Final = 1.0
 """Seconds that have to pass without a request."""
 _REST: Final = 100
 """How many times its own pause must pass before the next collection."""
+_ASKED_REST: Final = 19
+"""The same where somebody has asked for it."""
 _SHORT_REST: Final = 4
 """The same where somebody is in a hurry."""
 _LONG: Final = 0.1
@@ -155,7 +158,7 @@ class Collector:
             return False  # the finalizers of a site do not end
         if not (gc.isenabled() or self._hurry):
             return False  # a site loads
-        rest = _SHORT_REST if self._hurry else _REST
+        rest = _SHORT_REST if self._hurry else _ASKED_REST if self._later else _REST
         return self.last is None or now - self.last.end > rest * self.last.seconds
 
     def _note(self, phase: str, info: dict[str, int]) -> None:

@@ -93,6 +93,19 @@ async def test_what_is_wanted_is_done_in_the_next_quiet_moment() -> None:
 
 
 @pytest.mark.anyio
+async def test_who_asks_waits_less_than_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "_REST", 1e9)
+    with Collector(lambda: True, look=LOOK) as held:
+        for number in (1, 2):
+            held.then(int)
+            await until(lambda number=number: held.pauses == number)
+        for _ in range(gc.get_threshold()[1] + 5):
+            gc.collect(1)
+        await asyncio.sleep(20 * LOOK)
+        assert held.pauses == 2
+
+
+@pytest.mark.anyio
 async def test_many_small_collections_make_a_full_one_due() -> None:
     with Collector(lambda: True, look=LOOK) as held:
         for _ in range(gc.get_threshold()[1] + 5):
