@@ -9,8 +9,8 @@ more than can wait.
 and free nearly all garbage that is circular. A full one becomes *due* when Python's own count says
 so, or when somebody asks for it, who has unloaded a site. It is run in the first second in which no
 request runs, however many wished for it meanwhile, and so seldom that collections take no more than
-one part in a hundred of the time, or one in twenty while code that was unloaded waits for them: then
-they free much, and take the longer the more has gathered. If there is no such second for `LATEST`, Python's own rule holds
+one part in a hundred of the time, or one in twenty where somebody asked: the more has gathered, the
+longer everything stands still. If there is no such second for `LATEST`, Python's own rule holds
 again until the next one: garbage is bounded also in a gateway that is never idle. Who needs the
 memory of a site at once (`Collector.hurry`) has the next one run amid requests, and they may then
 take one part in five.
