@@ -93,7 +93,9 @@ class Unloading:
         """It has been unloaded; from now on it should be gone."""
         with self._lock:
             self._under_way[unload.site] -= 1
-            self._unloads[unload.site].append(unload)
+            others = self._unloads[unload.site]
+            others[:] = [each for each in others if each.looks < LOOKS or each.trace.alive]
+            others.append(unload)
         self._collector.then(lambda: self._look(unload))
 
     def survivors(self, site: str, *, look: bool = False) -> list[str]:

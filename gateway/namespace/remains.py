@@ -25,8 +25,11 @@ _REGISTRIES: tuple[MutableMapping[Any, Any], ...] = (
     email.policy.default.header_factory.registry,  # type: ignore[attr-defined]
     pprint.PrettyPrinter._dispatch,  # type: ignore[attr-defined]
     xml.dom.domreg.registered,
+    getattr(typing, "_caches", {}),  # from Python 3.12 on
 )
 _CACHES: list[Callable[[], None]] = typing._cleanups  # type: ignore[attr-defined]
+"""The ``cache_clear`` of each function that ``typing._tp_cache`` decorates: typing_extensions has
+some, too."""
 
 
 def finalize(domain: callers.Domain) -> list[BaseException]:
@@ -55,8 +58,10 @@ def clear(domain: callers.Domain) -> None:
     """Remove what ``domain`` has written into registries of shared code."""
     for registry in _REGISTRIES:
         take_out(registry, domain)
-    for clear_cache in _CACHES:
+    for clear_cache in list(_CACHES):
         clear_cache()
+        if callers.author(_cached_by(clear_cache)) is domain:
+            _CACHES.remove(clear_cache)
     _let_warnings_forget()
 
 
@@ -65,6 +70,11 @@ def take_out(registry: MutableMapping[Any, Any], domain: callers.Domain) -> None
     for key, value in list(registry.items()):
         if domain in (callers.author(key), callers.author(value)):
             del registry[key]
+
+
+def _cached_by(cache_clear: Callable[[], None]) -> object:
+    """The function of which the results are cached by whose method this is."""
+    return getattr(getattr(cache_clear, "__self__", None), "__wrapped__", None)
 
 
 class _Unheard(Warning):

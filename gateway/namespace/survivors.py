@@ -11,8 +11,9 @@ with a root that can be named, and the search takes its turn like any other Pyth
 ``gc.get_referrers`` stops every thread for as long as it looks at all objects, once for each step.
 Nothing of a site is called: values are named by their types.
 
-Not seen is what hangs on the local variables of running functions and on C code alone; reading
-the variables of another thread's frames would keep them alive before Python 3.13.
+Not seen is what hangs on the local variables of running functions and on C code alone, the state
+of modules in C included; reading the variables of another thread's frames would keep them alive
+before Python 3.13.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ _TURN: Final = 500
 _REST: Final = 0.001
 _LEAVES: Final = (
     str, bytes, int, float, complex, bool, types.NoneType, CodeType, range, weakref.ref,
-    types.BuiltinFunctionType, types.EllipsisType,
+    types.EllipsisType,
 )  # fmt: skip
 """Types whose objects lead nowhere; looked for exactly, not their subclasses."""
+_FUNCTIONS: Final = (FunctionType, types.MethodType, types.BuiltinMethodType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class _Search:
             value = self._found[at]
             if self._is_part(value):
                 return " → ".join(self._path(at))
-            for held in gc.get_referents(value):
+            for held in _held_by(value):
                 self._add(held, at)
             at += 1
         return "no module leads to it: a running function or C code holds it"
@@ -184,6 +186,18 @@ class _Search:
             if self._wrote(step):
                 return  # how an object leads to its class and that to its code is no news
             holder = step
+
+
+def _held_by(value: object) -> list[Any]:
+    """What ``value`` refers to; of a module not what its C code keeps.
+
+    Among that may be free lists of dead objects, which a reference brings to life and whose second
+    death makes the list a circle: with ``_asyncio`` of Python 3.12 the next full collection would
+    never end.
+    """
+    if isinstance(value, ModuleType):
+        return [object.__getattribute__(value, "__dict__")]
+    return gc.get_referents(value)
 
 
 def _place(frame: FrameType) -> str:
@@ -225,8 +239,6 @@ def _name_in(holder: Any, value: Any) -> str:
     if attributes is value:
         return "__dict__"
     for name in ("__closure__", "__defaults__", "__self__", "__func__", "__wrapped__"):
-        if type(holder) in (FunctionType, types.MethodType) and value is getattr(
-            holder, name, None
-        ):
+        if type(holder) in _FUNCTIONS and value is getattr(holder, name, None):
             return name
     return next((f".{k}" for k, v in list(attributes.items()) if v is value), "")

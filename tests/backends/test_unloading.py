@@ -201,5 +201,5 @@ async def test_the_search_is_bounded() -> None:
     threads = threading.active_count()
     assert trace.holder(objects=0).startswith("nothing found among ")
     assert trace.holder(seconds=0).startswith("nothing found among ")
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # one of before may end meanwhile
     namespace.close()

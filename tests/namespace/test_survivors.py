@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,19 +34,54 @@ def test_native_code_keeps_nothing_of_the_site_that_imports_it_first() -> None:
     assert not trace.alive, trace.holder()
 
 
-def test_a_leaked_function_alone_is_seen(tmp_path: Path) -> None:
-    write(tmp_path, {"shop.py": "def price(): return 1\n"})
+@pytest.mark.parametrize(
+    ("leak", "path"),
+    [
+        (lambda shop: {"prices": [shop.price]}, "(dict) → prices (list) → [0]"),
+        (
+            lambda shop: shop.cached.cache_clear,
+            "(builtin_function_or_method) → __self__ (functools._lru_cache_wrapper) → .__wrapped__",
+        ),
+    ],
+    ids=["function", "method in C"],
+)
+def test_a_leaked_function_alone_is_seen(
+    tmp_path: Path, leak: Callable[[Any], object], path: str
+) -> None:
+    write(
+        tmp_path,
+        {"shop.py": "import functools\ndef price(): return 1\ncached = functools.cache(price)"},
+    )
     namespace = Namespace("shop", path=[tmp_path])
     trace = Trace(namespace)
-    vars(threading)["LEAK"] = {"prices": [namespace.import_module("shop").price]}
+    vars(threading)["LEAK"] = leak(namespace.import_module("shop"))
     try:
         namespace.close()
         del namespace
         gc.collect()
         assert trace.alive
-        path = "module threading → LEAK (dict) → prices (list) → [0] (function shop.price)"
-        assert trace.holder() == path
+        assert trace.holder() == f"module threading → LEAK {path} (function shop.price)"
     finally:
         del vars(threading)["LEAK"]
     gc.collect()
     assert not trace.alive
+
+
+@pytest.mark.anyio
+async def test_the_search_leaves_dead_objects_of_c_code_alone(tmp_path: Path) -> None:
+    """Python 3.12 would never end its next collection; see ``_held_by``."""
+    futures = [asyncio.get_running_loop().create_future() for _ in range(10)]
+    waiting = [asyncio.ensure_future(_wait_for(each)) for each in futures]
+    await asyncio.sleep(0)
+    for future in futures:
+        future.set_result(None)
+    await asyncio.gather(*waiting)  # so _asyncio has iterators to use again
+    namespace = Namespace("shop", path=[tmp_path])
+    trace = Trace(namespace)
+    namespace.close()
+    assert trace.holder()
+    gc.collect()
+
+
+async def _wait_for(future: asyncio.Future[None]) -> None:
+    await future

@@ -25,6 +25,8 @@ SOURCE = {
     "pickle._loads(pickle._dumps(shop.models.Thing()))\n"
     "pickle._loads(b'cshop.views\\nview\\n.')",
     "dataclasses": "import dataclasses\n@dataclasses.dataclass\nclass A:\n    x: 'int'\nA(1)",
+    "caches of typing": "import typing\nclass A:\n    @typing._tp_cache\n"
+    "    def __getitem__(self, key): return key\nA()[1]",
     "enum": "import enum\nclass A(enum.Enum):\n    X = 1",
     "threads": "import threading\nfrom concurrent.futures import ThreadPoolExecutor\n"
     "thread = threading.Thread(target=len, args=('',))\nthread.start()\nthread.join()\n"
