@@ -12,8 +12,8 @@ request runs, however many wished for it meanwhile, and so seldom that collectio
 one part in a hundred of the time, or one in twenty where somebody asked: the more has gathered, the
 longer everything stands still. If there is no such second for `LATEST`, Python's own rule holds
 again until the next one: garbage is bounded also in a gateway that is never idle. Who needs the
-memory of a site at once (`Collector.hurry`) has the next one run amid requests, and they may then
-take one part in five.
+memory of a site at once, or sees that unloaded ones pile up (`Collector.hurry`), has the next one
+run amid requests, and they may then take one part in five.
 
 **While a site loads** there is none at all (``garbage.py``), not even a small one. A load creates
 tens of thousands of objects that stay, and each of them that survives makes the collector look at

@@ -29,6 +29,10 @@ logger = logging.getLogger("gateway.unloading")
 LOOKS: Final = 3
 """Collections after which what is still there counts as held: threads of the gateway let go of
 what they did last only when they end, a few seconds later."""
+PILE: Final = 4
+"""Unloaded generations, the least, for which a collection no longer waits for an idle moment."""
+SHARE: Final = 4
+"""One for how many that are up has the same effect; Python's own rule for objects is a quarter."""
 GRACE: Final = 5.0
 """Seconds that threads have to end after an unload before a reload is refused for them."""
 _SHOWN: Final = 3
@@ -96,7 +100,11 @@ class Unloading:
             others = self._unloads[unload.site]
             others[:] = [each for each in others if each.looks < LOOKS or each.trace.alive]
             others.append(unload)
+            new = sum(not each.looks for unloads in self._unloads.values() for each in unloads)
+            piled = new >= max(PILE, sum(self._loaded.values()) // SHARE)
         self._collector.then(lambda: self._look(unload))
+        if piled:
+            self._collector.hurry()
 
     def survivors(self, site: str, *, look: bool = False) -> list[str]:
         """What is left of unloaded generations of ``site``, a line for each, as known last.

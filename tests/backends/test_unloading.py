@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.backends.inprocess import InProcessBackend
+from gateway.backends.unloading import PILE
 from gateway.errors import LoadError
 from gateway.limits import Limits
 from gateway.namespace import Namespace
@@ -51,7 +52,7 @@ def schedulers() -> object:
 @pytest.fixture(autouse=True)
 def collecting_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The heap of the tests is large, and three collections of it would take 45 s."""
-    monkeypatch.setattr("gateway.collector._REST", 1)
+    monkeypatch.setattr("gateway.collector._ASKED_REST", 1)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -155,6 +156,23 @@ json.encoder.LEAK = {{"of-the-secret": [None, Thing()]}}
         vars(json.encoder).pop("LEAK", None)
     gc.collect()
     assert backend.survivors("shop") == []
+
+
+async def test_generations_that_pile_up_do_not_wait_for_an_idle_moment(
+    backend: InProcessBackend,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.unloading")
+    monkeypatch.setattr(backend.collector, "_was_quiet", lambda: False)
+    config = project(tmp_path, ANSWER)
+    for number in range(1, PILE):
+        await (await backend.load(config, number)).close()
+    await asyncio.sleep(2.5)  # the collector looks once a second
+    assert "is gone" not in caplog.text
+    await (await backend.load(config, PILE)).close()
+    await until(lambda: caplog.text.count("is gone") == PILE)
 
 
 @pytest.mark.usefixtures("schedulers")

@@ -110,7 +110,10 @@ def native_sites(folder: Path, postgres: PostgreSQL) -> list[BuiltSite]:
 def soak(
     gateway: Gateway, site: BuiltSite, others: list[BuiltSite], reloads: int, batch: int = BATCH
 ) -> Course:
-    """Reload ``site`` so many times while it and the ``others`` are looked at."""
+    """Reload ``site`` so many times while it and the ``others`` are looked at.
+
+    Raises ``AssertionError`` as soon as the gateway says what holds an old generation.
+    """
     course = Course()
     for done in range(batch, reloads + 1, batch):
         with ExitStack() as stack:
@@ -134,7 +137,10 @@ def soak(
 
 
 def _gone(gateway: Gateway, site: BuiltSite) -> set[int]:
-    said = re.findall(rf"{site.name}: generation (\d+) is gone", gateway.output)
+    output = gateway.output
+    held = re.findall(rf"{site.name}: generation \d+ is still in memory.*", output)
+    assert not held, "\n".join(held)
+    said = re.findall(rf"{site.name}: generation (\d+) is gone", output)
     return {int(number) for number in said}
 
 
