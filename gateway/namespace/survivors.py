@@ -147,7 +147,7 @@ class _Search:
     def run(self) -> str:
         """See ``Trace.holder``."""
         for module in list(sys.modules.values()):
-            if isinstance(module, ModuleType):
+            if _is_module(module):
                 self._add(module, -1)
         at = 0
         while at < len(self._found):
@@ -188,6 +188,11 @@ class _Search:
             holder = step
 
 
+def _is_module(value: object) -> bool:
+    """Not asked by its ``__class__``: the ``lib`` of a module made by cffi says that it is one."""
+    return issubclass(type(value), ModuleType)
+
+
 def _held_by(value: object) -> list[Any]:
     """What ``value`` refers to; of a module not what its C code keeps.
 
@@ -195,7 +200,7 @@ def _held_by(value: object) -> list[Any]:
     death makes the list a circle: with ``_asyncio`` of Python 3.12 the next full collection would
     never end.
     """
-    if isinstance(value, ModuleType):
+    if _is_module(value):
         return [object.__getattribute__(value, "__dict__")]
     return gc.get_referents(value)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -79,8 +81,28 @@ async def test_the_search_leaves_dead_objects_of_c_code_alone(tmp_path: Path) ->
     namespace = Namespace("shop", path=[tmp_path])
     trace = Trace(namespace)
     namespace.close()
-    assert trace.holder()
+    assert trace.holder(objects=5_000)  # modules come first
     gc.collect()
+
+
+def test_the_search_sees_through_what_only_says_it_is_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the ``lib`` of a module made by cffi does."""
+
+    class Library:
+        __slots__ = ("called",)
+        __class__ = ModuleType  # type: ignore[assignment]
+
+    write(tmp_path, {"shop.py": "def price(): return 1"})
+    namespace = Namespace("shop", path=[tmp_path])
+    trace = Trace(namespace)
+    library = Library()
+    library.called = namespace.import_module("shop").price
+    monkeypatch.setitem(sys.modules, "library.lib", library)
+    monkeypatch.setitem(vars(threading), "LEAK", library)
+    namespace.close()
+    assert trace.holder().endswith("Library) → (function shop.price)")
 
 
 async def _wait_for(future: asyncio.Future[None]) -> None:
