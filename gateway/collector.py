@@ -27,7 +27,6 @@ that is long.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import threading
@@ -36,6 +35,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
+
+from gateway import memory
 
 logger = logging.getLogger(__name__)
 
@@ -199,5 +200,5 @@ def _call(functions: list[Callable[[], object]]) -> None:
 
 def _collect(trim: bool) -> None:
     gc.collect()
-    if trim and (malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        malloc_trim(0)  # glibc alone keeps what lies between blocks in use: see malloc_trim(3)
+    if trim:
+        memory.give_back()

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import hygiene, log, pages, proxies
+from gateway import hygiene, log, memory, pages, proxies
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
@@ -71,6 +71,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 @asynccontextmanager
 async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     """Everything that runs while the gateway serves; stopped in the reverse order."""
+    memory.share_one_arena()
     admin_hosts = ADMIN_HOSTS.union(settings.admin_hosts)
     file = SitesFile(settings.sites, settings.state_dir, admin_hosts)
     token = await asyncio.to_thread(obtain_token, settings)
