@@ -31,8 +31,8 @@ LOOKS: Final = 3
 what they did last only when they end, a few seconds later."""
 PILE: Final = 4
 """Unloaded generations, the least, for which a collection no longer waits for an idle moment."""
-SHARE: Final = 4
-"""One for how many that are up has the same effect; Python's own rule for objects is a quarter."""
+SHARE: Final = 2
+"""At least one for so many that are up: a pause is as long for what lives as for what goes."""
 GRACE: Final = 5.0
 """Seconds that threads have to end after an unload before a reload is refused for them."""
 _SHOWN: Final = 3
