@@ -7,6 +7,7 @@ For a look at the gateway on one's own machine: the admin endpoints are open to 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import subprocess
@@ -60,7 +61,8 @@ def main() -> None:
         port=options.port,
         timeout_graceful_shutdown=10,
     )
-    Server(config, sites).run()
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after a clean stop
+        Server(config, sites).run()
 
 
 if __name__ == "__main__":
