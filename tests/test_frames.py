@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 WALK = """
-import gc, threading, time
+import gc, os, threading, time
 from gateway import frames
 
 # A collection in which other threads run, at every third object: as often as it can be.
@@ -40,7 +40,8 @@ while time.monotonic() < end:
             for each in frames.outwards(frame):
                 each.f_builtins
     walks += 1
-print(walks)
+print(walks, flush=True)
+os._exit(0)  # the threads cannot start others any more while Python ends
 """
 
 

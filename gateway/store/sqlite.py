@@ -212,7 +212,9 @@ class SqliteStore:
         columns = "at, event, site, generation, result, reason, duration_ms, asker, worker"
         where, values = ("", ()) if site is None else (" WHERE site = ?", (site,))
         rows = self._rows(
-            f"SELECT {columns} FROM history{where} ORDER BY id DESC LIMIT ?", *values, limit
+            f"SELECT {columns} FROM history{where} ORDER BY at DESC, id DESC LIMIT ?",
+            *values,
+            limit,
         )
         return [Entry(*row) for row in rows]
 

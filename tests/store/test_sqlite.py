@@ -89,6 +89,12 @@ def test_a_mode_is_remembered_with_its_order(store: SqliteStore, path: Path) -> 
     again.close()
 
 
+def test_what_a_worker_writes_late_stands_where_it_happened(store: SqliteStore) -> None:
+    for number in (1, 3, 2):
+        store.note(_entry(number))
+    assert [entry.at for entry in store.history(None, 10)] == [3, 2, 1]
+
+
 def test_the_history_is_bounded_and_newest_first(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
