@@ -269,8 +269,8 @@ def test_a_helper_process_that_somebody_holds_open(
     assert namespace.close() == []
     pid = tracker._pid
     os.kill(pid, 0)
-    os.close(held)
     (waiting,) = [t for t in threading.enumerate() if t.name == "end _resource_tracker"]
+    os.close(held)
     waiting.join(10)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
