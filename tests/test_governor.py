@@ -199,6 +199,45 @@ def test_idling_saves_up_no_credit(world: Simulation, queued: int) -> None:
             request.end()
 
 
+def learn(world: Simulation, site: Account, route: str, milliseconds: float) -> None:
+    request = world.request(site, route)
+    world.pass_time(milliseconds, request)
+    request.end()
+
+
+def test_a_short_one_does_not_wait_for_the_longer_ones_of_all_others(world: Simulation) -> None:
+    sites = [Account(50, 100) for _ in range(6)]
+    for site in sites:
+        learn(world, site, "/template", 4)
+        learn(world, site, "/tiny", 0)
+    running = world.request(sites[0], "/template")
+    world.pass_time(4, running)
+    templates = [world.request(site, "/template") for site in sites[1:]]
+    tiny = world.request(sites[0], "/tiny")
+    running.end()
+    assert tiny.runs
+    assert not any(each.runs for each in templates)
+
+
+def test_a_longer_one_waits_for_no_more_than_twice_its_time_of_each(world: Simulation) -> None:
+    sites = [Account(50, 1000) for _ in range(4)]
+    for site in sites:
+        learn(world, site, "/template", 6)
+        learn(world, site, "/small", 1)
+    one, *others = sites
+    running = world.request(others[0], "/small")
+    waiting = world.request(one, "/template")
+    crowd = [running, *(world.request(site, "/small") for _ in range(50) for site in others)]
+    served = 0
+    while not waiting.runs:
+        served += 1
+        each = next(each for each in crowd if each.runs)
+        crowd.remove(each)
+        world.pass_time(1, each)
+        each.end()
+    assert len(others) < served <= len(others) * (2 * 6 + 1)
+
+
 def test_limits_of_the_site_and_of_the_process() -> None:
     world = Simulation(budget=5)
     small, other = Account(limit=2, queue=2), Account(limit=50, queue=100)
