@@ -40,6 +40,7 @@ TUNE: Final = (
     Scenario("8 burners", (Load(_BURN, 8),)),
     Scenario("32 sleepers, 8 burners", (Load(_SLEEP, 32), Load(_BURN, 8))),
     Scenario("4 tiny, 8 burners", (Load("/tiny/", 4), Load(_BURN, 8))),
+    Scenario("4 tiny, 16 template", (Load("/tiny/", 4), Load("/template/", 16))),
 )
 HELD_OUT: Final = (
     Scenario("16 burn-sleep-burn", (Load("/burn-sleep-burn/", 16),)),
@@ -47,5 +48,4 @@ HELD_OUT: Final = (
     Scenario("32 sleepers, 16 template", (Load(_SLEEP, 32), Load("/template/", 16))),
     Scenario("24 short sleepers, 4 burners", (Load("/sleep/20/", 24), Load(_BURN, 4))),
     Scenario("8 orm, 8 burn-sleep-burn", (Load("/orm/", 8), Load("/burn-sleep-burn/", 8))),
-    Scenario("4 tiny, 16 template", (Load("/tiny/", 4), Load("/template/", 16))),
 )
