@@ -107,12 +107,12 @@ class Unloading:
             self._collector.hurry()
 
     def survivors(self, site: str, *, look: bool = False) -> list[str]:
-        """What is left of unloaded generations of ``site``, a line for each, as known last.
+        """What is left of unloaded generations of ``site``, the oldest first, as known last.
 
         With ``look`` threads are asked for now.
         """
         with self._lock:
-            living = list(self._unloads.get(site, ()))
+            living = sorted(self._unloads.get(site, ()), key=lambda unload: unload.number)
         return [line for unload in living if (line := unload.survivor(look=look)) is not None]
 
     def refuses(self, config: SiteConfig) -> str | None:
