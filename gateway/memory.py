@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 _M_ARENA_MAX: Final = -8
 """From glibc's ``malloc.h``; see mallopt(3)."""
@@ -42,7 +42,7 @@ def give_back() -> None:
     _call("malloc_trim", 0)
 
 
-def _call(name: str, *args: int) -> Any:
+def _call(name: str, *args: int) -> None:
     """Call a function of the C library that only glibc has; musl and macOS need no such thing."""
-    function = getattr(ctypes.CDLL(None), name, None)
-    return None if function is None else function(*args)
+    if (function := getattr(ctypes.CDLL(None), name, None)) is not None:
+        function(*args)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.integration.programs import plain_environ
 
 pytestmark = pytest.mark.skipif(
     getattr(ctypes.CDLL(None), "mallopt", None) is None, reason="for Linux with glibc"
@@ -47,7 +48,7 @@ libc.fflush(output)
 def test_threads_share_one_arena_unless_the_operator_wants_more(
     chosen: dict[str, str], some: bool
 ) -> None:
-    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | chosen
+    environ = plain_environ(**chosen)
     run = [sys.executable, "-c", ARENAS]
     said = subprocess.run(run, env=environ, capture_output=True, text=True, check=True).stdout
     assert (said.count("<heap ") > 1) is some, said

@@ -98,18 +98,17 @@ class Unloading:
         with self._lock:
             self._under_way[unload.site] -= 1
             others = self._unloads[unload.site]
-            others[:] = [each for each in others if each.looks < LOOKS or each.trace.alive]
-            others.append(unload)
+            others[:] = [*(each for each in others if each.trace.alive), unload]
             new = sum(not each.looks for unloads in self._unloads.values() for each in unloads)
-            piled = new >= max(PILE, sum(self._loaded.values()) // SHARE)
+            piled = new >= max(PILE, self._loaded.total() // SHARE)
         self._collector.then(lambda: self._look(unload))
         if piled:
             self._collector.hurry()
 
     def survivors(self, site: str, *, look: bool = False) -> list[str]:
-        """What is left of unloaded generations of ``site``, the oldest first, as known last.
+        """What is left of unloaded generations of ``site``, a line for each, as known last.
 
-        With ``look`` threads are asked for now.
+        The oldest first. With ``look`` threads are asked for now.
         """
         with self._lock:
             living = sorted(self._unloads.get(site, ()), key=lambda unload: unload.number)
@@ -140,8 +139,6 @@ class Unloading:
         unload.looks += 1
         seconds = time.monotonic() - unload.began
         if not unload.trace.alive:
-            with self._lock:
-                self._unloads[unload.site].remove(unload)
             logger.info(
                 "%s: generation %d is gone, seen %.1f s after its unload began; "
                 "the process went from %d to %d MB meanwhile (RSS, all that it did included)",
