@@ -39,9 +39,17 @@ class Server(uvicorn.Server):
 
 
 def migrate(site: SiteConfig) -> None:
-    """Bring the database of a sample site up to date, with the environment it is served with."""
+    """Bring the database of a sample site up to date, with the environment it is served with.
+
+    Says so if that fails: a site that is broken keeps no other from being served.
+    """
     command = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"]
-    subprocess.run(command, cwd=site.path, env=dict(site.env), check=True)
+    done = subprocess.run(command, cwd=site.path, env=dict(site.env), check=False)
+    if done.returncode:
+        print(
+            f"\n{site.name} could not be migrated, for the reason above; the others are served\n",
+            flush=True,
+        )
 
 
 def main() -> None:
