@@ -227,7 +227,7 @@ def test_a_restart_of_the_workers_loses_no_request_and_loads_what_was_in_use(
         _release(site, "second")
         os.kill(workers.pid, signal.SIGHUP)
         until(lambda: before.isdisjoint(_told(workers, site)), "every worker is replaced")
-        _all_say(workers, site, "second", patience=30)
+        _all_say(workers, site, "second")
     assert visitors.lost == []
     entries = workers.operator().get("/_history").json()["entries"]
     assert [entry["asker"] for entry in entries[:WORKERS]] == ["start"] * WORKERS
