@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 
@@ -236,6 +236,76 @@ def test_a_longer_one_waits_for_no_more_than_twice_its_time_of_each(world: Simul
         world.pass_time(1, each)
         each.end()
     assert len(others) < served <= len(others) * (2 * 6 + 1)
+
+
+def test_a_site_keeps_its_turn_for_a_slice(world: Simulation) -> None:
+    one, other = Account(50, 100), Account(50, 100)
+    running = world.request(one)
+    queue = [world.request(site) for _ in range(12) for site in (other, one)]
+    order: list[Account] = []
+    while queue:
+        world.pass_time(1, running)
+        running.end()
+        running = next(each for each in queue if each.runs)
+        queue.remove(running)
+        order.append(running.ticket.account)
+    turns = [len(list(group)) for _, group in groupby(order)]
+    assert turns == [4, 5, 5, 5, 3, 2], "five milliseconds each, with the one that ran first"
+
+
+def test_a_turn_ends_with_the_last_request_of_the_site(world: Simulation) -> None:
+    one, other = Account(50, 100), Account(50, 100)
+    first = world.request(one)
+    second, third = world.request(other), world.request(other)
+    world.pass_time(1, first)
+    first.end()
+    late = world.request(one)
+    world.pass_time(1, second)
+    second.end()
+    assert third.runs and not late.runs
+
+
+def crowd(world: Simulation, site: Account, route: str, milliseconds: float) -> list[Request]:
+    """Requests that wait for each other, after some of the route."""
+    for _ in range(10):
+        learn(world, site, route, milliseconds)
+    return [world.request(site, route) for _ in range(4)]
+
+
+def test_who_has_enough_to_do_is_a_crowd(world: Simulation, site: Account) -> None:
+    requests = crowd(world, site, "/orm", 2)
+    for left in (3, 2, 1, 0):
+        assert world.governor.crowded is (left >= 2)
+        running = requests.pop(0)
+        world.pass_time(2, running)
+        running.end()
+    assert not world.governor.crowded
+
+
+def test_those_who_gave_up_are_no_crowd(world: Simulation, site: Account) -> None:
+    _, *others = crowd(world, site, "/orm", 2)
+    for request in others:
+        world.governor.withdraw(request.ticket)
+    assert not world.governor.crowded
+
+
+def test_where_something_is_tiny_there_is_no_crowd(world: Simulation, site: Account) -> None:
+    learn(world, site, "/tiny", 0)
+    requests = [*crowd(world, site, "/orm", 2), world.request(site, "/tiny")]
+    requests += [world.request(site, "/orm") for _ in range(12)]
+    crowded = []
+    for request in requests:
+        assert request.runs
+        crowded.append(world.governor.crowded)
+        world.pass_time(0 if request.ticket.route is site.route("/tiny") else 2, request)
+        request.end()
+    assert crowded == [True] * 5 + [False] * 8 + [True] * 2 + [False] * 2
+
+
+def test_beside_a_long_one_there_is_no_crowd(world: Simulation, site: Account) -> None:
+    first, *_ = crowd(world, site, "/orm", 2)
+    world.pass_time(QUANTUM / MS + 1, first)
+    assert not world.governor.crowded
 
 
 def test_limits_of_the_site_and_of_the_process() -> None:

@@ -240,6 +240,8 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def released(self) -> None:
         """Give the place with the governor to others."""
         self._governor.finished(self._passage)
+        if not self._governor.crowded:
+            self._mailbox.wake()
 
     def cancel(self) -> None:
         """The threads end before its turn came."""
@@ -350,7 +352,9 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def _announce(self) -> None:
         if not self._announced:
             self._announced = True
-            self._mailbox.post(self._notice)
+            # What is complete can wait for others; what comes piece by piece waits for the loop.
+            patient = self.done and self._passage.lane is Lane.FAST
+            self._mailbox.post(self._notice, patient=patient)
 
     def _close(self) -> None:
         """On the thread that ran the view, after the last piece: Django ends the request here."""

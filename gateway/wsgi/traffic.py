@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Self
+from typing import Final, Self
 
 from gateway.governor import Governor
 from gateway.mailbox import Mailbox
@@ -12,6 +12,11 @@ from gateway.threads import Pool
 from gateway.wsgi.body import Intake
 
 logger = logging.getLogger("gateway.wsgi")
+
+_REST: Final = 0.005
+"""Seconds at most that the event loop rests: what Python's switch interval may cost it anyway."""
+_PASSES: Final = 3
+"""Passes of the loop between two rests: responses go out, requests come in and are submitted."""
 
 
 class Traffic:
@@ -25,6 +30,8 @@ class Traffic:
         self.intake = Intake()
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
+        self._passes = 0
+        self._passing = False
 
     def __enter__(self) -> Self:
         return self
@@ -35,6 +42,9 @@ class Traffic:
     def watch(self) -> None:
         """Have the governor look at what runs, from now on until nothing does."""
         self._quiet = False
+        if not self._passing and self.governor.crowded:
+            self._passing = True
+            self.loop.call_soon(self._pass)
         if self._timer is None:
             self._timer = self.loop.call_later(0.002, self._tick)
 
@@ -51,3 +61,13 @@ class Traffic:
             logger.exception("the governor could not look at the requests that run")
         # Whatever happened: never disarmed while requests run.
         self._timer = None if pause is None else self.loop.call_later(pause, self._tick)
+
+    def _pass(self) -> None:
+        """Once in each pass of the loop while there is a crowd: every so often, it rests."""
+        self._passes = (self._passes + 1) % _PASSES
+        if not self._passes:
+            self._passing = self.governor.crowded
+            if not self._passing:
+                return
+            self.mailbox.rest(_REST, lambda: self.governor.crowded)
+        self.loop.call_soon(self._pass)

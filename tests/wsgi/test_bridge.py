@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from wsgiref.validate import validator
@@ -85,6 +86,31 @@ async def test_many_small_pieces_are_merged() -> None:
         client = await Client().ask(app)
     assert client.content == b"x" * 10_000
     assert len(client.sent) < 1000
+
+
+async def test_amid_a_crowd_the_loop_rests_and_all_are_answered() -> None:
+    def compute(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        end = time.thread_time() + 0.001
+        while time.thread_time() < end:
+            pass
+        return hello(environ, start_response)
+
+    with bridge(compute) as app:
+        rests: list[float] = []
+        rest = app.traffic.mailbox.rest
+
+        def counted(*args: Any) -> None:
+            rests.append(time.monotonic())
+            rest(*args)
+
+        app.traffic.mailbox.rest = counted  # type: ignore[method-assign]
+        for _ in range(3):
+            clients = await asyncio.gather(*(Client().ask(app) for _ in range(50)))
+            assert [client.content for client in clients] == [b"hello"] * 50
+        assert rests or not app.traffic.governor._can_see
+        count = len(rests)
+        await asyncio.sleep(0.05)
+        assert len(rests) == count, "it rests though there is nobody"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
