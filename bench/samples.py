@@ -22,10 +22,12 @@ def prepare(
     *,
     environ: Mapping[str, str] = ENVIRON,
     python: str | Path = sys.executable,
+    preload: bool = False,
 ) -> list[Path]:
     """Write ``sites`` copies of a project, migrated, and a ``sites.json`` that lists them.
 
-    ``python`` is the interpreter whose Django migrates it.
+    ``python`` is the interpreter whose Django migrates it; ``preload`` has every worker of a
+    gateway load them when it starts.
     """
     first = folder / "site0"
     ignore = shutil.ignore_patterns("db.sqlite3*", "__pycache__")
@@ -41,6 +43,7 @@ def prepare(
             "path": copy.name,
             "wsgi": "core.wsgi",
             "env": dict(environ),
+            "preload": preload,
         }
         for copy in copies
     }

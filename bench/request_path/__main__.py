@@ -28,7 +28,10 @@ from bench.request_path.scenarios import Scenario
 
 _KNOWN = (*(peer.name for peer in peers.PEERS), peers.GATEWAY)
 _RIVALS = ("uwsgi-emperor", "mod_wsgi", "granian-8")
-_ALONE = (peers.GUNICORN, *_RIVALS, peers.GATEWAY, peers.ONE_THREAD)
+_ALONE = (
+    *(peers.GUNICORN, *_RIVALS, peers.GATEWAY, peers.ONE_THREAD),
+    *(peer.name for peer in peers.TWO),
+)
 _MIXED = (peers.GUNICORN, peers.GATEWAY, peers.FIXED_POOL)
 
 
@@ -52,7 +55,7 @@ def main() -> None:
     """The command line."""
     options = _parser().parse_args()
     if options.command == "peers":
-        peers.set_up([*peers.PEERS, *peers.OWN])
+        peers.set_up([*peers.PEERS, *peers.OWN, *peers.TWO])
     elif options.command == "slow-clients":
         slow_clients.main(_chosen(options, _KNOWN), options)
     elif options.command == "postgresql":
@@ -140,7 +143,7 @@ def _scenarios(measurement: Measurement, options: argparse.Namespace) -> list[Sc
 
 def _chosen(options: argparse.Namespace, default: Collection[str]) -> list[Peer]:
     """Those that are named with ``--only``, else ``default`` and the variants."""
-    known = [*peers.PEERS, *peers.OWN, *options.gateway]
+    known = [*peers.PEERS, *peers.OWN, *peers.TWO, *options.gateway]
     if not options.only:
         return [peer for peer in known if peer.name in default or peer in options.gateway]
     if unknown := set(options.only) - {peer.name for peer in known}:

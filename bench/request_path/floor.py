@@ -1,10 +1,12 @@
 """How far the gateway is from its floor, the WSGI application called in a loop, and why.
 
-The floor is one thread in a namespace, without any HTTP. What is above it lies on the event loop's
-thread or on the threads of the sites (CPU, from ``/proc``). Who holds the GIL is sampled by py-spy
-under the same load, afterwards; a sample belongs to the innermost frame outside the standard
-library, so ``uvicorn/_compat.py``, which starts the event loop, stands for the loop itself. These
-shares are of time, not of CPU: a thread that the machine takes off the processor keeps the GIL.
+The floor is one thread, without any HTTP: on one site, and on all of them in turn, which is what
+the load asks for. Beside it stands what gunicorn does on one site, which shows how many times that
+a server with one GIL could reach at all. What is above the floor lies on the event loop's thread or
+on the threads of the sites (CPU, from ``/proc``). Who holds the GIL is sampled by py-spy under the
+same load, afterwards; a sample belongs to the innermost frame outside the standard library, so
+``uvicorn/_compat.py``, which starts the event loop, stands for the loop itself. These shares are of
+time, not of CPU: a thread that the machine takes off the processor keeps the GIL.
 """
 
 from __future__ import annotations
@@ -20,15 +22,18 @@ from pathlib import Path
 from typing import Final
 
 from bench.request_path import servers, wrk
-from bench.request_path.peers import Peer
+from bench.request_path.peers import GUNICORN, PEERS, Peer
 from bench.request_path.servers import Server
 from bench.request_path.wrk import Load
-from bench.samples import ENVIRON
+from bench.samples import ROOT
 from tests.integration.cache import virtual_environment
 from tests.integration.programs import run
 
-_INSIDE: Final = Path(__file__).parents[1] / "inside" / "floor.py"
 _PATHS: Final = ("/tiny/", "/orm/", "/template/")
+_HEADS: Final = (
+    *("view", "gunicorn/s", "floor, one site, /s · CPU ms", "of gunicorn"),
+    *("floor, all in turn", "of gunicorn", "gateway", "of gunicorn", "on the loop ms"),
+)
 _SAMPLES_A_SECOND: Final = 200
 _FRAME: Final = re.compile(r"\((/[^:()]+):\d+\)$")
 _PACKAGE: Final = re.compile(r"/site-packages/(([^/]+).*)")
@@ -46,23 +51,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(chosen: Sequence[Peer], options: argparse.Namespace) -> None:
     """Print the table, and a profile for each view."""
     gateways = [peer for peer in chosen if peer.is_gateway]
-    with servers.running(gateways, options.sites) as running:
+    gunicorn = next(peer for peer in PEERS if peer.name == GUNICORN)
+    with servers.running([gunicorn, *gateways], options.sites) as (base, *running):
         for server in running:
-            _report(server, options)
+            _report(server, base, options)
 
 
-def _report(server: Server, options: argparse.Namespace) -> None:
-    floor = _floor(server, options.seconds)
-    heads = ("view", "floor/s", "CPU ms", "gateway/s", "CPU ms", "on the loop", "of the floor")
-    print(f"\n{server.peer.name}\n\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+def _report(server: Server, base: Server, options: argparse.Namespace) -> None:
+    print(f"\n{server.peer.name}\n\n| {' | '.join(_HEADS)} |\n{'|---' * len(_HEADS)}|")
     profiles = {}
     for path in _PATHS:
         load = Load(path, options.connections)
-        bare, bare_cpu = floor[path]["rate"], floor[path]["cpu"]
+        floor = _floor(server, path, options.seconds)
+        one, turn = 1000 / floor["one"], 1000 / floor["in turn"]
+        least, _, _ = _measure(base, load, options.seconds)
         rate, cpu, loop = _measure(server, load, options.seconds)
         print(
-            f"| {path} | {bare:.0f} | {bare_cpu:.3f} | {rate:.0f} | {cpu:.3f} | {loop:.3f} "
-            f"| {rate / bare:.2f} |",
+            f"| {path} | {least:.0f} | {one:.0f} · {floor['one']:.3f} | {one / least:.2f} "
+            f"| {turn:.0f} · {floor['in turn']:.3f} | {turn / least:.2f} "
+            f"| {rate:.0f} · {cpu:.3f} | {rate / least:.2f} | {loop:.3f} |",
             flush=True,
         )
         profiles[path] = _profile(server, load, options.seconds)
@@ -72,19 +79,16 @@ def _report(server: Server, options: argparse.Namespace) -> None:
             print(f"| {owner} | {count / owners.total():.1%} |")
 
 
-def _floor(server: Server, seconds: int) -> dict[str, dict[str, float]]:
-    """The application alone, in a namespace as the gateway makes them."""
-    site = server.folder / "site0"
-    command: list[str | Path] = [server.python, "-m", "gateway.namespace", "--path", site]
-    for key, value in ENVIRON.items():
-        command += ["--env", f"{key}={value}"]
+def _floor(server: Server, path: str, seconds: int) -> dict[str, float]:
+    """Milliseconds of CPU for a request, of the applications alone."""
+    command = [server.python, "-m", "bench.request_path.calling", str(seconds), path, "--"]
     output = run(
-        [*command, _INSIDE, str(seconds), *_PATHS],
-        folder=site,
-        environ={"PYTHONPATH": f"{site}:{server.peer.environ['PYTHONPATH']}"},
+        [*command, *server.sites],
+        folder=server.folder,
+        environ={"BENCH_STEPS": server.environ["BENCH_STEPS"], "PYTHONPATH": str(ROOT)},
     )
     figures: dict[str, dict[str, float]] = json.loads(output.splitlines()[-1])
-    return figures
+    return figures[path]
 
 
 def _measure(server: Server, load: Load, seconds: int) -> tuple[float, float, float]:

@@ -1,7 +1,8 @@
 """The servers that are compared, and how each is set up and started.
 
-All run one process for a site with the interpreter that runs the bench, and Django 5.2. Some serve
-many sites by host, as the gateway does; the others serve the project once, whatever host is asked.
+All run one process for a site with the interpreter that runs the bench, and Django 5.2, but for the
+two in ``TWO``. Some serve many sites by host, as the gateway does; the others serve the project
+once, whatever host is asked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ GUNICORN: Final = "gunicorn"
 GATEWAY: Final = "gateway"
 ONE_THREAD: Final = "one-thread"
 FIXED_POOL: Final = "fixed-pool"
+TWO_WORKERS: Final = "two-workers"
+GUNICORN_2: Final = "gunicorn-2"
 A2WSGI: Final = "a2wsgi"
 _APACHE: Final = "apt-get install apache2-bin apache2-dev"
 _APACHE_CONNECTIONS: Final = 128
@@ -105,12 +108,16 @@ def _dependencies() -> list[str]:
     return [entry for entry in project["dependencies"] if not entry.startswith("django")]
 
 
-def _gunicorn(place: Place) -> list[str]:
-    return [
-        *(str(place.python), "-m", "gunicorn", "core.wsgi", "--bind", f"127.0.0.1:{place.port}"),
-        *("--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)),
-        *("--log-level", "warning"),
-    ]
+def _gunicorn(workers: int) -> Command:
+    def command(place: Place) -> list[str]:
+        address = f"127.0.0.1:{place.port}"
+        return [
+            *(str(place.python), "-m", "gunicorn", "core.wsgi", "--bind", address),
+            *("--worker-class", "gthread", "--workers", str(workers), "--threads", str(THREADS)),
+            *("--log-level", "warning"),
+        ]
+
+    return command
 
 
 def _granian(threads: int) -> Command:
@@ -256,7 +263,7 @@ _SHARED_LIBRARY: Final = {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDI
 """What is linked against an interpreter outside the system's folders has to find it."""
 
 PEERS: Final = (
-    Peer(GUNICORN, ("gunicorn",), _gunicorn),
+    Peer(GUNICORN, ("gunicorn",), _gunicorn(1)),
     Peer("uwsgi", ("uwsgi",), _uwsgi, environ=_SHARED_LIBRARY),
     Peer("uwsgi-emperor", ("uwsgi",), _uwsgi_emperor, many_sites=True, environ=_SHARED_LIBRARY),
     Peer(
@@ -282,6 +289,12 @@ OWN: Final = (
     ),
 )
 """The gateway, and what its governor is measured by: the same bridge with fixed threads."""
+
+TWO: Final = (
+    Peer(GUNICORN_2, ("gunicorn",), _gunicorn(2)),
+    gateway(TWO_WORKERS, options=("--workers", "2")),
+)
+"""Two processes for all sites, to see what a second processor brings."""
 
 
 def set_up(peers: list[Peer]) -> dict[Peer, Path]:

@@ -43,6 +43,7 @@ class Server(Program):
         self.peer = peer
         self.python = place.python
         self.port = place.port
+        self.sites = place.sites
         self.hosts = [f"{site.name}.localhost" for site in place.sites]
 
     def __enter__(self) -> Server:
@@ -129,7 +130,7 @@ def running(
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-"))
         folder = Path(name)
-        copies = prepare(folder, sites, PROJECT, environ=environ, python=python)
+        copies = prepare(folder, sites, PROJECT, environ=environ, python=python, preload=True)
         change(python, copies)
         servers = []
         for peer, interpreter in interpreters.items():
