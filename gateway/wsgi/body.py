@@ -28,6 +28,8 @@ MEMORY: Final = 64 << 20
 """Bytes of all bodies together that are held in memory before small ones are spooled as well."""
 PROGRESS: Final = 1 << 14
 """Bytes that a stretch of time has to bring, unless the body ends in it."""
+_JUST_NOW: Final = 0.01
+"""Seconds; longer than it takes to write to the disk what has come."""
 
 
 class BodyTooLargeError(Exception):
@@ -92,6 +94,12 @@ class Intake:
 
     def __init__(self) -> None:
         self._held = 0
+        self._latest = 0.0
+
+    @property
+    def receives(self) -> bool:
+        """Whether a body of several pieces is coming just now. On the event loop."""
+        return asyncio.get_running_loop().time() - self._latest < _JUST_NOW
 
     @contextmanager
     def body(self) -> Iterator[Body]:
@@ -132,6 +140,8 @@ class Body:
             piece = message.get("body", b"")
             more = message.get("more_body", False)
             total += len(piece)
+            if more:
+                self._intake._latest = asyncio.get_running_loop().time()
             if total > limit:
                 raise BodyTooLargeError
             if not more and not self._buffer and self._file is None:

@@ -42,7 +42,7 @@ class Traffic:
     def watch(self) -> None:
         """Have the governor look at what runs, from now on until nothing does."""
         self._quiet = False
-        if not self._passing and self.governor.crowded:
+        if not self._passing and self._may_rest():
             self._passing = True
             self.loop.call_soon(self._pass)
         if self._timer is None:
@@ -66,8 +66,11 @@ class Traffic:
         """Once in each pass of the loop while there is a crowd: every so often, it rests."""
         self._passes = (self._passes + 1) % _PASSES
         if not self._passes:
-            self._passing = self.governor.crowded
+            self._passing = self._may_rest()
             if not self._passing:
                 return
-            self.mailbox.rest(_REST, lambda: self.governor.crowded)
+            self.mailbox.rest(_REST, self._may_rest)
         self.loop.call_soon(self._pass)
+
+    def _may_rest(self) -> bool:
+        return self.governor.crowded and not self.intake.receives

@@ -14,6 +14,7 @@ import pytest
 
 from gateway import log
 from gateway.limits import Limits
+from gateway.wsgi import Bridge
 from gateway.wsgi.body import PROGRESS
 from gateway.wsgi.response import HIGH_WATER
 from tests.wsgi.asgi import CHUNKED, DEADLINE, Client, Environ, StartResponse, bridge
@@ -88,22 +89,28 @@ async def test_many_small_pieces_are_merged() -> None:
     assert len(client.sent) < 1000
 
 
+def compute(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    end = time.thread_time() + 0.001
+    while time.thread_time() < end:
+        pass
+    return hello(environ, start_response)
+
+
+def note_rests(app: Bridge) -> list[float]:
+    rests: list[float] = []
+    rest = app.traffic.mailbox.rest
+
+    def noted(*args: Any) -> None:
+        rests.append(time.monotonic())
+        rest(*args)
+
+    app.traffic.mailbox.rest = noted  # type: ignore[method-assign]
+    return rests
+
+
 async def test_amid_a_crowd_the_loop_rests_and_all_are_answered() -> None:
-    def compute(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        end = time.thread_time() + 0.001
-        while time.thread_time() < end:
-            pass
-        return hello(environ, start_response)
-
     with bridge(compute) as app:
-        rests: list[float] = []
-        rest = app.traffic.mailbox.rest
-
-        def counted(*args: Any) -> None:
-            rests.append(time.monotonic())
-            rest(*args)
-
-        app.traffic.mailbox.rest = counted  # type: ignore[method-assign]
+        rests = note_rests(app)
         for _ in range(3):
             clients = await asyncio.gather(*(Client().ask(app) for _ in range(50)))
             assert [client.content for client in clients] == [b"hello"] * 50
@@ -111,6 +118,34 @@ async def test_amid_a_crowd_the_loop_rests_and_all_are_answered() -> None:
         count = len(rests)
         await asyncio.sleep(0.05)
         assert len(rests) == count, "it rests though there is nobody"
+
+
+async def test_the_loop_does_not_rest_while_a_body_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.wsgi.body._JUST_NOW", DEADLINE)  # however slow the machine is
+    came: list[float] = []
+
+    class Sender(Client):
+        async def receive(self) -> Any:
+            await asyncio.sleep(0.001)
+            message = await super().receive()
+            came.append(time.monotonic())
+            return message
+
+    async def ask_again_and_again(app: Bridge, until: asyncio.Event) -> None:
+        while not until.is_set():
+            await Client().ask(app)
+
+    with bridge(compute) as app:
+        rests = note_rests(app)
+        over = asyncio.Event()
+        crowd = [asyncio.create_task(ask_again_and_again(app, over)) for _ in range(10)]
+        while not rests and app.traffic.governor._can_see:
+            await asyncio.sleep(0.01)
+        client = await Sender(*[b"x" * 1000] * 30).ask(app, "POST", headers=CHUNKED)
+        over.set()
+        await asyncio.gather(*crowd)
+    assert client.content == b"hello" and len(came) == 30
+    assert not [moment for moment in rests if came[0] < moment < came[-1]]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
