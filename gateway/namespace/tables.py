@@ -61,18 +61,18 @@ class Table:
                 else:
                     self._slots[key] = before
 
-    def find(self, key: Any) -> Function | None:
-        """The entry that counts for whoever asks."""
+    def find(self, key: Any, depth: int = 0) -> Function | None:
+        """The entry that counts for whoever asks; ``depth`` as for `callers.domains`, from 0."""
         entries = self._entries.get(key)
         if entries is None:
             return self._slots.get(key)
-        domain = callers.namespace()
+        domain = callers.namespace(depth + 1)
         function = entries.get(domain) if domain is not None else None
         return function or self._before.get(key)
 
     def _slot(self, key: Any) -> Function:
         def slot(*args: Any) -> Any:
-            return (self.find(key) or self._absent)(*args)
+            return (self.find(key, 1) or self._absent)(*args)
 
         return slot
 
