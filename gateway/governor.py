@@ -271,8 +271,7 @@ class Governor:
             if ticket.stage is not _Stage.WAITING:
                 return False
             ticket.stage = _Stage.OVER
-            ticket.account.waits -= 1
-            self._waits[ticket.lane] -= 1
+            self._count_waiting(ticket, -1)
             return True
 
     @property
@@ -385,13 +384,16 @@ class Governor:
 
     def _enqueue(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.WAITING
-        ticket.account.waits += 1
-        self._waits[ticket.lane] += 1
+        self._count_waiting(ticket, 1)
         waiting = ticket.account.waiting[ticket.lane]
         waiting.append(ticket)
         # A site is in the queue of a lane exactly if it has something in its own.
         if len(waiting) == 1:
             self._queue(ticket.account, ticket.lane)
+
+    def _count_waiting(self, ticket: Ticket, change: int) -> None:
+        ticket.account.waits += change
+        self._waits[ticket.lane] += change
 
     def _queue(self, account: Account, lane: Lane) -> None:
         self._order += 1
@@ -429,8 +431,7 @@ class Governor:
                 self._queue(account, lane)
             else:
                 ticket = waiting.popleft()
-                account.waits -= 1
-                self._waits[lane] -= 1
+                self._count_waiting(ticket, -1)
                 self._run(ticket)
                 started.append(ticket)
                 if waiting:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -13,29 +14,26 @@ pytestmark = pytest.mark.anyio
 DEADLINE = 30.0
 
 
-class Resting(Mailbox):
-    """Calls ``others`` on another thread as soon as the loop rests, and counts what is left."""
+def rest_amid(mailbox: Mailbox, others: Callable[[], None], seconds: float) -> bool:
+    """Call ``others`` on another thread while the loop rests; whether it rested to the end."""
+    begun = threading.Event()
 
-    def rest_amid(self, others: Callable[[], None], seconds: float) -> int:
-        """Returns how many rests came to their end."""
-        begun = threading.Event()
+    def meanwhile() -> None:
+        assert begun.wait(DEADLINE)
+        others()
 
-        def meanwhile() -> None:
-            assert begun.wait(DEADLINE)
-            others()
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
 
-        thread = threading.Thread(target=meanwhile)
-        thread.start()
+    def worth() -> bool:
+        begun.set()
+        return True
 
-        def worth() -> bool:
-            begun.set()
-            return True
-
-        lasted = asyncio.get_running_loop().time()
-        self.rest(seconds, worth)
-        lasted = asyncio.get_running_loop().time() - lasted
-        thread.join()
-        return int(lasted >= seconds * 0.9)
+    started = time.monotonic()
+    mailbox.rest(seconds, worth)
+    lasted = time.monotonic() - started
+    thread.join()
+    return lasted >= seconds * 0.9
 
 
 async def test_posts_are_delivered_in_order() -> None:
@@ -54,21 +52,21 @@ async def test_posts_are_delivered_in_order() -> None:
 
 
 async def test_a_rest_lasts_though_a_few_patient_calls_come() -> None:
-    mailbox = Resting(asyncio.get_running_loop())
+    mailbox = Mailbox(asyncio.get_running_loop())
     got: list[int] = []
 
     def post() -> None:
         for number in range(_FEW - 1):
             mailbox.post(lambda number=number: got.append(number), patient=True)  # type: ignore[misc]
 
-    assert mailbox.rest_amid(post, seconds=0.2)
+    assert rest_amid(mailbox, post, seconds=0.2)
     await asyncio.sleep(0)
     assert got == list(range(_FEW - 1)), "they are delivered when it ends"
 
 
 @pytest.mark.parametrize("reason", ["one that is not patient", "many", "woken"])
 async def test_a_rest_ends_when_there_is_reason(reason: str) -> None:
-    mailbox = Resting(asyncio.get_running_loop())
+    mailbox = Mailbox(asyncio.get_running_loop())
     got: list[int] = []
 
     def post() -> None:
@@ -78,7 +76,7 @@ async def test_a_rest_ends_when_there_is_reason(reason: str) -> None:
         for number in range(_FEW if reason == "many" else 1):
             mailbox.post(lambda number=number: got.append(number), patient=reason == "many")  # type: ignore[misc]
 
-    assert not mailbox.rest_amid(post, seconds=DEADLINE)
+    assert not rest_amid(mailbox, post, seconds=DEADLINE)
     await asyncio.sleep(0)
     assert len(got) == {"one that is not patient": 1, "many": _FEW, "woken": 0}[reason]
 

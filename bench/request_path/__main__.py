@@ -55,7 +55,7 @@ def main() -> None:
     """The command line."""
     options = _parser().parse_args()
     if options.command == "peers":
-        peers.set_up([*peers.PEERS, *peers.OWN, *peers.TWO])
+        peers.set_up(list(peers.ALL))
     elif options.command == "slow-clients":
         slow_clients.main(_chosen(options, _KNOWN), options)
     elif options.command == "postgresql":
@@ -143,7 +143,7 @@ def _scenarios(measurement: Measurement, options: argparse.Namespace) -> list[Sc
 
 def _chosen(options: argparse.Namespace, default: Collection[str]) -> list[Peer]:
     """Those that are named with ``--only``, else ``default`` and the variants."""
-    known = [*peers.PEERS, *peers.OWN, *peers.TWO, *options.gateway]
+    known = [*peers.ALL, *options.gateway]
     if not options.only:
         return [peer for peer in known if peer.name in default or peer in options.gateway]
     if unknown := set(options.only) - {peer.name for peer in known}:

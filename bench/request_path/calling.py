@@ -1,6 +1,6 @@
 """Calls the WSGI applications of sites in a loop, on one thread, without HTTP. Prints JSON.
 
-    python -m bench.request_path.calling SECONDS PATH... -- FOLDER...
+    python -m bench.request_path.calling SECONDS PATH FOLDER...
 
 Each site is in a namespace of its own. One of them again and again is what a server of one site
 could reach at most with one GIL; all of them in turn, what a server of all could: each finds the
@@ -30,15 +30,13 @@ Ask = Callable[[str], str]
 
 def main() -> None:
     """Load, measure, print."""
-    divide = sys.argv.index("--")
-    seconds, *paths = sys.argv[1:divide]
-    figures: dict[str, dict[str, float]] = {}
+    seconds, path, *folders = sys.argv[1:]
+    figures: dict[str, float] = {}
 
     def measure() -> None:
-        folders = [Path(folder) for folder in sys.argv[divide + 1 :]]
         private_cwd(folders[0])
-        sites = [_site(folder) for folder in folders]
-        figures.update((path, _measured(sites, path, float(seconds))) for path in paths)
+        sites = [_site(Path(folder)) for folder in folders]
+        figures.update(_measured(sites, path, float(seconds)))
 
     with installed():
         thread = threading.Thread(target=measure)  # the working directory is the thread's own

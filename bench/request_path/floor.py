@@ -53,6 +53,8 @@ def main(chosen: Sequence[Peer], options: argparse.Namespace) -> None:
     gateways = [peer for peer in chosen if peer.is_gateway]
     gunicorn = next(peer for peer in PEERS if peer.name == GUNICORN)
     with servers.running([gunicorn, *gateways], options.sites) as (base, *running):
+        if base.peer is not gunicorn:
+            raise SystemExit(f"there is no {GUNICORN} to compare with")
         for server in running:
             _report(server, base, options)
 
@@ -80,15 +82,18 @@ def _report(server: Server, base: Server, options: argparse.Namespace) -> None:
 
 
 def _floor(server: Server, path: str, seconds: int) -> dict[str, float]:
-    """Milliseconds of CPU for a request, of the applications alone."""
-    command = [server.python, "-m", "bench.request_path.calling", str(seconds), path, "--"]
+    """Milliseconds of CPU for a request, of the applications alone.
+
+    For each path anew, just before what it is compared with: machines drift.
+    """
+    command = [server.python, "-m", "bench.request_path.calling", str(seconds), path]
     output = run(
         [*command, *server.sites],
         folder=server.folder,
         environ={"BENCH_STEPS": server.environ["BENCH_STEPS"], "PYTHONPATH": str(ROOT)},
     )
-    figures: dict[str, dict[str, float]] = json.loads(output.splitlines()[-1])
-    return figures[path]
+    figures: dict[str, float] = json.loads(output.splitlines()[-1])
+    return figures
 
 
 def _measure(server: Server, load: Load, seconds: int) -> tuple[float, float, float]:

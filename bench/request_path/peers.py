@@ -26,8 +26,6 @@ GUNICORN: Final = "gunicorn"
 GATEWAY: Final = "gateway"
 ONE_THREAD: Final = "one-thread"
 FIXED_POOL: Final = "fixed-pool"
-TWO_WORKERS: Final = "two-workers"
-GUNICORN_2: Final = "gunicorn-2"
 A2WSGI: Final = "a2wsgi"
 _APACHE: Final = "apt-get install apache2-bin apache2-dev"
 _APACHE_CONNECTIONS: Final = 128
@@ -291,10 +289,12 @@ OWN: Final = (
 """The gateway, and what its governor is measured by: the same bridge with fixed threads."""
 
 TWO: Final = (
-    Peer(GUNICORN_2, ("gunicorn",), _gunicorn(2)),
-    gateway(TWO_WORKERS, options=("--workers", "2")),
+    Peer("gunicorn-2", ("gunicorn",), _gunicorn(2)),
+    gateway("two-workers", options=("--workers", "2")),
 )
 """Two processes for all sites, to see what a second processor brings."""
+
+ALL: Final = (*PEERS, *OWN, *TWO)
 
 
 def set_up(peers: list[Peer]) -> dict[Peer, Path]:

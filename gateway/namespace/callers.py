@@ -121,8 +121,7 @@ def for_process(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) 
 
 def namespace(depth: int = 1) -> Domain | None:
     """The namespace that is asking, ``None`` for the process itself; ``depth`` as for `domains`."""
-    reference = _domains.get(id(sys._getframe(depth + 1).f_builtins))
-    nearest = reference() if reference is not None else None
+    nearest = domain_of(sys._getframe(depth + 1).f_builtins)
     if nearest is not None and not nearest.transparent:
         return nearest  # nearly always, and several times faster
     for domain in domains(depth + 1):

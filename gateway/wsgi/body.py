@@ -94,6 +94,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._held = 0
+        # When the latest piece came that was not the last one of its body.
         self._latest = 0.0
 
     @property
