@@ -2,6 +2,7 @@
 # make test   lint, types, layers, tests
 # make test-django   Django's own test suite in a namespace; hours, can be interrupted and started again
 # make test-public   public projects from PyPI beside gunicorn; a few minutes
+# make fuzz   where requests end: an hour of random streams, compared with h11 (MINUTES=)
 # make soak   200 reloads of two kinds of sites under load: errors, memory, what stays; an hour or so
 # make bench-requests   the request path beside other servers; hours, on a machine left alone
 #
@@ -13,7 +14,7 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: run test test-django test-public soak lint schema bench bench-requests clean help
+.PHONY: run test test-django test-public fuzz soak lint schema bench bench-requests clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -29,6 +30,9 @@ test-django: $(VENV)/.test
 
 test-public: $(VENV)/.test
 	GATEWAY_PUBLIC_PROJECTS=1 $(BIN)/python -m pytest -s tests/public_projects
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.framing --minutes $(or $(MINUTES),60)
 
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.integration.soak

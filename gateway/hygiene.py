@@ -51,7 +51,7 @@ class Rule(Enum):
         "a version of HTTP other than 1.0, 1.1, 2 and 3", 400, "RFC 9112, section 2.3"
     )
     TARGET = _Treatment(
-        "a control character or a space in the request target", 400, "RFC 9112, section 3.2"
+        "a control character, a space or a `#` in the request target", 400, "RFC 9112, section 3.2"
     )
     TARGET_FORM = _Treatment(
         "a request target that is neither a path, nor an `http` or `https` URI, nor the `*` of "
@@ -128,6 +128,7 @@ class RefusedError(Exception):
 # What `bytes.translate` takes away; whatever is left over is wrong. RFC 9110, section 5.6.2, in
 # lower case as ASGI has names, without the underscore; and section 5.5.
 _IN_NAMES: Final = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_APART: Final = b"\xff"
 _IN_VALUES: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
 
 
@@ -161,15 +162,19 @@ def clean(scope: Scope, limits: HeadLimits) -> str:
     names, values = zip(*headers, strict=True)
     seen = _look_at(names)
     target = _target(scope)
-    written = b"".join(values) + target
-    if seen.size + len(written) > limits.head:
+    written = _APART.join((*values, target))
+    if seen.size + len(written) - len(values) > limits.head:
         raise RefusedError(Rule.LARGE_HEAD)
     if len(target) > LONGEST_TARGET:
         raise RefusedError(Rule.LONG_TARGET)
-    if b" " in target or b"\t" in target:
+    if b" " in target or b"\t" in target or b"#" in target:
         raise RefusedError(Rule.TARGET)
     if written.translate(None, _IN_VALUES):
         raise RefusedError(Rule.TARGET if target.translate(None, _IN_VALUES) else Rule.VALUE)
+    if b" " + _APART in written or b"\t" + _APART in written:
+        # White space around a value is no part of it (RFC 9110, section 5.5); httptools leaves it.
+        scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in headers]
+        values = tuple(value for _, value in headers)
     if seen.host < 0:
         raise RefusedError(Rule.HOST)
     host = host_of(values[seen.host])

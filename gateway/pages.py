@@ -64,9 +64,11 @@ def refused(rule: Rule, http_version: str) -> HTMLResponse:
     return _error(rule.status, title, text, headers=_closing(http_version))
 
 
-def bad_request() -> HTMLResponse:
-    """400: the request contradicts itself (RFC 9112)."""
-    return _error(400, "Bad request", "The request cannot be understood.")
+def bad_request(http_version: str) -> HTMLResponse:
+    """400: the request contradicts itself, so what follows it is unclear (RFC 9112, section 6.3)."""
+    return _error(
+        400, "Bad request", "The request cannot be understood.", headers=_closing(http_version)
+    )
 
 
 def too_large(limit: int, http_version: str) -> HTMLResponse:

@@ -1,11 +1,19 @@
-"""A protocol for uvicorn that bounds the head of a request in time and size.
+"""A protocol for uvicorn: a request is what its bytes say, and its head is bounded.
 
 ``uvicorn --http gateway.protocol:Protocol gateway.main:app``. It is uvicorn's own on httptools,
-and adds what no application can do, because it is called once a head is complete: clients that
-send it slowly, or without an end, are cut off; a target in absolute form is held against ``Host``,
-which uvicorn has no longer when it calls the application; a client that does not read fills no
-buffer of the system; and a connection that is accepted just before the server stops still gets its
-answer.
+and adds what no application can do, because it is called once a head is complete.
+
+- An offer to change the protocol (``Upgrade``) is not taken, and never changes where a request
+  ends (RFC 9110, section 7.8). httptools takes what follows the head for another protocol.
+- Trailer fields are thrown away (RFC 9110, section 6.5.1). uvicorn adds them to the headers.
+- Clients that send a head slowly, or without an end, are cut off.
+- A target in absolute form is held against ``Host``, which uvicorn has no longer when it calls
+  the application.
+- A request that is refused ends the connection, after the answers to those before it.
+- A client that does not read fills no buffer of the system.
+- A connection that is accepted just before the server stops still gets its answer.
+
+`docs/upstream.md` has what of this is a fault of httptools or uvicorn.
 """
 
 from __future__ import annotations
@@ -17,6 +25,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.hygiene import RefusedError, Rule, check_authority, host_of
@@ -24,7 +33,9 @@ from gateway.proxies import CONNECTION
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
     from uvicorn.config import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
 logger = logging.getLogger("gateway.protocol")
@@ -38,7 +49,12 @@ NOT_SENT: Final = 1 << 17
 What is under way to the client counts for nothing, so a fast one is served as fast. Without it the
 system takes 4 MB for each client that does not read."""
 
+OFFER: Final = frozenset({b"upgrade", b"http2-settings"})
+"""The headers, and the options of ``Connection``, that offer another protocol (RFC 9110, section
+7.8; RFC 7540, section 3.2.1). They concern the connection, so no application gets them."""
+
 _TCP: Final = (socket.AF_INET, socket.AF_INET6)
+_LARGE_FRAME: Final = "trailer fields or chunk extensions of more bytes than `GATEWAY_MAX_HEAD`"
 _RESPONSE: Final = (
     "HTTP/1.1 {status} {phrase}\r\n"
     "content-type: text/plain; charset=utf-8\r\n"
@@ -47,6 +63,34 @@ _RESPONSE: Final = (
     "\r\n"
     "{text}"
 )
+
+
+class _Parser(HttpRequestParser):
+    """Reads on where httptools stops: behind a head that offers another protocol.
+
+    There is no option for that. A parser that has stopped cannot always go on (it takes in nothing
+    more after ``Connection: close``), so a fresh one is given the head without the offer, and then
+    the bytes behind it.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__(protocol)
+        # As uvicorn has it: what comes after the last request is no reason not to answer that.
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._protocol = protocol
+
+    def feed_data(self, data: Any) -> None:
+        """Parse all of ``data``; raises ``HttpParserError``, and never ``HttpParserUpgrade``."""
+        parser = self
+        while data:
+            try:
+                HttpRequestParser.feed_data(parser, data)
+                return
+            except HttpParserUpgrade as offer:
+                data = memoryview(data)[offer.args[0] :]
+                head = self._protocol.head_without_offer()
+                parser = self._protocol.parser = _Parser(self._protocol)
+                HttpRequestParser.feed_data(parser, head)
 
 
 class Protocol(HttpToolsProtocol):
@@ -65,6 +109,7 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = _Parser(self)
         settings = _settings()
         self._patience = settings.head_timeout
         self._max_head = settings.max_head
@@ -72,8 +117,13 @@ class Protocol(HttpToolsProtocol):
         self._awaits_head = True
         self._in_head = False
         self._received = 0
+        """Bytes since the last thing that was complete: a head, or a piece of a body."""
         self._is_new = True
         self._last_call = False
+        self._running: RequestResponseCycle | None = None
+        """The exchange whose turn it is; ``cycle`` is the newest one, which may have to wait."""
+        self._refusal: bytes | None = None
+        """The answer that ends the connection, once those before it are there."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -87,18 +137,22 @@ class Protocol(HttpToolsProtocol):
         """Wait for nothing any more."""
         self._stop_deadline()
         super().connection_lost(exc)
+        if (running := self._under_way()) is not None:
+            # uvicorn tells the newest exchange alone.
+            _leave(running)
 
     def data_received(self, data: bytes) -> None:
         """Take in what came, and refuse a head that grows beyond its limit."""
-        if self._awaits_head:
-            self._received += len(data)
+        if self._refusal is not None:
+            return
+        self._received += len(data)
         super().data_received(data)
         # Whole requests leave neither behind; empty lines before a request leave the second.
         if not (self._in_head or self._received) or self.transport.is_closing():
             return
         if self._received > self._max_head:
-            self._refuse(431, Rule.LARGE_HEAD.what)
-        elif self._deadline is None:
+            self._refuse(431, Rule.LARGE_HEAD.what if self._awaits_head else _LARGE_FRAME)
+        elif self._awaits_head and self._deadline is None:
             self._start_deadline()
 
     def on_message_begin(self) -> None:
@@ -109,19 +163,54 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there: hand the request to the application."""
+        # What is raised in a callback of the parser makes uvicorn answer 400.
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise RefusedError(Rule.TARGET_FORM)
+            return  # it comes again, without the offer
+        if b"#" in self.url:
+            raise RefusedError(Rule.TARGET)  # uvicorn cuts off what follows
+        if b"://" in self.url and not self.url.startswith(b"/"):
+            self._make_path()
+        super().on_headers_complete()
+        # What is still to come for the list are trailers, and they go nowhere.
+        self.headers = []
         self._awaits_head = self._in_head = self._is_new = False
         self._received = 0
         self._stop_deadline()
-        if b"://" in self.url and not self.url.startswith(b"/"):
-            self._check_target()
-        super().on_headers_complete()
-        if self._last_call and self.cycle is not None:
+        if self._last_call:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take in a piece of the body."""
+        self._received = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body is there: what comes next is another head."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
+        self._received = 0
         self._awaits_head = True
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or refuse it if that has been decided."""
+        super().on_response_complete()
+        if self._refusal is not None and self._under_way() is None:
+            self._end(self._refusal)
+
+    def head_without_offer(self) -> bytes:
+        """The head that the parser has stopped behind, as it is without an offer to upgrade."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                options = value.split(b",")
+                value = b",".join(each for each in options if each.strip().lower() not in OFFER)
+            if name not in OFFER:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        return b"".join((*lines, b"\r\n"))
 
     def shutdown(self) -> None:
         """Stop with the request under way, the first one of a new connection included."""
@@ -133,17 +222,23 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser did not understand."""
-        if self._is_answering():
-            self.transport.close()
-        else:
-            super().send_400_response(msg)
+        self._refuse(400, "the request is not valid")
 
-    def _check_target(self) -> None:
-        # What is raised in a callback of the parser makes uvicorn answer 400.
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _under_way(self) -> RequestResponseCycle | None:
+        """The exchange whose answer is being made or sent."""
+        running = self._running
+        return None if running is None or running.response_complete else running
+
+    def _make_path(self) -> None:
+        """Make a path of a target in absolute form."""
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) != 1:
             raise RefusedError(Rule.HOST)
-        check_authority(self.url, host_of(hosts[0]))
+        self.url = check_authority(self.url, host_of(hosts[0].strip(b" \t")))
 
     def _start_deadline(self) -> None:
         self._deadline = self.loop.call_later(self._patience, self._give_up)
@@ -164,19 +259,37 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, reason: str) -> None:
+        """End the connection with an answer that follows those to the requests before."""
         # Not louder: whoever opens a thousand connections would write a thousand lines.
-        logger.debug("%s: closed, %s", self.client[0] if self.client else "a client", reason)
-        if not self._is_answering():
-            text = f"{reason}\n"
-            phrase = HTTPStatus(status).phrase
-            answer = _RESPONSE.format(status=status, phrase=phrase, length=len(text), text=text)
-            self.transport.write(answer.encode("ascii"))
-        self.transport.close()
+        logger.debug("%s: refused, %s", self.client[0] if self.client else "a client", reason)
+        text = f"{reason}\n"
+        phrase = HTTPStatus(status).phrase
+        answer = _RESPONSE.format(status=status, phrase=phrase, length=len(text), text=text).encode(
+            "ascii"
+        )
+        running = self._under_way()
+        broken = None if self._awaits_head else self.cycle  # its body has no right end
+        if broken is not None:
+            _leave(broken)
+        if running is None:
+            self._end(answer)
+        elif running is broken:
+            self._end(b"" if running.response_started else answer)
+        else:
+            if broken is not None:
+                self.pipeline.popleft()
+            self._refusal = answer
 
-    def _is_answering(self) -> bool:
-        """Whether a further answer would land in the middle of one that has begun."""
-        cycle = self.cycle
-        return cycle is not None and cycle.response_started and not cycle.response_complete
+    def _end(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
+
+
+def _leave(cycle: RequestResponseCycle) -> None:
+    """Tell an exchange that its client is gone."""
+    cycle.disconnected = True
+    cycle.message_event.set()
 
 
 @cache

@@ -77,7 +77,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         except SlowBodyError:
             await pages.too_slow(scope["http_version"])(scope, receive, send)
         except BadBodyError:
-            await pages.bad_request()(scope, receive, send)
+            await pages.bad_request(scope["http_version"])(scope, receive, send)
         except OverloadedError:
             await pages.busy(self.limits.queue_wait)(scope, receive, send)
         except RequestTimeoutError:
