@@ -79,6 +79,11 @@ class Rule(Enum):
     LENGTH_AND_CODING = _Treatment(
         "`Content-Length` together with `Transfer-Encoding`", 400, "RFC 9112, section 6.1"
     )
+    UPGRADE = _Treatment(
+        "a body and an offer to upgrade, under uvicorn's own protocol on httptools",
+        400,
+        "RFC 9110, section 7.8",
+    )
     CODING = _Treatment(
         "a `Transfer-Encoding` other than `chunked`, or in HTTP/1.0", 400, "RFC 9112, section 6.1"
     )
@@ -111,10 +116,15 @@ class Rule(Enum):
 
 
 class HeadLimits(NamedTuple):
-    """``head`` in bytes, target and all headers together; ``headers`` is their number."""
+    """``head`` in bytes, target and all headers together; ``headers`` is their number.
+
+    ``upgrades`` says whether a body may come with an offer to upgrade: not where the server takes
+    it for something else (`gateway.server`).
+    """
 
     head: int
     headers: int
+    upgrades: bool = True
 
 
 class RefusedError(Exception):
@@ -179,7 +189,7 @@ def clean(scope: Scope, limits: HeadLimits) -> str:
         raise RefusedError(Rule.HOST)
     host = host_of(values[seen.host])
     if seen.framed:
-        _check_framing(scope)
+        _check_framing(scope, limits)
     if seen.dropped:
         scope["headers"] = [item for item in headers if not _is_dropped(item[0])]
     if scope["path"][:1] != "/":
@@ -235,7 +245,7 @@ def _target(scope: Scope) -> bytes:
     return path + query if path is not None else query
 
 
-def _check_framing(scope: Scope) -> None:
+def _check_framing(scope: Scope, limits: HeadLimits) -> None:
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     codings = [value for name, value in scope["headers"] if name == b"transfer-encoding"]
     if lengths and codings:
@@ -246,6 +256,14 @@ def _check_framing(scope: Scope) -> None:
     chunked = [coding.lower() for coding in codings] == [b"chunked"]
     if codings and not (chunked and scope["http_version"] != "1.0"):
         raise RefusedError(Rule.CODING)
+    if not limits.upgrades and (codings or lengths[0].strip(b"0")) and _offers_upgrade(scope):
+        raise RefusedError(Rule.UPGRADE)
+
+
+def _offers_upgrade(scope: Scope) -> bool:
+    names = [name for name, _ in scope["headers"]]
+    options = [value for name, value in scope["headers"] if name == b"connection"]
+    return b"upgrade" in names and b"upgrade" in b",".join(options).lower()
 
 
 def _make_path(scope: Scope, host: str) -> None:

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import hygiene, log, memory, pages, proxies
+from gateway import hygiene, log, memory, pages, proxies, server
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
@@ -28,7 +28,7 @@ from gateway.modes import ModeError
 from gateway.proxies import Proxies
 from gateway.registry import Registry
 from gateway.rest import Rest
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
 from gateway.sitesfile import SitesFile
 from gateway.store.desk import Desk
 from gateway.store.sqlite import SqliteStore, store_path
@@ -72,6 +72,13 @@ def create_app(settings: Settings | None = None) -> Starlette:
 async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     """Everything that runs while the gateway serves; stopped in the reverse order."""
     memory.share_one_arena()
+    loose = server.parses_loosely()
+    if loose and settings.trusted_proxies:
+        raise SettingsError(
+            "GATEWAY_TRUSTED_PROXIES cannot be used with uvicorn's own protocol on httptools: it "
+            "takes trailers for headers, so that anybody could say what the proxy says. Start "
+            "uvicorn with --http gateway.protocol:Protocol"
+        )
     admin_hosts = ADMIN_HOSTS.union(settings.admin_hosts)
     file = SitesFile(settings.sites, settings.state_dir, admin_hosts)
     token = await asyncio.to_thread(obtain_token, settings)
@@ -100,7 +107,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     ):
         app.state.admin_hosts = admin_hosts
         app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)
-        app.state.limits = HeadLimits(settings.max_head, settings.max_headers)
+        app.state.limits = HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose)
         app.state.proxies = Proxies(settings.trusted_proxies)
         app.state.control = control
         app.state.registry = registry

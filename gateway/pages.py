@@ -65,7 +65,7 @@ def refused(rule: Rule, http_version: str) -> HTMLResponse:
 
 
 def bad_request(http_version: str) -> HTMLResponse:
-    """400: the request contradicts itself, so what follows it is unclear (RFC 9112, section 6.3)."""
+    """400: the request contradicts itself, and what follows is unclear (RFC 9112, section 6.3)."""
     return _error(
         400, "Bad request", "The request cannot be understood.", headers=_closing(http_version)
     )
