@@ -1,4 +1,4 @@
-"""The servers around a gateway: nginx in front of it, PostgreSQL behind its sites."""
+"""The servers around a gateway: nginx or HAProxy in front of it, PostgreSQL behind its sites."""
 
 from __future__ import annotations
 
@@ -45,6 +45,21 @@ http {{
     }}
 }}
 """
+_HAPROXY_CONF: Final = """
+defaults
+    mode http
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+
+frontend tests
+    bind 127.0.0.1:{port}
+{lines}
+    default_backend gateway
+
+backend gateway
+    server gateway 127.0.0.1:{upstream}
+"""
 _SUPERUSER: Final = "gateway_tests"
 
 
@@ -74,6 +89,37 @@ def nginx(upstream: int, headers: str) -> Iterator[int]:
             yield port
         finally:
             program.stop()
+
+
+@contextmanager
+def haproxy(upstream: int, lines: str = "") -> Iterator[int]:
+    """A HAProxy in front of the port ``upstream``; yields its own port.
+
+    ``lines`` is what an administrator writes into the frontend. It passes ``Host`` on as it came.
+    """
+    binary = find_program("haproxy", "haproxy")
+    user = unprivileged("nobody")
+    with private_folder(user) as folder:
+        port = free_port()
+        conf = folder / "haproxy.cfg"
+        conf.write_text(_HAPROXY_CONF.format(port=port, upstream=upstream, lines=lines))
+        program = _HAProxy(
+            [binary, "-db", "-f", conf],
+            folder=folder,
+            environ=plain_environ(),
+            log=folder / "haproxy.log",
+            user=user,
+        )
+        program.start(lambda: listens(port))
+        try:
+            yield port
+        finally:
+            program.stop()
+
+
+class _HAProxy(Program):
+    # It is ended by the signal, after it has let go of its ports.
+    good_ends = frozenset({0, 128 + signal.SIGTERM, -signal.SIGTERM})
 
 
 class PostgreSQL:
