@@ -69,9 +69,9 @@ class Rule(Enum):
     )
     HOST = _Treatment("no `Host`, or more than one", 400, "RFC 9112, section 3.2")
     HOST_VALUE = _Treatment(
-        "a `Host` that is no host name or address with an optional port",
+        "a `Host` that is no host name or address, in ASCII, with an optional port",
         400,
-        "RFC 9112, section 3.2; RFC 1123, section 2.1",
+        "RFC 9112, section 3.2; RFC 1123, section 2.1; RFC 5890, section 2.3.2.1",
     )
     LENGTH = _Treatment(
         "a `Content-Length` that is no number, or more than one", 400, "RFC 9110, section 8.6"
@@ -201,9 +201,13 @@ def _is_dropped(name: bytes) -> bool:
 
 
 def host_of(value: bytes) -> str:
-    """The normal form of a ``Host``; raises `RefusedError`."""
+    """The normal form of a ``Host``; raises `RefusedError`.
+
+    Only ASCII is one: a client sends an internationalised name as A-labels. Other letters may be
+    mapped to those of any name (UTS #46), which the rules of a proxy in front have not seen.
+    """
     try:
-        return normalise_host(value.decode())
+        return normalise_host(value.decode("ascii"))
     except (UnicodeDecodeError, InvalidHostError):
         raise RefusedError(Rule.HOST_VALUE) from None
 

@@ -131,7 +131,8 @@ def test_what_nginx_says_counts(gateways: Gateways, options: tuple[str, ...]) ->
         "proxy_set_header Host inner; proxy_set_header X-Forwarded-Host $host:8443;"
         "proxy_set_header X-Forwarded-Proto https; proxy_set_header X-Forwarded-For $remote_addr;"
     )
-    _, seen = gateways.door(*options, behind=lines, **TRUSTED).ask({})
+    environ = {**TRUSTED, "GATEWAY_TRUST_FORWARDED_HOST": "1"}
+    _, seen = gateways.door(*options, behind=lines, **environ).ask({})
     assert (seen["client"], seen["secure"]) == (CLIENT, True)
     assert (seen["host"], seen["port"]) == ("echo.localhost:8443", "8443")
 
