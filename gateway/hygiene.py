@@ -19,6 +19,9 @@ from gateway.routing import InvalidHostError, normalise_host
 
 LONGEST_TARGET: Final = 16_384
 """Bytes of a request target. RFC 9112, section 3, asks for 8000 at least."""
+LENGTH_DIGITS: Final = 18
+"""Digits of a ``Content-Length``. RFC 9110, section 8.6, warns of numbers that do not fit; what has
+more does not fit into 64 bits, and Python refuses to read more than 4300."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ class Rule(Enum):
         "RFC 9112, section 3.2; RFC 1123, section 2.1; RFC 5890, section 2.3.2.1",
     )
     LENGTH = _Treatment(
-        "a `Content-Length` that is no number, or more than one", 400, "RFC 9110, section 8.6"
+        f"a `Content-Length` that is no number of up to {LENGTH_DIGITS} digits, or more than one",
+        400,
+        "RFC 9110, section 8.6",
     )
     LENGTH_AND_CODING = _Treatment(
         "`Content-Length` together with `Transfer-Encoding`", 400, "RFC 9112, section 6.1"
@@ -240,7 +245,9 @@ def _check_framing(scope: Scope) -> None:
     if lengths and codings:
         raise RefusedError(Rule.LENGTH_AND_CODING)
     # isdigit() of bytes knows ASCII digits only.
-    if lengths and not (len(lengths) == 1 and lengths[0].isdigit()):
+    if lengths and not (
+        len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= LENGTH_DIGITS
+    ):
         raise RefusedError(Rule.LENGTH)
     chunked = [coding.lower() for coding in codings] == [b"chunked"]
     if codings and not (chunked and scope["http_version"] != "1.0"):

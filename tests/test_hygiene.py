@@ -109,6 +109,11 @@ REFUSED: dict[str, tuple[Rule, dict[str, Any]]] = {
     "two lengths": (Rule.LENGTH, scope_of(HOST, *[(b"content-length", b"1")] * 2)),
     "a list of lengths": (Rule.LENGTH, scope_of(HOST, (b"content-length", b"1, 1"))),
     "a length with a sign": (Rule.LENGTH, scope_of(HOST, (b"content-length", b"+1"))),
+    "a length that no integer holds": (
+        Rule.LENGTH,
+        scope_of(HOST, (b"content-length", b"1" * 5000)),
+    ),
+    "a length of many noughts": (Rule.LENGTH, scope_of(HOST, (b"content-length", b"0" * 5000))),
     "no length": (Rule.LENGTH, scope_of(HOST, (b"content-length", b""))),
     "a length and a coding": (
         Rule.LENGTH_AND_CODING,
