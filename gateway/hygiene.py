@@ -131,9 +131,11 @@ class RefusedError(Exception):
 
 
 # What `bytes.translate` takes away; whatever is left over is wrong. RFC 9110, section 5.6.2, in
-# lower case as ASGI has names, without the underscore; and section 5.5.
+# lower case as ASGI has names, without the underscore.
 _IN_NAMES: Final = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyz"
-_IN_VALUES: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
+IN_VALUES: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
+"""The bytes that the value of a header may have, of a request or a response (RFC 9110, section
+5.5): for `bytes.translate` to take away, so that whatever is left over is wrong."""
 
 
 # With a point: a request line that claims HTTP/2.0 and was parsed as HTTP/1.
@@ -173,8 +175,8 @@ def clean(scope: Scope, limits: HeadLimits) -> str:
         raise RefusedError(Rule.LONG_TARGET)
     if b" " in target or b"\t" in target:
         raise RefusedError(Rule.TARGET)
-    if written.translate(None, _IN_VALUES):
-        raise RefusedError(Rule.TARGET if target.translate(None, _IN_VALUES) else Rule.VALUE)
+    if written.translate(None, IN_VALUES):
+        raise RefusedError(Rule.TARGET if target.translate(None, IN_VALUES) else Rule.VALUE)
     if seen.host < 0:
         raise RefusedError(Rule.HOST)
     host = host_of(values[seen.host])
