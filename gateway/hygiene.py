@@ -19,6 +19,9 @@ from gateway.routing import InvalidHostError, normalise_host
 
 LONGEST_TARGET: Final = 16_384
 """Bytes of a request target. RFC 9112, section 3, asks for 8000 at least."""
+LENGTH_DIGITS: Final = 18
+"""Digits of a ``Content-Length``. RFC 9110, section 8.6, warns of numbers that do not fit; what has
+more does not fit into 64 bits, and Python refuses to read more than 4300."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,14 @@ class Rule(Enum):
     )
     HOST = _Treatment("no `Host`, or more than one", 400, "RFC 9112, section 3.2")
     HOST_VALUE = _Treatment(
-        "a `Host` that is no host name or address with an optional port",
+        "a `Host` that is no host name or address, in ASCII, with an optional port",
         400,
-        "RFC 9112, section 3.2; RFC 1123, section 2.1",
+        "RFC 9112, section 3.2; RFC 1123, section 2.1; RFC 5890, section 2.3.2.1",
     )
     LENGTH = _Treatment(
-        "a `Content-Length` that is no number, or more than one", 400, "RFC 9110, section 8.6"
+        f"a `Content-Length` that is no number of up to {LENGTH_DIGITS} digits, or more than one",
+        400,
+        "RFC 9110, section 8.6",
     )
     LENGTH_AND_CODING = _Treatment(
         "`Content-Length` together with `Transfer-Encoding`", 400, "RFC 9112, section 6.1"
@@ -136,10 +141,12 @@ class RefusedError(Exception):
 
 
 # What `bytes.translate` takes away; whatever is left over is wrong. RFC 9110, section 5.6.2, in
-# lower case as ASGI has names, without the underscore; and section 5.5.
+# lower case as ASGI has names, without the underscore.
 _IN_NAMES: Final = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _APART: Final = b"\xff"
-_IN_VALUES: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
+IN_VALUES: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
+"""The bytes that the value of a header may have, of a request or a response (RFC 9110, section
+5.5): for `bytes.translate` to take away, so that whatever is left over is wrong."""
 
 
 # With a point: a request line that claims HTTP/2.0 and was parsed as HTTP/1.
@@ -179,8 +186,8 @@ def clean(scope: Scope, limits: HeadLimits) -> str:
         raise RefusedError(Rule.LONG_TARGET)
     if b" " in target or b"\t" in target or b"#" in target:
         raise RefusedError(Rule.TARGET)
-    if written.translate(None, _IN_VALUES):
-        raise RefusedError(Rule.TARGET if target.translate(None, _IN_VALUES) else Rule.VALUE)
+    if written.translate(None, IN_VALUES):
+        raise RefusedError(Rule.TARGET if target.translate(None, IN_VALUES) else Rule.VALUE)
     if b" " + _APART in written or b"\t" + _APART in written:
         # White space around a value is no part of it (RFC 9110, section 5.5); httptools leaves it.
         scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in headers]
@@ -216,9 +223,13 @@ def _is_dropped(name: bytes) -> bool:
 
 
 def host_of(value: bytes) -> str:
-    """The normal form of a ``Host``; raises `RefusedError`."""
+    """The normal form of a ``Host``; raises `RefusedError`.
+
+    Only ASCII is one: a client sends an internationalised name as A-labels. Other letters may be
+    mapped to those of any name (UTS #46), which the rules of a proxy in front have not seen.
+    """
     try:
-        return normalise_host(value.decode())
+        return normalise_host(value.decode("ascii"))
     except (UnicodeDecodeError, InvalidHostError):
         raise RefusedError(Rule.HOST_VALUE) from None
 
@@ -251,7 +262,9 @@ def _check_framing(scope: Scope, limits: HeadLimits) -> None:
     if lengths and codings:
         raise RefusedError(Rule.LENGTH_AND_CODING)
     # isdigit() of bytes knows ASCII digits only.
-    if lengths and not (len(lengths) == 1 and lengths[0].isdigit()):
+    if lengths and not (
+        len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= LENGTH_DIGITS
+    ):
         raise RefusedError(Rule.LENGTH)
     chunked = [coding.lower() for coding in codings] == [b"chunked"]
     if codings and not (chunked and scope["http_version"] != "1.0"):

@@ -108,7 +108,9 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         app.state.admin_hosts = admin_hosts
         app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)
         app.state.limits = HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose)
-        app.state.proxies = Proxies(settings.trusted_proxies)
+        app.state.proxies = Proxies(
+            settings.trusted_proxies, trust_host=settings.trust_forwarded_host
+        )
         app.state.control = control
         app.state.registry = registry
         await control.warm()

@@ -90,13 +90,18 @@ class _Said(NamedTuple):
 
 
 class Proxies:
-    """The proxies that are trusted: what they say counts."""
+    """The proxies that are trusted: what they say counts.
 
-    def __init__(self, trusted: Iterable[TrustedProxy] = ()) -> None:
+    What they say of the host counts with ``trust_host`` alone: of a proxy that does not replace
+    the header it is what any client wrote, and the rules of the proxy went by ``Host``.
+    """
+
+    def __init__(self, trusted: Iterable[TrustedProxy] = (), *, trust_host: bool = False) -> None:
         networks = list(trusted)
         self._unix = UNIX in networks
         self._networks = [network for network in networks if network != UNIX]
         self._any = bool(networks)
+        self._trust_host = trust_host
         self._has = lru_cache(maxsize=4096)(self._look_up)
 
     def follow(self, scope: Scope, host: str) -> tuple[str, bool]:
@@ -137,14 +142,16 @@ class Proxies:
         said = _Said(
             client,
             lines.last(b"x-forwarded-proto").lower(),
-            lines.last(b"x-forwarded-host"),
+            lines.last(b"x-forwarded-host") if self._trust_host else "",
             lines.last(b"x-forwarded-port"),
         )
         if not elements:
             return said
         place, client = self._walk([element.get("for", "") for element in elements])
         written = {} if place is None else elements[place]
-        scheme, host = written.get("proto", "").lower(), written.get("host", "")
+        scheme = written.get("proto", "").lower()
+        # What does not count contradicts nothing.
+        host = written.get("host", "") if self._trust_host else ""
         # A proxy that knows one kind passes the other on, whoever wrote it.
         if (
             (chain and (client or _NOBODY)[0] != (said.client or _NOBODY)[0])

@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         "`X-Real-IP` count, separated by commas; `unix` stands for Unix sockets. What others send "
         "in such headers is withheld from the sites.",
     )
+    trust_forwarded_host: bool = Field(
+        default=False,
+        description="`1` lets the trusted proxies choose the site: what they say in "
+        "`X-Forwarded-Host`, or as `host=` in `Forwarded`, counts instead of `Host`. Only where "
+        "each of them sets these headers itself, or removes them.",
+    )
     head_timeout: float = Field(
         default=10.0,
         gt=0,

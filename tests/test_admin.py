@@ -588,6 +588,8 @@ async def test_modes(
         ("/_sites/shop/pause?wait=-1", 400),
         ("/_sites/shop/pause?wait=nan", 400),
         ("/_sites/shop/pause?wait=1e9", 400),
+        ("/_sites/shop/pause?wait=inf", 400),
+        (f"/_sites/shop/pause?wait={'9' * 5000}", 400),
     ],
 )
 async def test_a_change_of_mode_that_is_not_understood(
@@ -613,3 +615,13 @@ async def test_a_mode_waits_for_what_is_in_flight(
         backend.release.set()
         assert (await waiting).json()["in_flight"] == 0
     assert (await slow).text == "shop 1"
+
+
+@pytest.mark.parametrize(
+    "limit", ["0", "1001", "-1", "+1", "1_0", " 1", "ten", "", "\u0661", "1" * 5000, "0" * 5000]
+)
+async def test_a_limit_of_the_history_that_is_none(connect: Connect, limit: str) -> None:
+    async with connect() as client:
+        answer = await client.get("/_history", params={"limit": limit}, headers=BEARER)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "limit is a number from 1 to 1000"

@@ -621,6 +621,15 @@ def test_a_fault_is_named_with_its_place_and_the_remedy(
     assert "54321" not in message
 
 
+def test_a_number_that_is_too_large_to_be_one(folder: Folder) -> None:
+    """In JSON it is a number, and no ``Retry-After`` can say it."""
+    folder.write('{"sites": {"shop": {"path": "shop", "limits": {"queue_wait": 1e999}}}}')
+    with pytest.raises(ConfigError) as caught:
+        read_config(folder.source, environ={})
+    fault = "$.sites.shop.limits.queue_wait: must be a finite number such as 10, not Infinity"
+    assert fault in str(caught.value).splitlines()
+
+
 def test_an_entry_that_is_none(folder: Folder) -> None:
     assert folder.faults({"sites": {"a.b": None, "c.d": {}, "e.f": "shop"}}) == {
         '$.sites["a.b"]': 'must be an object such as {"path": "projects/shop"}, not null',

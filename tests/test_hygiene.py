@@ -41,6 +41,36 @@ REFUSED: dict[str, tuple[Rule, dict[str, Any]]] = {
     "an empty host": (Rule.HOST_VALUE, scope_of((b"host", b""))),
     "a host with a path": (Rule.HOST_VALUE, scope_of((b"host", b"shop.example/x"))),
     "a host that is no text": (Rule.HOST_VALUE, scope_of((b"host", b"\xff.example"))),
+    "a host in full-width letters": (
+        Rule.HOST_VALUE,
+        scope_of((b"host", "\uff53\uff48\uff4f\uff50.example".encode())),
+    ),
+    "a host with a full stop of another script": (
+        Rule.HOST_VALUE,
+        scope_of((b"host", "shop\u3002example".encode())),
+    ),
+    "a host with a letter that idna drops": (
+        Rule.HOST_VALUE,
+        scope_of((b"host", "sh\u00adop.example".encode())),
+    ),
+    "a host with digits of another script": (
+        Rule.HOST_VALUE,
+        scope_of((b"host", "\uff11\uff12\uff17.0.0.1".encode())),
+    ),
+    "a port in digits of another script": (
+        Rule.HOST_VALUE,
+        scope_of((b"host", "shop.example:\uff18\uff10".encode())),
+    ),
+    "an internationalised host": (
+        Rule.HOST_VALUE,
+        scope_of((b"host", "m\u00fcnchen.example".encode())),
+    ),
+    "a host with a percent": (Rule.HOST_VALUE, scope_of((b"host", b"shop%2Eexample"))),
+    "a long port": (Rule.HOST_VALUE, scope_of((b"host", b"shop.example:" + b"9" * 5000))),
+    "a port of many noughts": (
+        Rule.HOST_VALUE,
+        scope_of((b"host", b"shop.example:" + b"0" * 5000 + b"80")),
+    ),
     "a space in a name": (Rule.NAME, scope_of(HOST, (b"x y", b"1"))),
     "a space before the colon": (Rule.NAME, scope_of(HOST, (b"x ", b"1"))),
     "no name": (Rule.NAME, scope_of(HOST, (b"", b"1"))),
@@ -62,6 +92,14 @@ REFUSED: dict[str, tuple[Rule, dict[str, Any]]] = {
     "the asterisk form of GET": (Rule.TARGET_FORM, scope_of(HOST, path=b"*")),
     "another scheme": (Rule.TARGET_FORM, scope_of(HOST, path=b"ftp://shop.example/")),
     "another host": (Rule.TARGET_HOST, scope_of(HOST, path=b"http://blog.example/")),
+    "another host in full-width letters": (
+        Rule.HOST_VALUE,
+        scope_of(HOST, path=b"http://" + "\uff53hop.example/".encode()),
+    ),
+    "a host with a percent in the target": (
+        Rule.HOST_VALUE,
+        scope_of(HOST, path=b"http://%73hop.example/"),
+    ),
     "a user in the target": (Rule.HOST_VALUE, scope_of(HOST, path=b"http://a@shop.example/")),
     "a long target": (Rule.LONG_TARGET, scope_of(HOST, path=b"/" + b"a" * LONGEST_TARGET)),
     "a long query": (Rule.LONG_TARGET, scope_of(HOST, query_string=b"a" * LONGEST_TARGET)),
@@ -71,6 +109,11 @@ REFUSED: dict[str, tuple[Rule, dict[str, Any]]] = {
     "two lengths": (Rule.LENGTH, scope_of(HOST, *[(b"content-length", b"1")] * 2)),
     "a list of lengths": (Rule.LENGTH, scope_of(HOST, (b"content-length", b"1, 1"))),
     "a length with a sign": (Rule.LENGTH, scope_of(HOST, (b"content-length", b"+1"))),
+    "a length that no integer holds": (
+        Rule.LENGTH,
+        scope_of(HOST, (b"content-length", b"1" * 5000)),
+    ),
+    "a length of many noughts": (Rule.LENGTH, scope_of(HOST, (b"content-length", b"0" * 5000))),
     "no length": (Rule.LENGTH, scope_of(HOST, (b"content-length", b""))),
     "a length and a coding": (
         Rule.LENGTH_AND_CODING,

@@ -244,9 +244,27 @@ async def proxied(tmp_path: Path, settings: Any) -> AsyncIterator[httpx.AsyncCli
         yield client
 
 
-async def test_a_trusted_proxy_says_which_site(proxied: httpx.AsyncClient) -> None:
-    headers = {"Host": "shop.example", "X-Forwarded-Host": "blog.example"}
-    assert (await proxied.get("/", headers=headers)).text == "blog /"
+FOR_ANOTHER_SITE = [
+    {"Host": "shop.example", "X-Forwarded-Host": "blog.example"},
+    {"Host": "shop.example", "Forwarded": "for=203.0.113.9;host=blog.example"},
+]
+
+
+@pytest.mark.parametrize("headers", FOR_ANOTHER_SITE, ids=str)
+async def test_a_trusted_proxy_says_which_site_where_it_may(
+    tmp_path: Path, settings: Any, headers: dict[str, str]
+) -> None:
+    write_sites(tmp_path, shop={}, blog={})
+    app = create_app(settings(trusted_proxies="127.0.0.1", trust_forwarded_host=True))
+    async with running(app), connected(app) as client:
+        assert (await client.get("/", headers=headers)).text == "blog /"
+
+
+@pytest.mark.parametrize("headers", FOR_ANOTHER_SITE, ids=str)
+async def test_no_proxy_says_which_site_unless_it_may(
+    proxied: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    assert (await proxied.get("/", headers=headers)).text == "shop /"
 
 
 async def test_nobody_else_says_which_site(client: httpx.AsyncClient) -> None:
@@ -257,8 +275,8 @@ async def test_nobody_else_says_which_site(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Host": "shop.example", "X-Forwarded-Host": "localhost"},
-        {"Host": "shop.example", "Forwarded": "for=127.0.0.1;host=localhost"},
+        {"Host": "localhost", "X-Forwarded-Host": "localhost"},
+        {"Host": "localhost", "Forwarded": "for=127.0.0.1;host=localhost"},
         {"Host": "localhost", "X-Forwarded-For": "127.0.0.1"},
         {"Host": "localhost", "X-Real-IP": "127.0.0.1"},
     ],
@@ -271,6 +289,26 @@ async def test_what_a_proxy_forwards_needs_the_token(
     assert (await proxied.get("/", headers={"Host": "localhost"})).status_code == 200
     assert (await proxied.get("/", headers=headers)).status_code == 401
     assert (await proxied.post("/_reload", headers=headers)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "shop.example", "X-Forwarded-Host": "localhost"},
+        {"Host": "shop.example", "Forwarded": "for=127.0.0.1;host=localhost"},
+    ],
+    ids=str,
+)
+async def test_a_proxy_that_names_this_machine_needs_the_token(
+    tmp_path: Path, settings: Any, headers: dict[str, str]
+) -> None:
+    write_sites(tmp_path, shop={}, blog={})
+    proxy = {"trusted_proxies": "127.0.0.1", "trust_forwarded_host": True, "admin_open": True}
+    app = create_app(settings(**proxy))
+    async with running(app), connected(app) as client:
+        assert (await client.get("/", headers={"Host": "localhost"})).status_code == 200
+        assert (await client.get("/", headers=headers)).status_code == 401
+        assert (await client.post("/_reload", headers=headers)).status_code == 401
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]", "gateway.example"])

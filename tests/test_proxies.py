@@ -15,7 +15,9 @@ from gateway.hygiene import RefusedError, Rule
 from gateway.proxies import CONNECTION, REQUEST_ID, UNIX, WITHHELD, Proxies, hand_over
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "http.md"
-TRUSTED = Proxies([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")])
+NETWORKS = [ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]
+TRUSTED = Proxies(NETWORKS)
+TRUSTED_WITH_HOST = Proxies(NETWORKS, trust_host=True)
 PROXY = ("10.0.0.1", 4711)
 STRANGER = ("203.0.113.9", 4711)
 
@@ -98,7 +100,7 @@ def test_what_django_looks_at_is_as_the_client_had_it() -> None:
         ("X-Forwarded-Proto", "http, HTTPS"),
         ("X-Forwarded-Host", "old.example, Blog.example:8443"),
     )
-    assert follow(scope) == ("blog.example", True)
+    assert follow(scope, TRUSTED_WITH_HOST) == ("blog.example", True)
     assert scope["scheme"] == "https"
     assert scope["server"] == ("gateway", 8443)
     assert scope["headers"][0] == (b"host", b"Blog.example:8443")
@@ -116,8 +118,27 @@ def test_what_django_looks_at_is_as_the_client_had_it() -> None:
 )
 def test_the_port(headers: list[tuple[str, str]], port: int) -> None:
     scope = scope_of(*headers)
-    follow(scope)
+    follow(scope, TRUSTED_WITH_HOST)
     assert scope["server"] == ("gateway", port)
+
+
+HOST_OF_ANOTHER = {
+    "X-Forwarded-Host": ("X-Forwarded-Host", "blog.example:81"),
+    "Forwarded": ("Forwarded", 'for=203.0.113.9;host="blog.example:81"'),
+    "no host": ("X-Forwarded-Host", "a/b"),
+    "full-width letters": ("X-Forwarded-Host", "\uff53hop.example".encode().decode("latin-1")),
+}
+
+
+@pytest.mark.parametrize("header", HOST_OF_ANOTHER.values(), ids=HOST_OF_ANOTHER)
+def test_host_alone_routes_unless_the_forwarded_one_is_trusted(header: tuple[str, str]) -> None:
+    scope = scope_of(header)
+    assert follow(scope) == ("shop.example", True)
+    assert scope["server"] == ("gateway", 80)
+    hand_over(scope, trusted=True)
+    seen = headers_of(scope)
+    assert seen["host"] == "shop.example"
+    assert not {"x-forwarded-host", "forwarded"} & set(seen)
 
 
 def test_a_scheme_that_is_none_changes_nothing() -> None:
@@ -126,9 +147,22 @@ def test_a_scheme_that_is_none_changes_nothing() -> None:
     assert scope["scheme"] == "http"
 
 
-def test_a_host_that_is_none_is_refused() -> None:
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a/b",
+        "shop%2eexample",
+        "%73hop.example",
+        "m\u00fcnchen.example",
+        "\uff53hop.example".encode().decode("latin-1"),
+        "shop\u3002example".encode().decode("latin-1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["X-Forwarded-Host", "Forwarded"])
+def test_a_host_that_is_none_is_refused(name: str, value: str) -> None:
+    header = (name, f'for=203.0.113.9;host="{value}"' if name == "Forwarded" else value)
     with pytest.raises(RefusedError) as refused:
-        follow(scope_of(("X-Forwarded-Host", "a/b")))
+        follow(scope_of(header), TRUSTED_WITH_HOST)
     assert refused.value.rule is Rule.HOST_VALUE
 
 
@@ -152,7 +186,7 @@ def test_a_host_that_is_none_is_refused() -> None:
 )
 def test_forwarded(value: str, client: str, scheme: str, host: str) -> None:
     scope = scope_of(("Forwarded", value))
-    assert follow(scope) == (host, True)
+    assert follow(scope, TRUSTED_WITH_HOST) == (host, True)
     assert (scope["client"][0], scope["scheme"]) == (client, scheme)
 
 
@@ -167,9 +201,17 @@ def test_forwarded(value: str, client: str, scheme: str, host: str) -> None:
 def test_a_proxy_that_contradicts_itself_is_passing_on_what_a_client_said(
     other: tuple[str, str],
 ) -> None:
+    forwarded = ("Forwarded", "for=203.0.113.9;proto=https;host=shop.example")
     with pytest.raises(RefusedError) as refused:
-        follow(scope_of(("Forwarded", "for=203.0.113.9;proto=https;host=shop.example"), other))
+        follow(scope_of(forwarded, other), TRUSTED_WITH_HOST)
     assert refused.value.rule is Rule.FORWARDED
+
+
+def test_a_host_that_does_not_count_contradicts_nothing() -> None:
+    forwarded = ("Forwarded", "for=203.0.113.9;proto=https;host=old.example")
+    scope = scope_of(forwarded, ("X-Forwarded-Host", "blog.example"))
+    assert follow(scope) == ("shop.example", True)
+    assert (scope["client"][0], scope["scheme"]) == ("203.0.113.9", "https")
 
 
 def test_both_kinds_may_say_the_same() -> None:

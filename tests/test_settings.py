@@ -32,6 +32,7 @@ def test_without_variables_the_defaults_count() -> None:
     assert settings.load_retry == 5.0
     assert settings.threads == 80
     assert settings.trusted_proxies == ()
+    assert settings.trust_forwarded_host is False
     assert settings.head_timeout == 10.0
     assert settings.max_head == 32768
     assert settings.max_headers == 100
@@ -46,6 +47,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_LOAD_RETRY", "0.5")
     monkeypatch.setenv("GATEWAY_THREADS", "4")
     monkeypatch.setenv("GATEWAY_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,2001:db8::/32,unix,")
+    monkeypatch.setenv("GATEWAY_TRUST_FORWARDED_HOST", "1")
     monkeypatch.setenv("GATEWAY_HEAD_TIMEOUT", "2.5")
     monkeypatch.setenv("GATEWAY_MAX_HEAD", "8192")
     monkeypatch.setenv("GATEWAY_MAX_HEADERS", "50")
@@ -64,6 +66,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ip_network("2001:db8::/32"),
         "unix",
     )
+    assert settings.trust_forwarded_host is True
     assert settings.head_timeout == 2.5
     assert settings.max_head == 8192
     assert settings.max_headers == 50
@@ -86,10 +89,13 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
         ("GATEWAY_LOAD_RETRY", "inf", "finite"),
         ("GATEWAY_THREADS", "0", "greater than or equal to 1"),
         ("GATEWAY_THREADS", "2.5", "integer"),
+        ("GATEWAY_THREADS", "1" * 5000, "integer"),
         ("GATEWAY_TRUSTED_PROXIES", "127.0.0.1,nginx.example", '"nginx.example"'),
         ("GATEWAY_TRUSTED_PROXIES", "10.0.0.1/8", '"10.0.0.1/8"'),
         ("GATEWAY_TRUSTED_PROXIES", "*", '"*"'),
         ("GATEWAY_HEAD_TIMEOUT", "0", "greater than 0"),
+        ("GATEWAY_HEAD_TIMEOUT", "1e999", "finite"),
+        ("GATEWAY_TRUST_FORWARDED_HOST", "127.0.0.1", "write 1 or 0"),
         ("GATEWAY_MAX_HEAD", "1023", "greater than or equal to 1024"),
         ("GATEWAY_MAX_HEADERS", "0", "greater than or equal to 1"),
     ],

@@ -40,7 +40,11 @@ def is_site_name(name: str) -> bool:
 
 class _Strict(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,  # 1e999 is JSON, and infinite
     )
 
 

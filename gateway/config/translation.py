@@ -21,6 +21,7 @@ _WANTED: Final = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "list_type": "a list",
     "dict_type": "an object",
     "model_type": "an object",

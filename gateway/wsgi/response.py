@@ -16,11 +16,12 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from a2wsgi.wsgi import WSGIResponder
 
 from gateway.governor import Governor, Lane, OverloadedError, Ticket
+from gateway.hygiene import IN_VALUES, LENGTH_DIGITS
 from gateway.log import request_id
 from gateway.mailbox import Mailbox
 from gateway.threads import Seat, Threads, stack_of
@@ -42,41 +43,126 @@ _HOP_BY_HOP: Final = frozenset(
 _NO_BODY: Final = frozenset((204, 304))
 
 
+class ResponseError(ValueError):
+    """Status or headers that no server can send; says which header, and never its value."""
+
+
 class Head:
-    """Status and headers that an application has given, checked."""
+    """Status and headers that an application has given, checked.
+
+    On the way of every response: what there is to say of the names is remembered for each sequence
+    of them, and the values are searched as one string.
+    """
 
     __slots__ = ("headers", "length", "status")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
-        """Raises ``ValueError`` or ``TypeError`` for what cannot be sent."""
-        code, _, _ = status.partition(" ")  # a2wsgi does not take one without a reason
-        if not (len(code) == 3 and code.isdecimal() and code >= "200"):
-            raise ValueError(f"{status!r} is not the status of a response, such as '200 OK'")
-        self.status = int(code)
+        """Raises `ResponseError`, for what is no list of pairs ``TypeError`` or ``ValueError``."""
+        self.status = _code(status)
         self.length: int | None = None
         self.headers: Headers = []
-        for name, value in headers:
-            key, content = _field_name(name), value.encode("latin-1").strip()
-            if b"\n" in content or b"\r" in content or b"\0" in content:
-                raise ValueError(f"the value of the header {name!r} has a line break or a null")
-            if key in _HOP_BY_HOP:
-                continue
-            if key == b"content-length":
-                if self.status in _NO_BODY:
-                    continue
-                self.length = int(content)
-            self.headers.append((key, content))
+        if not headers:
+            return
+        names, values = zip(*headers, strict=True)
+        seen = _look_at(names)
+        try:
+            written = [value.encode("latin-1").strip(b" \t") for value in values]
+        except (AttributeError, UnicodeEncodeError):
+            raise _wrong_value(headers) from None
+        if b"".join(written).translate(None, IN_VALUES):
+            raise _wrong_value(headers)
+        self.headers = [item for item in zip(seen.keys, written, strict=True) if item[0]]
+        if seen.lengths:
+            length = _length([values[place] for place in seen.lengths])
+            if self.status not in _NO_BODY:
+                self.length = length
+                self.headers.append((_LENGTH, b"%d" % length))
+
+
+class _Names(NamedTuple):
+    """What can be said of the headers from their names, in their order, alone."""
+
+    keys: tuple[bytes, ...]
+    """In lower case, as ASGI wants them; empty for those that are not sent as they stand."""
+    lengths: tuple[int, ...]
+    """The places of ``Content-Length``."""
 
 
 @functools.lru_cache(256)
-def _field_name(name: str) -> bytes:
-    """RFC 9110, section 5.1; in lower case, as ASGI wants it."""
+def _look_at(names: tuple[str, ...]) -> _Names:
+    keys = tuple(map(_key, names))
+    sent = tuple(b"" if key in _HOP_BY_HOP or key == _LENGTH else key for key in keys)
+    lengths = tuple(place for place, key in enumerate(keys) if key == _LENGTH)
+    return _Names(sent, lengths)
+
+
+def _key(name: str) -> bytes:
+    """RFC 9110, section 5.1."""
+    if not isinstance(name, str):
+        raise ResponseError(f"the name of a header is of the type {_kind(name)}, and has to be str")
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is not the name of a header")
+        raise ResponseError(f"{name!r:.100} is not the name of a header (RFC 9110, section 5.1)")
     return name.encode("latin-1").lower()
 
 
+@functools.lru_cache(256)
+def _code(status: str) -> int:
+    """The number in a status (PEP 3333; RFC 9110, section 15): that of a final response.
+
+    The reason may be left out, and is never sent: ASGI has no place for it.
+    """
+    if not isinstance(status, str):
+        raise ResponseError(f"the status is of the type {_kind(status)}, and has to be str")
+    code, _, reason = status.partition(" ")
+    if not _STATUS.fullmatch(code):
+        raise ResponseError(
+            f"{code!r:.20} is not the status of a response: a number from 200 to 599, and after "
+            "one space a reason, such as '200 OK'"
+        )
+    if not _REASON.fullmatch(reason):
+        raise ResponseError(
+            f"the reason of the status {code} has a control character, or one outside Latin-1"
+        )
+    return int(code)
+
+
+def _length(values: list[str]) -> int:
+    """What all ``Content-Length`` say (RFC 9110, section 8.6: ``1*DIGIT``)."""
+    if not all(_DIGITS.fullmatch(value) for value in values):
+        raise ResponseError(
+            f"the value of the header 'Content-Length' is not 1 to {LENGTH_DIGITS} digits alone"
+        )
+    lengths = set(map(int, values))
+    if len(lengths) > 1:
+        raise ResponseError("there are several headers 'Content-Length', and they differ")
+    return lengths.pop()
+
+
+def _wrong_value(headers: list[tuple[str, Any]]) -> ResponseError:
+    """Which header it is, and why; its value may be a secret."""
+    for name, value in headers:
+        if not isinstance(value, str):
+            why = f"is of the type {_kind(value)}, and has to be str"
+        elif not _LATIN_1.fullmatch(value):
+            why = "has a character that is not in Latin-1; encode it first (RFC 8187)"
+        elif value.strip(" \t").encode("latin-1").translate(None, IN_VALUES):
+            why = "has a control character, such as a line break"
+        else:
+            continue
+        return ResponseError(f"the value of the header {name!r} {why}")
+    return ResponseError("a header has a value that cannot be sent")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+_LENGTH: Final = b"content-length"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_STATUS: Final = re.compile(r"[2-5][0-9]{2}")
+_REASON: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_LATIN_1: Final = re.compile(r"[\x00-\xff]*")
+_DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 
 
 class Responder(WSGIResponder):  # type: ignore[misc]
@@ -277,7 +363,10 @@ class Responder(WSGIResponder):  # type: ignore[misc]
                 raise AssertionError("start_response() was called a second time without exc_info")
         finally:
             exc_info = None  # PEP 3333: no circular references
-        self.head = Head(status, response_headers)
+        try:
+            self.head = Head(status, response_headers)
+        except ResponseError as error:
+            raise ResponseError(f"{self.threads.name}: {error}") from None
         return self.write
 
     def write(self, data: bytes) -> None:

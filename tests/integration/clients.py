@@ -77,3 +77,10 @@ def raw_request(port: int, head: str) -> str:
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     return answer.decode("latin-1")
+
+
+def converse(port: int, sent: bytes) -> bytes:
+    """Send some bytes and stay; returns everything that comes until the other side closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65536), b""))

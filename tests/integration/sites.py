@@ -70,6 +70,12 @@ def echo_site(folder: Path, name: str) -> BuiltSite:
     return BuiltSite(name, _entry(name, path, {"SITE": name}))
 
 
+def plain_site(folder: Path, name: str) -> BuiltSite:
+    """A project without Django, which answers as it is told, at ``folder/name``."""
+    path = copy_project(PROJECTS / "plain", folder / name)
+    return BuiltSite(name, _entry(name, path, {"SITE": name}))
+
+
 def twin_site(folder: Path, marker: str, late: int) -> BuiltSite:
     """One of two projects that differ in nothing but the ``marker`` that stands in each module.
 

@@ -97,11 +97,25 @@ def gateways(site: BuiltSite, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Gateways(tmp_path_factory.mktemp("gateways"), site, stack)
 
 
-WITHOUT_UVICORNS_OWN: Final = {"our protocol": PROTOCOL, "uvicorn's": ("--no-proxy-headers",)}
+H11: Final = ("--http", "h11")
+"""The protocol of uvicorn's own that may be used with trusted proxies."""
+WITHOUT_UVICORNS_OWN: Final = {
+    "our protocol": PROTOCOL,
+    "uvicorn's": (*H11, "--no-proxy-headers"),
+}
 
 
-@pytest.mark.parametrize("options", WITHOUT_UVICORNS_OWN.values(), ids=WITHOUT_UVICORNS_OWN)
-@pytest.mark.parametrize("environ", [{}, TRUSTED], ids=["nobody", "another"])
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        (PROTOCOL, {}),
+        (PROTOCOL, TRUSTED),
+        ((*H11, "--no-proxy-headers"), {}),
+        ((*H11, "--no-proxy-headers"), TRUSTED),
+        (("--no-proxy-headers",), {}),
+    ],
+    ids=["ours, nobody", "ours, another", "h11, nobody", "h11, another", "httptools, nobody"],
+)
 def test_what_a_stranger_says_does_not_count(
     gateways: Gateways, options: tuple[str, ...], environ: dict[str, str]
 ) -> None:
@@ -131,7 +145,8 @@ def test_what_nginx_says_counts(gateways: Gateways, options: tuple[str, ...]) ->
         "proxy_set_header Host inner; proxy_set_header X-Forwarded-Host $host:8443;"
         "proxy_set_header X-Forwarded-Proto https; proxy_set_header X-Forwarded-For $remote_addr;"
     )
-    _, seen = gateways.door(*options, behind=lines, **TRUSTED).ask({})
+    environ = {**TRUSTED, "GATEWAY_TRUST_FORWARDED_HOST": "1"}
+    _, seen = gateways.door(*options, behind=lines, **environ).ask({})
     assert (seen["client"], seen["secure"]) == (CLIENT, True)
     assert (seen["host"], seen["port"]) == ("echo.localhost:8443", "8443")
 
@@ -146,12 +161,12 @@ def test_uvicorns_own_proxy_headers_have_no_effect_on_our_protocol(gateways: Gat
 def test_uvicorns_own_proxy_headers_stand_with_its_own_protocol(gateways: Gateways) -> None:
     """What the documentation warns of: the first proxy believed is uvicorn's, not ours."""
     lines = "proxy_set_header Host $host; proxy_set_header X-Forwarded-For 203.0.113.9;"
-    _, seen = gateways.door(behind=lines, **TRUSTED).ask({"X-Forwarded-Proto": "https"})
+    _, seen = gateways.door(*H11, behind=lines, **TRUSTED).ask({"X-Forwarded-Proto": "https"})
     assert (seen["client"], seen["secure"]) == ("203.0.113.9", True)
     assert not FORWARDING & set(seen["headers"])
 
 
-@pytest.mark.parametrize("options", [PROTOCOL, ()], ids=["our protocol", "uvicorn's"])
+@pytest.mark.parametrize("options", [PROTOCOL, H11], ids=["our protocol", "uvicorn's"])
 @pytest.mark.parametrize(
     "lines",
     [
