@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ REFUSED: dict[str, tuple[Rule, dict[str, Any]]] = {
     "DEL in a value": (Rule.VALUE, scope_of(HOST, (b"x", b"\x7f"))),
     "HTTP/2 in the words of HTTP/1": (Rule.VERSION, scope_of(HOST, http_version="2.0")),
     "a NUL in the target": (Rule.TARGET, scope_of(HOST, path=b"/\0")),
+    "a fragment": (Rule.TARGET, scope_of(HOST, path=b"/admin#/public")),
     "a space in the target": (Rule.TARGET, scope_of(HOST, path=b"/a b")),
     "a tab in the query": (Rule.TARGET, scope_of(HOST, query_string=b"a\tb")),
     "a target without a slash": (Rule.TARGET_FORM, scope_of(HOST, path=b"admin")),
@@ -138,7 +140,8 @@ def test_refused(rule: Rule, scope: dict[str, Any]) -> None:
 
 def test_every_rule_of_the_scope_has_a_case() -> None:
     dropped = {Rule.PROXY, Rule.UNDERSCORE}
-    elsewhere = {Rule.FORWARDED}  # test_proxies.py
+    # The first in test_proxies.py, the second below: it depends on the server.
+    elsewhere = {Rule.FORWARDED, Rule.UPGRADE}
     assert {rule for rule, _ in REFUSED.values()} | dropped | elsewhere == set(Rule)
     assert {rule for rule in Rule if not rule.status} == dropped
 
@@ -241,3 +244,29 @@ def test_the_documented_table_is_the_one_of_the_code() -> None:
     assert documented == [
         f"| {rule.what} | {rule.status or 'dropped'} | {rule.source} |" for rule in Rule
     ]
+
+
+@pytest.mark.parametrize(
+    ("framing", "offer", "refused"),
+    [
+        ((b"content-length", b"3"), b"keep-alive, Upgrade", True),
+        ((b"transfer-encoding", b"chunked"), b"upgrade", True),
+        ((b"content-length", b"0"), b"upgrade", False),
+        ((b"content-length", b"3"), b"keep-alive", False),
+    ],
+)
+def test_an_offer_to_upgrade_with_a_body(
+    framing: tuple[bytes, bytes], offer: bytes, refused: bool
+) -> None:
+    headers = (HOST, framing, (b"connection", offer), (b"upgrade", b"h2c"))
+    assert clean(scope_of(*headers), LIMITS) == "shop.example"
+    strict = LIMITS._replace(upgrades=False)
+    with pytest.raises(RefusedError) if refused else nullcontext() as raised:
+        clean(scope_of(*headers), strict)
+    assert raised is None or raised.value.rule is Rule.UPGRADE
+
+
+def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    scope = scope_of((b"host", b"shop.example \t"), (b"x", b"\t 1 2\t"), (b"y", b"\xff"))
+    assert clean(scope, LIMITS) == "shop.example"
+    assert [value for _, value in scope["headers"]] == [b"shop.example", b"1 2", b"\xff"]
