@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -55,16 +54,17 @@ _PLACES: Final = frozenset({"PWD", "OLDPWD"})
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
-_SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
 _URL: Final = re.compile(rf"{_SCHEME}(?P<rest>(?:(?![,;]{_SCHEME})[^\s\"'<>])+)")
 _LOOSE_USER: Final = re.compile(r"[^:/@]*:(?!\d*/)[^@]*/")
 """A user with a password that has a slash in it, which should have been ``%2F``."""
 _PAIR: Final = re.compile(
-    r"(?P<name>[A-Za-z][\w.-]*)\s*=\s*(?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<plain>[^\s;&,]+))"
+    r"(?P<name>[A-Za-z][\w.-]{0,60})\s{0,9}=\s{0,9}"
+    r"(?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<plain>[^\s;&,]+))"
 )
 """``password=…`` in a value: of libpq and ODBC, in the query of a URL."""
 _KNOWN: Final = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JSON Web Token (RFC 7519)
+    r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JSON Web Token (RFC 7519)
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}"  # AWS
     r"|(?<![A-Za-z0-9])(?:gh[pousr]_|github_pat_|glpat-|xox[a-z]-|[sr]k_(?:live|test)_)[\w-]{10,}"
 )
@@ -98,31 +98,45 @@ class Mask:
 
     def __call__(self, text: str) -> str:
         """``text`` with `MASK` in place of every secret, or of several that overlap."""
-        pattern = self._pattern
-        if pattern is None or (found := pattern.search(text)) is None:
-            return text
         parts, end = [], 0
-        start, until = found.span()
+        for begin, until in _merged(self._spans(text)):
+            parts += [text[end:begin], MASK]
+            end = until
+        return "".join((*parts, text[end:])) if parts else text
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        forms, words = self._sought
         # One step after each begin, not each end: of secrets that overlap no part may stay.
-        while (found := pattern.search(text, found.start() + 1)) is not None:
-            if found.start() >= until:
-                parts += [text[end:start], MASK]
-                start, end = found.start(), until
-            until = max(until, found.end())
-        return "".join((*parts, text[end:start], MASK, text[until:]))
+        for form in forms:
+            at = text.find(form)
+            while at >= 0:
+                yield at, at + len(form)
+                at = text.find(form, at + 1)
+        found = words.search(text) if words else None
+        while words and found:
+            yield found.span()
+            found = words.search(text, found.start() + 1)
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        texts = {form for secret in secrets_of(self._env) for form in _forms(secret)}
-        # The longest first: of a secret that contains another, no part may stay readable.
-        by_first: dict[str, list[str]] = defaultdict(list)
-        for text in sorted(texts, key=len, reverse=True):
-            by_first[text[0]].append(_rest(text))
-        if not by_first:
-            return None
-        return re.compile(
-            "|".join(f"{re.escape(first)}(?:{'|'.join(r)})" for first, r in by_first.items())
-        )
+    def _sought(self) -> tuple[list[str], re.Pattern[str] | None]:
+        """What is looked for anywhere, and as whole words."""
+        forms = {form for secret in secrets_of(self._env) for form in _forms(secret)}
+        words = sorted(filter(_is_word, forms), key=len, reverse=True)
+        pattern = "|".join(map(_as_word, words))
+        return list(forms.difference(words)), re.compile(pattern) if words else None
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Of spans that overlap the union, in the order of the text."""
+    begin = until = -1
+    for start, end in sorted(spans):
+        if start >= until:
+            if until > 0:
+                yield begin, until
+            begin = start
+        until = max(until, end)
+    if until > 0:
+        yield begin, until
 
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
@@ -294,15 +308,17 @@ def _in_base64(secret: str) -> Iterator[str]:
             yield encode(b"\0" * before + raw).decode()[begin:end]
 
 
-def _rest(text: str) -> str:
-    """The pattern of a text without its first character, for a search that has found that."""
-    rest = re.escape(text[1:])
-    if not (len(text) < _SHORT or (len(text) < _WORDY and text.isalpha())):
-        return rest
-    first = re.escape(text[0])
-    # A word begins also after an escape: \n, \x2f, \u002f, %2F.
-    begins = (
-        rf"(?:(?<!\w{first})|(?<=\\[abfnrtv]{first})|(?<=\\x[0-9a-fA-F]{{2}}{first})"
-        rf"|(?<=\\u[0-9a-fA-F]{{4}}{first})|(?<=%[0-9a-fA-F]{{2}}{first}))"
-    )
-    return (begins if text[0].isalnum() else "") + rest + (r"(?!\w)" if text[-1].isalnum() else "")
+def _is_word(text: str) -> bool:
+    return len(text) < _SHORT or (len(text) < _WORDY and text.isalpha())
+
+
+def _as_word(text: str) -> str:
+    """The pattern of a secret that is masked as a word of its own."""
+    pattern = re.escape(text)
+    if text[0].isalnum():
+        # A word begins also after an escape: \n, \x2f, \u002f, %2F.
+        pattern = (
+            r"(?:(?<!\w)|(?<=\\[abfnrtv])|(?<=\\x[0-9a-fA-F]{2})"
+            r"|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2}))"
+        ) + pattern
+    return pattern + (r"(?!\w)" if text[-1].isalnum() else "")
