@@ -80,7 +80,9 @@ class Autoreload:
 
     def _begin(self, site: Site, changed: list[str]) -> None:
         different = dict.fromkeys(changed)
-        logger.info("%s: reloading for changes in %s", site.config.name, listed(different, _SHOWN))
+        site.reporter.logger("gateway.autoreload").info(
+            "reloading for changes in %s", listed(different, _SHOWN)
+        )
         # Not waited for: a site that hangs while it loads must not make the next change unseen.
         task = asyncio.create_task(self._follow(site), name=f"follow {site.config.name}")
         self._reloads.add(task)
@@ -90,4 +92,4 @@ class Autoreload:
         try:
             await self._reload(site)
         except Exception:
-            logger.exception("%s: could not be reloaded", site.config.name)
+            site.reporter.logger("gateway.autoreload").exception("could not be reloaded")

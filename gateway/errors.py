@@ -68,7 +68,10 @@ def one_line(error: BaseException) -> str:
 
 def reason_of(error: BaseException) -> str:
     """The same in short, as operators read it."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # the code of a site may raise anywhere; in the words of ``traceback``
+        text = "<exception str() failed>"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -47,6 +47,8 @@ async def probe(app: ASGIApp, config: SiteConfig) -> None:
         # The rest of a page is of no interest, and a stream may have no end.
         asking.cancel()
         await asyncio.wait({asking})
+        if not asking.cancelled():
+            asking.exception()  # asked for, or asyncio would show it at length, secrets included
 
 
 class _Question:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -12,10 +11,8 @@ from typing import Protocol
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import SiteConfig
-from gateway.masking import Mask
+from gateway.reporting import Reporter
 from gateway.sources import Sources
-
-logger = logging.getLogger("gateway.site")
 
 
 class Generation(Protocol):
@@ -54,19 +51,17 @@ class Backend(Protocol):
 class Service:
     """A generation and the requests it has taken; ``with`` it to be one of them.
 
-    ``mask`` hides the environment that the generation was loaded with.
+    ``reporter`` speaks for the site, with the environment that the generation was loaded with.
     """
 
     def __init__(
         self,
-        name: str,
         generation: Generation,
-        mask: Mask,
+        reporter: Reporter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = name
         self.generation = generation
-        self.mask = mask
+        self.log = reporter.logger("gateway.site")
         self.in_flight = 0
         self.used_at = clock()
         """When the last request ended, or this was made."""
@@ -97,11 +92,10 @@ class Service:
             async with asyncio.timeout(timeout):
                 await self._released.wait()
         if self.in_flight:
-            logger.warning(
-                "%s: generation %d is unloaded although %d of its requests have not ended:\n%s",
-                self.name,
+            self.log.warning(
+                "generation %d is unloaded although %d of its requests have not ended:\n%s",
                 self.generation.number,
                 self.in_flight,
-                self.mask("\n".join(self.generation.in_flight())),
+                "\n".join(self.generation.in_flight()),
             )
         await self.generation.close()

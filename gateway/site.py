@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -21,14 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import log, pages
 from gateway.config import FaultySite, SiteConfig
 from gateway.errors import LoadError, one_line, traceback_of
-from gateway.masking import Mask
 from gateway.modes import Client, Gate, Mode, own_page
 from gateway.probe import probe
+from gateway.reporting import Reporter
 from gateway.service import Backend, Service
 from gateway.sources import Sources
 from gateway.state import Event, State, advance
-
-logger = logging.getLogger("gateway.site")
 
 RETRY_CAP: Final = 60.0
 """Seconds that the back-off between attempts of a failed site grows to."""
@@ -106,6 +103,8 @@ class Site:
         self.failure: Failure | None = None
         self.gate = Gate(mode)
         self.sources = Sources()
+        self.reporter = Reporter(config.name, config.env)
+        """Of the last attempt."""
         self._backend = backend
         self._clock = clock
         self._note = note
@@ -271,16 +270,17 @@ class Site:
     async def _try_load(self) -> None:
         started = self._clock()
         # Both of this moment: the entry may change before the attempt ends.
-        config, mask, number = self.config, Mask(self.config.env), self.generations + 1
+        config, number = self.config, self.generations + 1
+        reporter = self.reporter = Reporter(config.name, config.env)
         reason, sources = None, Sources()
         try:
             generation = await self._backend.load(config, number, sources if config.watch else None)
-            new = Service(config.name, generation, mask, self._clock)
+            new = Service(generation, reporter, self._clock)
             if self._service is not None:
                 # Else the request that waits is the probe.
                 await self._try_out(new, config)
         except (Exception, SystemExit) as error:
-            reason = self._failed(error, mask).reason
+            reason = self._failed(error, reporter).reason
             self.sources.take(sources)
         else:
             self._take_over(new, started)
@@ -308,25 +308,19 @@ class Site:
         self._load_ms = round((self._clock() - started) * 1000, 1)
         if old is not None:
             self._retire(old)
-        logger.info(
-            "%s: generation %d loaded in %.0f ms",
-            self.config.name,
-            self.generations,
-            self._load_ms,
-        )
+        new.log.info("generation %d loaded in %.0f ms", self.generations, self._load_ms)
 
-    def _failed(self, error: BaseException, mask: Mask) -> Failure:
+    def _failed(self, error: BaseException, reporter: Reporter) -> Failure:
         self._advance(Event.FAILED)
         if isinstance(error, LoadError):
             reason, text = error.reason, error.traceback
         else:
             reason, text = one_line(error), traceback_of(error)
-        self.failure = Failure(_error_id(), mask(reason), mask(text))
+        self.failure = Failure(_error_id(), reporter.mask(reason), reporter.mask(text))
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
-        logger.error(
-            "%s: did not load (error %s): %s%s\n%s",
-            self.config.name,
+        reporter.logger("gateway.site").error(
+            "did not load (error %s): %s%s\n%s",
             self.failure.error_id,
             self.failure.reason,
             "; the old code goes on serving" if self._service else "",
@@ -348,14 +342,13 @@ class Site:
             await service.generation(scope, receive, watched_send)
         except (Exception, SystemExit) as error:
             error_id = _error_id()
-            logger.error(
-                "%s #%d: %s %r failed (error %s)\n%s",
-                self.config.name,
-                service.generation.number,
+            service.log.error(
+                "%s %r failed in generation %d (error %s)",
                 scope["method"],
-                service.mask(scope["path"]),
+                scope["path"],
+                service.generation.number,
                 error_id,
-                service.mask(traceback_of(error)),
+                exc_info=error,
             )
             # Once a response has begun nothing true can be added to it: the server sees that it
             # is incomplete and cuts the connection, which tells the client as much.

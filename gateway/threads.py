@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import _thread
 import functools
-import logging
 import os
 import threading
 import time
@@ -35,11 +34,11 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from gateway import frames
 from gateway.namespace import threadstate
 from gateway.namespace.cwd import change_folder, own_folder
+from gateway.reporting import Reporter
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-logger = logging.getLogger(__name__)
 IDLE: Final = 15.0
 """Seconds without use after which a seat is given up, and a thread without seats ends."""
 _LOOK: Final = 0.01
@@ -156,7 +155,7 @@ class Pool:
 
 
 class Threads(Executor):
-    """One generation's share of a pool, and its seats.
+    """One generation's share of a pool, and its seats. ``reporter`` speaks for its site.
 
     Its jobs run in ``folder``, opened now: they stay in it also when it is renamed or removed.
     ``end`` is called when a seat is given up, on its thread and in its context; ``leave`` takes
@@ -166,7 +165,7 @@ class Threads(Executor):
 
     def __init__(
         self,
-        name: str,
+        reporter: Reporter,
         pool: Pool,
         *,
         folder: str | os.PathLike[str] | None = None,
@@ -174,7 +173,7 @@ class Threads(Executor):
         leave: Callable[[], Any] = _nothing,
         enter: Callable[[Any], object] = _nothing,
     ) -> None:
-        self.name = name
+        self.reporter = reporter
         self.folder = None if folder is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self.end = end
         self.leave = leave
@@ -193,7 +192,7 @@ class Threads(Executor):
         """
         with self._pool.lock:
             if self._closed or self._pool.closed:
-                raise RuntimeError(f"the threads of {self.name} have been shut down")
+                raise RuntimeError(f"the threads of {self.reporter.site} have been shut down")
             self._pool.run(self, job, may_block)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -291,7 +290,8 @@ class Seat:
         try:
             return self.context.run(hook, *args)
         except Exception:
-            logger.exception("%s: a thread could not be prepared or tidied", self.threads.name)
+            log = self.threads.reporter.logger("gateway.threads")
+            log.exception("a thread could not be prepared or tidied")
 
 
 class _Worker:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.reporting import Reporter
 from gateway.threads import Pool, Threads
 
 DEADLINE = 30.0
@@ -14,7 +15,7 @@ DEADLINE = 30.0
 
 @pytest.fixture
 def threads() -> Iterator[Threads]:
-    threads = Threads("shop", Pool(2))
+    threads = Threads(Reporter("shop", {}), Pool(2))
     yield threads
     threads.shutdown()
     assert not threads.seats
@@ -72,7 +73,7 @@ def wait_until_idle(threads: Threads, count: int) -> None:
 
 
 def test_a_thread_keeps_its_context_from_task_to_task() -> None:
-    threads = Threads("shop", Pool(1))
+    threads = Threads(Reporter("shop", {}), Pool(1))
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     threads.submit(variable.set, "kept").result(DEADLINE)
     assert threads.submit(variable.get).result(DEADLINE) == "kept"
@@ -83,7 +84,7 @@ def test_a_thread_keeps_its_context_from_task_to_task() -> None:
 def test_idle_threads_end_and_new_ones_start() -> None:
     ended = threading.Event()
     pool = Pool(1, idle=0.01)
-    threads = Threads("shop", pool, end=ended.set)
+    threads = Threads(Reporter("shop", {}), pool, end=ended.set)
     before = threads.submit(threading.current_thread).result(DEADLINE)
     assert ended.wait(DEADLINE)
     before.join(DEADLINE)
@@ -100,16 +101,16 @@ def test_a_seat_is_given_up_on_its_thread_and_errors_stop_nothing() -> None:
         raise RuntimeError("the database is down")
 
     pool = Pool(1)
-    threads = Threads("shop", pool, end=end)
+    threads = Threads(Reporter("shop", {}), pool, end=end)
     ident = threads.submit(threading.get_ident).result(DEADLINE)
     threads.shutdown()
     assert ended == [ident]
     # The thread is not the generation's: it goes on for others.
-    assert Threads("blog", pool).submit(threading.get_ident).result(DEADLINE) == ident
+    assert Threads(Reporter("blog", {}), pool).submit(threading.get_ident).result(DEADLINE) == ident
 
 
 def test_after_shutdown_nothing_is_taken_and_what_waits_is_cancelled() -> None:
-    threads = Threads("shop", Pool(1))
+    threads = Threads(Reporter("shop", {}), Pool(1))
     end = threading.Event()
     running = threads.submit(end.wait, DEADLINE)
     waiting = threads.submit(int)
@@ -125,7 +126,7 @@ def test_after_shutdown_nothing_is_taken_and_what_waits_is_cancelled() -> None:
 def test_the_threads_of_a_closed_pool_end_when_they_are_free() -> None:
     pool = Pool(2)
     seats_given_up = threading.Semaphore(0)
-    threads = Threads("shop", pool, end=seats_given_up.release)
+    threads = Threads(Reporter("shop", {}), pool, end=seats_given_up.release)
     end = threading.Event()
     started = threading.Event()
 

@@ -1,4 +1,4 @@
-"""``make run``: migrate the sample sites, serve them, and print the URLs to open once they answer.
+"""``make run``: migrate the sample sites, serve all sites, and print the URLs to open then.
 
 For a look at the gateway on one's own machine: the admin endpoints are open to it
 (``GATEWAY_ADMIN_OPEN``). In production run ``uvicorn gateway.main:app`` as the README says.
@@ -16,26 +16,49 @@ from pathlib import Path
 
 import uvicorn
 
-from gateway.config import ADMIN_HOSTS, Config, SiteConfig, read_config
+from gateway.config import ADMIN_HOSTS, SiteConfig, read_config_leniently
+from gateway.errors import GatewayError
+from gateway.main import app
+from gateway.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = frozenset(ROOT / "projects" / name for name in ("guestbook", "shop"))
 
 
 class Server(uvicorn.Server):
     """uvicorn that says where to look once it serves."""
-
-    def __init__(self, config: uvicorn.Config, sites: Config) -> None:
-        super().__init__(config)
-        self._sites = sites
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             port = self.servers[0].sockets[0].getsockname()[1]
             print("\nOpen in a browser:\n")
-            for site in self._sites.sites.values():
-                print(f"  http://{site.hosts[0]}:{port}/")
+            for site in app.state.registry.status().sites:
+                if site.failure is None:
+                    print(f"  http://{site.hosts[0]}:{port}/")
             print(f"  http://localhost:{port}/   the sites and how they are\n", flush=True)
+
+
+def samples() -> list[SiteConfig]:
+    """The sites that are the repository's own samples, to be run with the gateway's own Python.
+
+    No other site is touched: when its database changes is for its owner to say, and by which
+    Django. What is wrong with the settings or with ``sites.json``, the gateway says when it starts.
+    """
+    try:
+        settings = Settings.load()
+        config = read_config_leniently(
+            settings.sites,
+            environ=os.environ,
+            admin_hosts=ADMIN_HOSTS.union(settings.admin_hosts),
+        )
+    except GatewayError:
+        return []
+    return [
+        site
+        for site in config.sites.values()
+        if site.venv is None and site.path.resolve() in SAMPLES
+    ]
 
 
 def migrate(site: SiteConfig) -> None:
@@ -59,18 +82,17 @@ def main() -> None:
     options = parser.parse_args()
     os.chdir(ROOT)
     os.environ.setdefault("GATEWAY_ADMIN_OPEN", "1")
-    sites = read_config(ROOT / "sites.json", environ=os.environ, admin_hosts=ADMIN_HOSTS)
-    for site in sites.sites.values():
+    for site in samples():
         print(f"migrating {site.name} …", flush=True)
         migrate(site)
     config = uvicorn.Config(
-        "gateway.main:app",
+        app,
         http="gateway.protocol:Protocol",
         port=options.port,
         timeout_graceful_shutdown=10,
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after a clean stop
-        Server(config, sites).run()
+        Server(config).run()
 
 
 if __name__ == "__main__":

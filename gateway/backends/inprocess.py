@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import logging
 import os
 import threading
 import time
@@ -25,14 +24,14 @@ from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.garbage import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
+from gateway.reporting import Reporter
 from gateway.sources import Sources, Tree
 from gateway.threads import Threads, stack_of
 from gateway.wsgi import Bridge, Traffic, WSGIApplication
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
-
+_LOG: Final = "gateway.backends.inprocess"
 _PATIENCE: Final = 5.0
 """Seconds that unloading waits for requests that go on without a client, and for busy threads."""
 _TURNS: Final = 4
@@ -109,7 +108,7 @@ class InProcessBackend:
             if not self._unloading.serves(config.name):
                 # No answer at all would be worse than one more.
                 if reason:
-                    logger.warning("%s: %s", config.name, reason)
+                    Reporter(config.name, config.env).logger(_LOG).warning("%s", reason)
                 return
             if time.monotonic() > deadline:
                 if reason:
@@ -163,7 +162,7 @@ class InProcessGeneration:
 
     def __init__(
         self,
-        config: SiteConfig,
+        reporter: Reporter,
         number: int,
         namespace: Namespace,
         threads: Threads,
@@ -171,12 +170,12 @@ class InProcessGeneration:
         unloading: Unloading,
     ) -> None:
         self.number = number
-        self._config = config
+        self._reporter = reporter
         self._namespace = namespace
         self._threads = threads
         self._bridge = bridge
         self._unloading = unloading
-        unloading.loaded(config.name)
+        unloading.loaded(reporter.site)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._bridge(scope, receive, send)
@@ -193,14 +192,14 @@ class InProcessGeneration:
 
     def unload(self) -> None:
         """What ``close`` does, on the calling thread."""
-        unload = self._unloading.begin(self._config, self.number, Trace(self._namespace))
-        self._unloading.ended(self._config.name)
+        unload = self._unloading.begin(self._reporter, self.number, Trace(self._namespace))
+        self._unloading.ended(self._reporter.site)
         self._threads.shutdown(wait=False, cancel_futures=True)
         if not self._threads.join(_PATIENCE):
-            logger.warning(
-                "%s: %d of its requests have not ended", self._namespace.name, self._threads.seats
+            self._reporter.logger(_LOG).warning(
+                "%d requests of generation %d have not ended", self._threads.seats, self.number
             )
-        _leave(self._namespace)
+        _leave(self._namespace, self.number, self._reporter)
         self._unloading.done(unload)
 
 
@@ -213,6 +212,7 @@ def _build(
     *,
     keep_failed: bool,
 ) -> InProcessGeneration:
+    reporter = Reporter(config.name, config.env)
     if sources is not None:
         sources.add(os.fspath(config.path))
     try:
@@ -228,15 +228,15 @@ def _build(
     except (EnvironmentError_, OSError) as exc:
         raise LoadError(str(exc)) from exc
     try:
-        application = _import_site(namespace, config, number)
+        application = _import_site(namespace, config, number, reporter)
         if sources is not None:
             sources.add_trees(django.templates(namespace))
     except BaseException as exc:
         if sources is not None:  # what is missing may be a module that has yet to be written
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
         if not keep_failed:
-            unload = unloading.begin(config, number, Trace(namespace))
-            _leave(namespace)
+            unload = unloading.begin(reporter, number, Trace(namespace))
+            _leave(namespace, number, reporter)
             unloading.done(unload)
         if isinstance(exc, LoadError):
             raise
@@ -247,7 +247,7 @@ def _build(
         with contextlib.suppress(BaseException):
             django.close_connections(namespace)
     threads = Threads(
-        config.name,
+        reporter,
         traffic.pool,
         folder=os.getcwd() if own_folder else path,  # the project may have gone elsewhere
         end=functools.partial(django.close_connections, namespace),
@@ -255,34 +255,39 @@ def _build(
         enter=functools.partial(django.put_connections, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessGeneration(config, number, namespace, threads, bridge, unloading)
+    return InProcessGeneration(reporter, number, namespace, threads, bridge, unloading)
 
 
-def _import_site(namespace: Namespace, config: SiteConfig, number: int) -> WSGIApplication:
+def _import_site(
+    namespace: Namespace, config: SiteConfig, number: int, reporter: Reporter
+) -> WSGIApplication:
+    reporter.attend(namespace.import_module("warnings"), namespace.import_module("threading"))
     log.mark_records(namespace.import_module("logging"), config.name, number)
     application = _find_application(namespace, config.wsgi)
     django.import_urls(namespace)
-    _check_migrations(namespace, config)
+    _check_migrations(namespace, config, reporter)
     for patched in namespace.confine_patches():
-        logger.info("%s replaces %s, for itself alone", config.name, patched)
+        reporter.logger(_LOG).info("replaces %s, for itself alone", patched)
     return application
 
 
-def _leave(namespace: Namespace) -> None:
+def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
     """What a process of its own would do at its end."""
     for error in namespace.close():
-        logger.warning("%s: an exit function raised %s", namespace.name, reason_of(error))
+        reporter.logger(_LOG).warning(
+            "an exit function of generation %d raised %s", number, reason_of(error)
+        )
     with contextlib.suppress(Exception):
         django.close_pools(namespace)
 
 
-def _check_migrations(namespace: Namespace, config: SiteConfig) -> None:
+def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Reporter) -> None:
     if config.migrations == "ignore" or not (faults := django.migration_faults(namespace)):
         return
     reason = "; ".join(faults)
     if config.migrations == "require":
         raise LoadError(f"{reason}; run manage.py migrate, or set migrations to warn")
-    logger.warning("%s: %s; run manage.py migrate", config.name, reason)
+    reporter.logger(_LOG).warning("%s; run manage.py migrate", reason)
 
 
 def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:

@@ -10,7 +10,6 @@ ten of them; past ``max_survivors`` it is not reloaded any more.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter, defaultdict
@@ -20,11 +19,9 @@ from typing import Final
 from gateway.collector import Collector
 from gateway.config import SiteConfig
 from gateway.errors import listed
-from gateway.masking import Mask
 from gateway.memory import resident
 from gateway.namespace.survivors import Trace
-
-logger = logging.getLogger("gateway.unloading")
+from gateway.reporting import Reporter
 
 LOOKS: Final = 3
 """Collections after which what is still there counts as held: threads of the gateway let go of
@@ -42,10 +39,9 @@ _SHOWN: Final = 3
 class Unload:
     """One generation that is being unloaded."""
 
-    site: str
+    reporter: Reporter
     number: int
     trace: Trace
-    mask: Mask
     memory: int = field(default_factory=resident)
     began: float = field(default_factory=time.monotonic)
     looks: int = 0
@@ -64,7 +60,7 @@ class Unload:
         if look:
             self.running = listed(self.trace.threads(running=True), _SHOWN, "; ")
         holder = self.running or self.holder
-        return self.mask(f"generation {self.number}: {holder}") if holder else None
+        return self.reporter.mask(f"generation {self.number}: {holder}") if holder else None
 
 
 class Unloading:
@@ -87,17 +83,17 @@ class Unloading:
         with self._lock:
             self._loaded[site] -= 1
 
-    def begin(self, config: SiteConfig, number: int, trace: Trace) -> Unload:
+    def begin(self, reporter: Reporter, number: int, trace: Trace) -> Unload:
         """A generation is about to be unloaded, or what there is of one that did not come up."""
         with self._lock:
-            self._under_way[config.name] += 1
-        return Unload(config.name, number, trace, Mask(config.env))
+            self._under_way[reporter.site] += 1
+        return Unload(reporter, number, trace)
 
     def done(self, unload: Unload) -> None:
         """It has been unloaded; from now on it should be gone."""
         with self._lock:
-            self._under_way[unload.site] -= 1
-            others = self._unloads[unload.site]
+            self._under_way[unload.reporter.site] -= 1
+            others = self._unloads[unload.reporter.site]
             others[:] = [*(each for each in others if each.trace.alive), unload]
             new = sum(not each.looks for unloads in self._unloads.values() for each in unloads)
             piled = new >= max(PILE, self._loaded.total() // SHARE)
@@ -137,12 +133,12 @@ class Unloading:
     def _look(self, unload: Unload) -> None:
         """After a full collection, on a thread of its own."""
         unload.looks += 1
+        log = unload.reporter.logger("gateway.unloading")
         seconds = time.monotonic() - unload.began
         if not unload.trace.alive:
-            logger.info(
-                "%s: generation %d is gone, seen %.1f s after its unload began; "
+            log.info(
+                "generation %d is gone, seen %.1f s after its unload began; "
                 "the process went from %d to %d MB meanwhile (RSS, all that it did included)",
-                unload.site,
                 unload.number,
                 seconds,
                 unload.memory >> 20,
@@ -152,10 +148,9 @@ class Unloading:
             self._collector.then(lambda: self._look(unload))
         else:
             unload.holder = listed(unload.trace.threads(), _SHOWN, "; ") or unload.trace.holder()
-            logger.warning(
-                "%s: generation %d is still in memory %.0f s after its unload, held by %s",
-                unload.site,
+            log.warning(
+                "generation %d is still in memory %.0f s after its unload, held by %s",
                 unload.number,
                 seconds,
-                unload.mask(unload.holder),
+                unload.holder,
             )

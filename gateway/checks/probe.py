@@ -34,6 +34,7 @@ from gateway.checks.facts import (
 from gateway.django import close_connections
 from gateway.errors import LoadError
 from gateway.namespace import Namespace
+from gateway.reporting import Reporter
 from gateway.sources import Sources
 from gateway.threads import Pool, Threads
 
@@ -107,8 +108,9 @@ class Probe:
     async def _ask(self, namespace: Namespace) -> None:
         path = self._request.site.path.resolve()
         pool = Pool(_ASKERS)
+        site = self._request.site
         threads = Threads(
-            "check",
+            Reporter(site.name, site.env),
             pool,
             folder=path,
             end=functools.partial(close_connections, namespace),

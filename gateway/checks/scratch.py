@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import gateway
-from gateway.checks.facts import ASKING_SECONDS, UNLOADING_SECONDS, Database, Facts, Request
+from gateway.checks.facts import ASKING_SECONDS, UNLOADING_SECONDS, Facts, Request
 from gateway.masking import Mask
 
 _START: Final = """
@@ -37,7 +38,7 @@ _ANSWER_KEPT: Final = 16_000_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a scratch process. No text in it holds a value of the site's environment."""
+    """What became of a scratch process. No text in it holds a secret of the site."""
 
     facts: Facts
     status: int
@@ -79,7 +80,7 @@ def run(request: Request, stop: threading.Event) -> Outcome:
     mask = Mask(request.site.env)
     stack_text = stack.text()
     return Outcome(
-        facts=_masked(_last_facts(answer), mask),
+        facts=_masked_facts(_last_facts(answer), mask),
         status=process.returncode,
         timed_out=timed_out or stack_text.startswith("Timeout"),
         stack=mask(stack_text),
@@ -109,28 +110,24 @@ def _last_facts(answer: _Pipe) -> Facts:
     return Facts.decode(complete[-1].encode())
 
 
-def _masked(facts: Facts, mask: Mask) -> Facts:
-    """The facts with the values of the environment taken out of free text."""
-    project = facts.project
-    if project is not None:
-        project = replace(
-            project,
-            databases=tuple(_masked_database(item, mask) for item in project.databases),
-            problems=tuple(map(mask, project.problems)),
+def _masked_facts(facts: Facts, mask: Mask) -> Facts:
+    """The facts without secrets, but for what is compared and is no text of the site's code."""
+    masked: Facts = _masked(facts, mask)
+    return replace(masked, stage=facts.stage, python=facts.python, units=facts.units)
+
+
+def _masked(value: Any, mask: Mask) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, tuple):
+        return tuple(_masked(item, mask) for item in value)
+    if isinstance(value, Mapping):
+        return {_masked(key, mask): _masked(item, mask) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **{f.name: _masked(getattr(value, f.name), mask) for f in fields(value)}
         )
-    return replace(
-        facts,
-        reason=mask(facts.reason),
-        traceback=mask(facts.traceback),
-        threads=tuple(replace(thread, name=mask(thread.name)) for thread in facts.threads),
-        project=project,
-    )
-
-
-def _masked_database(item: Database, mask: Mask) -> Database:
-    return replace(
-        item, error=item.error and mask(item.error), missing=item.missing and mask(item.missing)
-    )
+    return value
 
 
 class _Pipe(threading.Thread):

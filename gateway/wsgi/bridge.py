@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import io
-import logging
 import re
 from typing import IO, Final
 
@@ -28,8 +27,6 @@ from gateway.wsgi.body import (
 from gateway.wsgi.environ import build_environ
 from gateway.wsgi.response import Responder, WSGIApplication
 from gateway.wsgi.traffic import Traffic
-
-logger = logging.getLogger("gateway.wsgi")
 
 _SWEEP: Final = 0.25
 """Seconds between looks at the requests that are open: how exact the limits in time are."""
@@ -186,9 +183,8 @@ class Exchange:
         if responder.waits and age > limits.queue_wait:
             responder.fail(OverloadedError())
         elif limits.request_timeout and age > limits.request_timeout and not responder.answers:
-            logger.error(
-                "%s did not answer within %g s and goes on; it is here:\n%s",
-                responder.threads.name,
+            responder.threads.reporter.logger("gateway.wsgi").error(
+                "a request was not answered within %g s and goes on; it is here:\n%s",
                 limits.request_timeout,
                 responder.stack,
             )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import operator
 import re
 import threading
@@ -30,8 +29,6 @@ ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | N
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], None]]
 WSGIApplication: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
-
-logger = logging.getLogger("gateway.wsgi")
 
 HIGH_WATER: Final = 1 << 17
 """Bytes of a response that wait for the client while its thread is held."""
@@ -453,4 +450,5 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             try:
                 close()
             except BaseException:
-                logger.exception("close() of a response raised an exception")
+                log = self.threads.reporter.logger("gateway.wsgi")
+                log.exception("close() of a response raised an exception")

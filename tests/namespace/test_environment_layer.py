@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from gateway.namespace import Namespace
+from gateway.reporting import Reporter
 from gateway.threads import Pool, Threads
 
 from .venvs import installed_or_skip, make_venv, site_packages
@@ -251,7 +252,7 @@ def test_in_two_versions_on_the_threads_of_the_gateway(
     made = [site(package, venv) for venv in (newer, older)]
     for limit in (1, 2):  # with one, a site loses its seat to the other
         with contextlib.closing(Pool(limit)) as pool:
-            threads = [Threads(package, pool) for _ in made]
+            threads = [Threads(Reporter(package, {}), pool) for _ in made]
             for _ in range(5):
                 for each, its_threads in zip(made, threads, strict=True):
                     assert its_threads.submit(each.variables["use"]).result() == ANSWERS[package]

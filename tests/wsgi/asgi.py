@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.limits import DEFAULTS, Limits
+from gateway.reporting import Reporter
 from gateway.threads import Threads
 from gateway.wsgi import Bridge, Traffic
 
@@ -23,7 +24,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 def bridge(app: Application, limits: Limits = DEFAULTS, *, threads: int = 4) -> Iterator[Bridge]:
     """A bridge with threads of its own, which end afterwards."""
     with Traffic(threads) as traffic:
-        share = Threads("shop", traffic.pool)
+        share = Threads(Reporter("shop", {}), traffic.pool)
         made = Bridge(app, share, traffic, limits)
         try:
             yield made
