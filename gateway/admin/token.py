@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import GatewayError
+from gateway.files import read_file, why_not
 from gateway.settings import PREFIX, Settings
 
 logger = logging.getLogger("gateway.admin")
 
 FILE_NAME: Final = "admin-token"
+_LARGEST: Final = 1 << 16
 _LAX: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -109,9 +111,9 @@ def _protect(path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        secret = path.read_bytes().strip()
+        secret = read_file(path, _LARGEST).strip()
     except OSError as error:
-        raise TokenError(f"the admin token cannot be read from {path}: {error.strerror}") from None
+        raise TokenError(f"the admin token in {path} {why_not(error)}") from None
     if not secret or not all(0x21 <= byte <= 0x7E for byte in secret):
         raise TokenError(
             f"{path} holds no token: it has to be one line of visible ASCII characters"
