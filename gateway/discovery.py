@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from gateway.errors import GatewayError
+from gateway.files import read_file, why_not
 
 SETTINGS_VARIABLE: Final = "DJANGO_SETTINGS_MODULE"
 _SETTING: Final = "WSGI_APPLICATION"
 _ATTRIBUTE: Final = "application"
+_LARGEST_MODULE: Final = 10_000_000
 _WRITE_WSGI: Final = 'write "wsgi": "module:attribute" into the site\'s entry'
 _WRITE_SETTINGS: Final = f'write "{SETTINGS_VARIABLE}" into the site\'s "env"'
 
@@ -60,7 +62,7 @@ def is_plain_module(project: Path, module: str) -> bool:
 
 def _settings_of_manage(manage: Path) -> str:
     """Return the settings module that ``manage.py`` falls back to."""
-    if not manage.is_file():
+    if not manage.exists():
         raise DiscoveryError(
             f"there is no {manage}, and {SETTINGS_VARIABLE} is not set; "
             f"{_WRITE_WSGI}, or {_WRITE_SETTINGS}"
@@ -201,14 +203,16 @@ def _source_of(project: Path, module: str) -> Path | None:
 
 def _parse(source: Path) -> ast.Module:
     try:
-        return ast.parse(source.read_bytes(), filename=str(source))
+        return ast.parse(read_file(source, _LARGEST_MODULE), filename=str(source))
     except SyntaxError as error:
         where = f", line {error.lineno}" if error.lineno else ""
         raise DiscoveryError(
             f"{source}{where} is not Python ({error.msg}); correct it, or {_WRITE_WSGI}"
         ) from None
+    except OSError as error:
+        raise DiscoveryError(f"{source} {why_not(error)}; correct it, or {_WRITE_WSGI}") from None
     # The parser's ways to say that a source is nested too deeply are the last two.
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise DiscoveryError(
             f"{source} cannot be read ({error}); correct it, or {_WRITE_WSGI}"
         ) from None

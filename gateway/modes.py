@@ -22,6 +22,7 @@ from typing import Final
 from starlette.types import Message, Receive
 
 from gateway.errors import GatewayError
+from gateway.files import read_file
 
 OWN_PAGE: Final = ("503.html", "templates/503.html")
 """Where a project may have a page of its own for maintenance, in its folder; the first counts."""
@@ -136,9 +137,7 @@ def own_page(folder: Path) -> str | None:
         for name in OWN_PAGE:
             path = (folder / name).resolve()
             if path.is_relative_to(folder) and path.is_file():
-                with path.open("rb") as file:
-                    content = file.read(_LARGEST_PAGE + 1)
-                return content.decode() if len(content) <= _LARGEST_PAGE else None
+                return read_file(path, _LARGEST_PAGE).decode()
     except (OSError, ValueError):
         return None
     return None

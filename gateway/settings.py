@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         default=Path(".gateway"),
         description="The folder of what the gateway remembers: its token, the last good "
         "`sites.json`, what its workers agree on and the history. It is made if it does not "
-        "exist, for its owner only.",
+        "exist, for its owner only; where others can write to it, a folder below is used.",
     )
     admin_token: SecretStr | None = Field(
         default=None,

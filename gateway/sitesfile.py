@@ -5,17 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 
-from gateway.config import (
-    Config,
-    last_good_path,
-    read_config,
-    read_config_leniently,
-    save_last_good,
-)
+from gateway.config import Config, LastGood, read_config, read_config_leniently
 from gateway.errors import ConfigError, Fault
+from gateway.statefolder import StateError, StateFolder
 
 logger = logging.getLogger("gateway.config")
 
@@ -25,7 +19,7 @@ class SitesFile:
 
     def __init__(self, source: Path, state_dir: Path, admin_hosts: Collection[str]) -> None:
         self._source = source.absolute()
-        self._state_dir = state_dir
+        self._copy = LastGood(StateFolder(state_dir), self._source)
         self._admin_hosts = admin_hosts
 
     def read(self) -> Config:
@@ -41,7 +35,7 @@ class SitesFile:
         answered by the last good copy. Raises `ConfigError` if there is none.
         """
         try:
-            config = self._read_leniently(self._source)
+            config = self._read_leniently()
         except ConfigError as error:
             return self._last_good(error), error.faults
         if not config.faults:
@@ -49,28 +43,31 @@ class SitesFile:
         return config, config.faults
 
     def _last_good(self, error: ConfigError) -> Config:
-        copy = last_good_path(self._state_dir)
         try:
-            config = self._read_leniently(copy)
+            text = self._copy.read()
+            if text is None:
+                raise error
+            config = self._read_leniently(text)
+        except StateError as untrusted:
+            logger.warning("no copy of %s can be used: %s", self._source, untrusted)
+            raise error from None
         except ConfigError:
             raise error from None
         logger.warning(
-            "%s CANNOT BE USED; serving the last good copy of it, %s", self._source, copy
+            "%s CANNOT BE USED; serving the last good copy of it, %s",
+            self._source,
+            self._copy.path,
         )
-        watched = config.watched - {config.source} | {self._source}
-        return replace(config, source=self._source, watched=watched)
+        return config
 
-    def _read_leniently(self, path: Path) -> Config:
+    def _read_leniently(self, text: bytes | None = None) -> Config:
         return read_config_leniently(
-            path,
-            environ=os.environ,
-            admin_hosts=self._admin_hosts,
-            base=self._source.parent,
+            self._source, environ=os.environ, admin_hosts=self._admin_hosts, text=text
         )
 
     def _keep(self, config: Config) -> None:
         try:
-            save_last_good(self._state_dir, config.text)
-        except OSError as error:
+            self._copy.save(config.text)
+        except StateError as error:
             # A full disk is no reason to stop serving, or to refuse a good file.
             logger.warning("no copy of %s was kept: %s", self._source, error)

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final, Self
 
 from watchfiles import awatch
 
+from gateway.config.source import LARGEST
 from gateway.errors import ConfigError
+from gateway.files import read_file, way_to
 from gateway.registry import Registry
 
 logger = logging.getLogger("gateway.watch")
@@ -31,7 +32,6 @@ LOOK_AGAIN: Final = 2_000
 """Milliseconds after which the files are looked at without an event: network file systems send
 none, a folder may not exist yet, a fault may lie outside the files (a folder that is missing)."""
 
-_MAX_LINKS: Final = 40
 STOP_TIMEOUT: Final = 1.0
 """Seconds that leaving waits for the watch to end by itself."""
 
@@ -133,9 +133,9 @@ def _digest(files: Iterable[Path]) -> bytes:
     digest = hashlib.sha256()
     for path in sorted(files):
         try:
-            content = path.read_bytes()
+            content = read_file(path, LARGEST)
         except OSError as error:
-            content = repr(error.errno).encode()
+            content = repr(error).encode()
         digest.update(hashlib.sha256(content).digest())
     return digest.digest()
 
@@ -149,27 +149,6 @@ def _folders(files: Iterable[Path]) -> dict[Path, int]:
     for path in files:
         # What cannot be followed now is tried again at the next look.
         with suppress(OSError):
-            for folder in _folders_of(path):
-                found[folder] = folder.stat().st_ino
+            for place in way_to(path):
+                found[place.parent] = place.parent.stat().st_ino
     return found
-
-
-def _folders_of(path: Path) -> Iterator[Path]:
-    """The folder in which ``path`` ends up, and that of every symbolic link on the way there.
-
-    ``path`` is absolute; it is walked as the kernel walks it (path_resolution(7)).
-    """
-    here, parts, links = Path(path.anchor), list(reversed(path.parts[1:])), _MAX_LINKS
-    while parts:
-        part = parts.pop()
-        step = here.parent if part == os.pardir else here / part
-        if links and step.is_symlink():
-            yield here
-            links -= 1
-            target = here / os.readlink(step)
-            # Joining gave the target alone if it is absolute: then the walk begins again.
-            here = Path(target.anchor)
-            parts.extend(reversed(target.parts[1:]))
-        else:
-            here = step
-    yield here.parent

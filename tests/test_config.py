@@ -15,18 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import (
-    Config,
-    SiteConfig,
-    last_good_path,
-    read_config,
-    read_config_leniently,
-    save_last_good,
-)
+from gateway.config import Config, LastGood, SiteConfig, read_config, read_config_leniently
 from gateway.config.environment import interpolate
 from gateway.config.faults import json_path
 from gateway.errors import ConfigError
 from gateway.limits import Limits
+from gateway.statefolder import StateError, StateFolder
+from gateway.store.sqlite import store_path
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 ENVIRON = {"PATH": "/usr/bin", "HOME": "/home/gateway", "DB_PASSWORD": "hunter2", "EMPTY": ""}
@@ -882,37 +877,68 @@ def test_json_paths(loc: tuple[str | int, ...], path: str) -> None:
 # The last good copy
 
 
+def last_good(state_dir: Path, sites: str = "sites.json") -> LastGood:
+    return LastGood(StateFolder(state_dir), state_dir.parent / sites)
+
+
 def test_the_last_good_copy_is_for_its_owner_only(tmp_path: Path) -> None:
     state_dir = tmp_path / "var" / "state"
-    copy = save_last_good(state_dir, b'{"sites": {}}')
-    assert copy == last_good_path(state_dir)
-    assert copy.read_bytes() == b'{"sites": {}}'
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    copy = last_good(state_dir)
+    assert copy.read() is None
+    copy.save(b'{"sites": {}}')
+    assert copy.read() == copy.path.read_bytes() == b'{"sites": {}}'
+    assert stat.S_IMODE(copy.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(state_dir.stat().st_mode) == 0o700
-    assert read_config(copy, environ={}, base=tmp_path).sites == {}
+    assert read_config(copy.path, environ={}, base=tmp_path).sites == {}
 
 
 def test_the_last_good_copy_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    copy = save_last_good(tmp_path, b"old")
-    with copy.open("rb") as reader:
-        save_last_good(tmp_path, b"new")
+    copy = last_good(tmp_path)
+    copy.save(b"old")
+    with copy.path.open("rb") as reader:
+        copy.save(b"new")
         assert reader.read() == b"old"
-    assert copy.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [copy]
+    assert copy.path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [copy.path]
 
 
 def test_a_failure_leaves_the_copy_from_before_and_no_remains(tmp_path: Path) -> None:
     # A folder in the place of the copy is what os.replace cannot replace.
-    last_good_path(tmp_path).mkdir()
-    with pytest.raises(OSError):
-        save_last_good(tmp_path, b"new")
-    assert list(tmp_path.iterdir()) == [last_good_path(tmp_path)]
+    copy = last_good(tmp_path)
+    copy.path.mkdir()
+    with pytest.raises(StateError):
+        copy.save(b"new")
+    assert list(tmp_path.iterdir()) == [copy.path]
 
 
-def test_an_unusable_state_folder_is_an_error_of_the_operating_system(tmp_path: Path) -> None:
+def test_an_unusable_state_folder_is_an_error_of_the_state_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OSError):
-        save_last_good(tmp_path / "file", b"new")
+    with pytest.raises(StateError, match="GATEWAY_STATE_DIR"):
+        last_good(tmp_path / "file").save(b"new")
+
+
+def test_each_sites_json_has_a_copy_of_its_own(tmp_path: Path) -> None:
+    last_good(tmp_path, "one.json").save(b"one")
+    assert last_good(tmp_path, "two.json").read() is None
+    last_good(tmp_path, "two.json").save(b"two")
+    assert last_good(tmp_path, "one.json").read() == b"one"
+
+
+def test_the_copy_of_an_earlier_version_goes_on_being_used(tmp_path: Path) -> None:
+    # It had one name for all. The store tells whose it is.
+    (tmp_path / "last-good-sites.json").write_bytes(b"old")
+    assert last_good(tmp_path).read() is None
+    store_path(tmp_path, tmp_path.parent / "sites.json").touch()
+    assert last_good(tmp_path, "other.json").read() is None
+    assert last_good(tmp_path).read() == b"old"
+    assert not (tmp_path / "last-good-sites.json").exists()
+
+
+def test_the_copy_of_an_earlier_version_is_nobodys_where_two_gateways_were(tmp_path: Path) -> None:
+    (tmp_path / "last-good-sites.json").write_bytes(b"old")
+    for sites in ("sites.json", "other.json"):
+        store_path(tmp_path, tmp_path.parent / sites).touch()
+    assert last_good(tmp_path).read() is None
 
 
 def test_limits_of_a_site_come_before_those_of_the_file(folder: Folder) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.config import ADMIN_HOSTS, last_good_path
+from gateway.config import ADMIN_HOSTS
 from gateway.errors import ConfigError
 from gateway.sitesfile import SitesFile
+from gateway.statefolder import last_good_name
 
 
 @pytest.fixture
@@ -22,6 +23,10 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def file(folder: Path) -> SitesFile:
     return SitesFile(folder / "sites.json", folder / "state", ADMIN_HOSTS)
+
+
+def copy_of(folder: Path) -> Path:
+    return folder / "state" / last_good_name(folder / "sites.json")
 
 
 def write(folder: Path, *, default: str | None = None, **sites: str) -> None:
@@ -39,13 +44,13 @@ def test_without_a_copy_a_broken_file_is_an_error(folder: Path, file: SitesFile)
         file.read_at_start()
     with pytest.raises(ConfigError, match="not JSON"):
         file.read()
-    assert not last_good_path(folder / "state").exists()
+    assert not copy_of(folder).exists()
 
 
 def test_a_broken_copy_is_no_help(folder: Path, file: SitesFile) -> None:
     write(folder, shop="shop")
     file.read()
-    last_good_path(folder / "state").write_text("[]")
+    copy_of(folder).write_text("[]")
     (folder / "sites.json").unlink()
     with pytest.raises(ConfigError, match="there is no file"):
         file.read_at_start()
@@ -71,7 +76,7 @@ def test_the_copy_serves_when_the_file_is_broken(
 def test_only_a_file_without_faults_becomes_the_copy(folder: Path, file: SitesFile) -> None:
     write(folder, shop="shop")
     file.read_at_start()
-    kept = last_good_path(folder / "state").read_bytes()
+    kept = copy_of(folder).read_bytes()
     write(folder, shop="shop", blog="missing")
     config, faults = file.read_at_start()
     assert list(config.sites) == ["shop"]
@@ -79,7 +84,7 @@ def test_only_a_file_without_faults_becomes_the_copy(folder: Path, file: SitesFi
     assert [fault.site for fault in faults] == ["blog"]
     with pytest.raises(ConfigError):
         file.read()
-    assert last_good_path(folder / "state").read_bytes() == kept
+    assert copy_of(folder).read_bytes() == kept
 
 
 def test_a_copy_that_cannot_be_kept_is_a_warning(

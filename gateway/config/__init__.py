@@ -7,7 +7,7 @@ what is wrong; ``lastgood`` keeps a copy of the last file without faults; ``sche
 schema that editors use.
 """
 
-from gateway.config.lastgood import last_good_path, save_last_good
+from gateway.config.lastgood import LastGood
 from gateway.config.model import Config, FaultySite, SiteConfig
 from gateway.config.reading import read_config, read_config_leniently
 from gateway.routing import ADMIN_HOSTS
@@ -16,9 +16,8 @@ __all__ = [
     "ADMIN_HOSTS",
     "Config",
     "FaultySite",
+    "LastGood",
     "SiteConfig",
-    "last_good_path",
     "read_config",
     "read_config_leniently",
-    "save_last_good",
 ]

@@ -13,6 +13,8 @@ from typing import Final
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import Variable, parse_variables
 
+from gateway.files import read_file, why_not
+
 # What describes the machine and the user rather than a purpose, and is no secret. Not among them:
 # GATEWAY_* (the token), PYTHON* (they are about the gateway's own start), proxies (their URLs may
 # hold passwords). docs/sites-json.md gives this list and the reasons.
@@ -105,7 +107,7 @@ def read_env_file(
     try:
         text = _read_text(path)
     except OSError as error:
-        return {}, [f"cannot be read ({error.strerror})"]
+        return {}, [why_not(error)]
     except ValueError as error:
         return {}, [str(error)]
     variables: dict[str, str] = {}
@@ -130,10 +132,8 @@ def read_env_file(
 
 
 def _read_text(path: Path) -> str:
-    """Return the text of a file. Raises ``ValueError`` if it is none, or too long."""
-    raw = path.read_bytes()
-    if len(raw) > _LARGEST_FILE:
-        raise ValueError(f"has {len(raw)} bytes, and {_LARGEST_FILE} is the limit")
+    """Return the text of a file. Raises ``ValueError`` if that is none, else as `read_file`."""
+    raw = read_file(path, _LARGEST_FILE)
     if b"\0" in raw:
         raise ValueError("contains a NUL character, so it is not a text")
     try:

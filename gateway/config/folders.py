@@ -1,4 +1,4 @@
-"""What can be wrong with the folders and files that ``sites.json`` names. Nothing is opened."""
+"""What can be wrong with the folders and files that ``sites.json`` names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import stat
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Final
+
+from gateway.files import kind_of, read_file
+
+_LARGEST_PYVENV: Final = 1 << 16
 
 
 def why_not_a_folder(path: Path) -> str | None:
@@ -30,7 +35,9 @@ def _why_not(path: Path, kind: str) -> str | None:
     except ValueError:
         return "a path cannot contain a NUL character"
     is_kind = stat.S_ISDIR if kind == "folder" else stat.S_ISREG
-    return None if is_kind(mode) else f"{path} is not a {kind}"
+    if is_kind(mode):
+        return None
+    return f"{path} is not a {kind} but {kind_of(mode)}; put a {kind} there, or correct the path"
 
 
 def why_not_a_venv(venv: Path) -> str | None:
@@ -53,7 +60,10 @@ def why_not_a_venv(venv: Path) -> str | None:
 
 def _version_of(venv: Path) -> str:
     """Return the version of Python that a virtual environment was made for, such as ``3.12``."""
-    config = (venv / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+    try:
+        config = read_file(venv / "pyvenv.cfg", _LARGEST_PYVENV).decode(errors="replace")
+    except OSError:
+        return "unknown"
     for line in config.splitlines():
         key, _, value = line.partition("=")
         # venv writes the first, virtualenv and uv the second.

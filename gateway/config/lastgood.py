@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+from typing import Final
+
+from gateway.config.source import LARGEST
+from gateway.statefolder import StateFolder, is_store_name, last_good_name, store_name
+
+_OLD_NAME: Final = "last-good-sites.json"
 
 
-def last_good_path(state_dir: Path) -> Path:
-    """Return where the copy is kept, whether there is one or not."""
-    return state_dir / "last-good-sites.json"
+class LastGood:
+    """The copy of one ``sites.json`` in the state folder. It may hold secrets.
 
-
-def save_last_good(state_dir: Path, text: bytes) -> Path:
-    """Keep ``text`` (``Config.text``) as the last good copy, for its owner only.
-
-    It may hold secrets. It is there whole or not at all, whatever happens meanwhile. The state
-    folder is made if needed. Raises ``OSError``, for example on a full disk; the copy from before
-    then stays.
+    Both methods block, and raise `StateError`.
     """
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = last_good_path(state_dir)
-    # mkstemp creates with mode 0600.
-    descriptor, name = tempfile.mkstemp(dir=state_dir, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
-    return target
+
+    def __init__(self, folder: StateFolder, sites: Path) -> None:
+        self._folder = folder
+        self._sites = sites
+        self._name = last_good_name(sites)
+
+    @property
+    def path(self) -> Path:
+        """Where the copy is kept, whether there is one or not."""
+        return self._folder.path_of(self._name)
+
+    def read(self) -> bytes | None:
+        """The copy, ``None`` if there is none."""
+        self._take_over()
+        return self._folder.read(self._name, LARGEST)
+
+    def save(self, text: bytes) -> None:
+        """Keep ``text`` (``Config.text``), for its owner only, as a whole or not at all.
+
+        If it fails, for example on a full disk, the copy from before stays.
+        """
+        self._take_over()
+        self._folder.replace(self._name, text)
+
+    def _take_over(self) -> None:
+        """Give the copy of an earlier version its name: it was one for all gateways of a folder.
+
+        Whose it is tell the stores: it is ours if no other gateway has ever been here.
+        """
+        names = self._folder.names()
+        stores = {name for name in names if is_store_name(name)}
+        if _OLD_NAME in names and stores == {store_name(self._sites)}:
+            self._folder.rename(_OLD_NAME, self._name)

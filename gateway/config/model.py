@@ -65,7 +65,7 @@ class Config:
     watched: frozenset[Path]
     """The files whose change can change the configuration, whether they exist or not."""
     text: bytes = field(repr=False)
-    """The very bytes that were read, for ``save_last_good``. They may hold secrets."""
+    """The very bytes that were read, for `LastGood`. They may hold secrets."""
     faults: tuple[Fault, ...] = ()
     """All of them, also those of ``faulty``."""
     faulty: Mapping[str, FaultySite] = field(default_factory=lambda: MappingProxyType({}))

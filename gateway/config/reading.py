@@ -47,18 +47,19 @@ def read_config_leniently(
     environ: Mapping[str, str],
     admin_hosts: Collection[str] = ADMIN_HOSTS,
     base: Path | None = None,
+    text: bytes | None = None,
 ) -> Config:
     """Read ``sites.json`` and make the best of it, so that one site's fault leaves others alone.
 
     A site with a fault goes to ``Config.faulty``; of two sites that claim one host, the later has
     the fault. Whatever else is wrong is in ``Config.faults`` and has no consequence. For the
-    parameters see ``read_config``.
+    parameters see ``read_config``; ``text`` is what the file holds if it is not to be opened.
 
     Raises ``ConfigError`` only if the file cannot be read, everybody can write to it, or it is not
     a JSON object with an object ``sites`` in it.
     """
     source = source.absolute()
-    text = read_source(source)
+    text = read_source(source) if text is None else text
     tree, faults = parse_source(text)
     found, unsound = _check_types(tree)
     faults += found

@@ -11,8 +11,10 @@ from typing import Any, Final, NoReturn
 
 from gateway.config.faults import Loc, fault_at
 from gateway.errors import ConfigError, Fault
+from gateway.files import UnusableFileError, opened, read_all
 
-_LARGEST: Final = 10_000_000
+LARGEST: Final = 10_000_000
+"""Bytes of a ``sites.json``."""
 _SMALLEST_FILE: Final = """{"sites": {
   "shop.example": {"path": "projects/shop"}
 }}"""
@@ -21,25 +23,24 @@ _SMALLEST_FILE: Final = """{"sites": {
 def read_source(source: Path) -> bytes:
     """Return the contents of ``sites.json``.
 
-    Raises ``ConfigError`` if there is no such file, if it cannot be read or is too large, or if
-    everybody may write to it: whoever can edit it decides which code the gateway runs.
+    Raises ``ConfigError`` if there is no such file, if it is something else, cannot be read or is
+    too large, or if everybody may write to it: whoever can edit it decides which code the gateway
+    runs.
     """
     try:
-        status = source.stat()
-        if stat.S_ISDIR(status.st_mode):
-            _refuse(f"{source} is a folder; name the file in it with GATEWAY_SITES")
-        if not stat.S_ISREG(status.st_mode):
-            _refuse(f"{source} is not a regular file")
-        if status.st_mode & stat.S_IWOTH:
-            _refuse(f"everybody can write to {source}; take that away: chmod o-w {source}")
-        if status.st_size > _LARGEST:
-            _refuse(f"{source} has {status.st_size} bytes, and {_LARGEST} is the limit")
-        return source.read_bytes()
+        with opened(source) as descriptor:
+            if os.fstat(descriptor).st_mode & stat.S_IWOTH:
+                _refuse(f"everybody can write to {source}; take that away: chmod o-w {source}")
+            return read_all(descriptor, LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         _refuse(
             f"there is no file {source}; create it, or name another one with GATEWAY_SITES. "
             f"A small one:\n{_SMALLEST_FILE}"
         )
+    except UnusableFileError as error:
+        if source.is_dir():
+            _refuse(f"{source} is a folder; name the file in it with GATEWAY_SITES")
+        _refuse(f"{source} {error.strerror}")
     except OSError as error:
         _refuse(
             f"{source} cannot be read ({error.strerror}); the gateway runs as user {os.geteuid()}, "

@@ -33,6 +33,10 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from gateway.files import read_file, why_not
+
+_LARGEST_PYVENV = 1 << 16
+
 _SUFFIXES = tuple(suffix.encode() for suffix in importlib.machinery.EXTENSION_SUFFIXES)
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -278,10 +282,10 @@ class Environment:
 
 def _read_pyvenv(prefix: Path) -> dict[str, str]:
     try:
-        text = (prefix / "pyvenv.cfg").read_text()
+        text = read_file(prefix / "pyvenv.cfg", _LARGEST_PYVENV).decode(errors="replace")
     except OSError as exc:
         raise EnvironmentError_(
-            f"{prefix} is no virtual environment: {exc.strerror} (pyvenv.cfg)"
+            f"{prefix} is no virtual environment: its pyvenv.cfg {why_not(exc)}"
         ) from exc
     pairs = (line.partition("=") for line in text.splitlines())
     return {key.strip().lower(): value.strip() for key, _, value in pairs}

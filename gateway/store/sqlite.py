@@ -8,17 +8,16 @@ waiting for the lock, `BUSY` seconds at most, is rare.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.statefolder import StateError, StateFolder, store_name
 from gateway.store import Entry, Order, StoreError, Worker
 
 BUSY: Final = 1.0
@@ -29,6 +28,8 @@ ORDERS_KEPT: Final = 200
 
 _CLAIM: Final = ""
 """Stands among the outcomes of an order for the worker that has taken it over."""
+_BESIDE: Final = ("-wal", "-shm", "-journal")
+"""What SQLite appends to the name of the file (https://www.sqlite.org/tempfiles.html)."""
 _VERSION: Final = 1
 _SCHEMA: Final = """
     CREATE TABLE identity (name TEXT NOT NULL) STRICT;
@@ -55,28 +56,27 @@ _SCHEMA: Final = """
 
 
 def store_path(state_dir: Path, sites: Path) -> Path:
-    """The file of the gateway that serves ``sites``.
-
-    The name depends on that path: two gateways that were given the same state directory by mistake
-    carry out none of each other's orders.
-    """
-    key = sha256(os.fsencode(sites.absolute())).hexdigest()[:12]
-    return state_dir / f"gateway-{key}.db"
+    """The file of the gateway that serves ``sites``, in its state folder or in the one below."""
+    return state_dir / store_name(sites)
 
 
 class SqliteStore:
-    """A `Store` in the file ``path``, which is made if there is none."""
+    """A `Store` in the file ``path``, which is made if there is none.
+
+    The folder that it is in is a `StateFolder`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._version = -1
         with self._explained():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # As the token's folder, so the file: what it holds is for its owner only.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._inode = path.stat().st_ino
+            # SQLite gives the files that it makes itself the permissions of this one.
+            self._path = StateFolder(path.parent).prepare(
+                path.name, *(path.name + suffix for suffix in _BESIDE)
+            )
+            self._inode = self._path.stat().st_ino
             self._db = sqlite3.connect(
-                path, timeout=BUSY, isolation_level=None, check_same_thread=False
+                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
         try:
             with self._explained():
@@ -283,5 +283,7 @@ class SqliteStore:
             damaged = code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
             remedy = "; stop the gateway and remove it, and a new one is made" if damaged else ""
             raise StoreError(f"{self._path}: {error}{remedy}") from None
+        except StateError as error:
+            raise StoreError(str(error)) from None
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror}") from None

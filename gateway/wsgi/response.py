@@ -360,10 +360,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
                 raise AssertionError("start_response() was called a second time without exc_info")
         finally:
             exc_info = None  # PEP 3333: no circular references
-        try:
-            self.head = Head(status, response_headers)
-        except ResponseError as error:
-            raise ResponseError(f"{self.threads.name}: {error}") from None
+        self.head = Head(status, response_headers)
         return self.write
 
     def write(self, data: bytes) -> None:

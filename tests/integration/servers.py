@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -74,7 +75,9 @@ class Gateway(Program):
     @property
     def token(self) -> str:
         """The admin token, as the operator finds it."""
-        return (self.folder / ".gateway" / "admin-token").read_text().strip()
+        folder = self.folder / ".gateway"
+        own = folder / f"user-{os.geteuid()}"
+        return ((own if own.is_dir() else folder) / "admin-token").read_text().strip()
 
     def write_sites(self, sites: Sites) -> None:
         """Replace ``sites.json`` as editors do: the new file takes the place of the old one."""
