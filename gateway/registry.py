@@ -255,13 +255,13 @@ class Registry:
         """The mode of a site; raises `UnknownSiteError`."""
         return self._site(name).gate.mode
 
-    def set_mode(self, name: str, mode: Mode) -> None:
-        """Put a site into a mode, at once; raises `UnknownSiteError`."""
-        self._site(name).gate.set(mode)
-        self._modes[name] = mode
+    @property
+    def modes(self) -> Mapping[str, Mode]:
+        """The modes that were ever set, also of sites that have left or are yet to come."""
+        return MappingProxyType(self._modes)
 
-    def recall_modes(self, modes: Mapping[str, Mode]) -> None:
-        """Have the modes that were set before, by whomever, also for sites that are yet to come."""
+    def set_modes(self, modes: Mapping[str, Mode]) -> None:
+        """Put sites into modes, at once, also those that are yet to come."""
         self._modes.update(modes)
         for name, mode in modes.items():
             if isinstance(site := self._sites.get(name), Site):

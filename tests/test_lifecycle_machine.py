@@ -224,7 +224,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(name=names, mode=sampled_from(Mode))
     def set_mode(self, name: str, mode: Mode) -> None:
         if self.site(name) is not None:
-            self.registry.set_mode(name, mode)
+            self.registry.set_modes({name: mode})
             self.settle()
 
     @rule(name=names)
@@ -285,7 +285,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.held.clear()
         for name in NAMES:
             if self.site(name) is not None:
-                self.registry.set_mode(name, Mode.OPEN)
+                self.registry.set_modes({name: Mode.OPEN})
         self.settle()
         self.world.stream_ends.set()
         self.run(asyncio.wait_for(self._end(), 3))

@@ -22,7 +22,7 @@ from gateway.admin import page
 from gateway.admin.auth import Authority, Verdict
 from gateway.control import Control
 from gateway.errors import ConfigError, Fault, UnknownSiteError
-from gateway.modes import CHANGES, ModeError, after
+from gateway.modes import CHANGES, ModeError
 from gateway.registry import GatewayStatus, Registry
 from gateway.site import SiteStatus
 from gateway.state import State
@@ -141,8 +141,7 @@ async def change_mode(action: str, request: Request) -> Response:
         error = f"wait is a number of seconds up to {MOST_PATIENCE:g}"
         return JSONResponse({"status": "invalid", "error": error}, 400)
     name, control = request.path_params["name"], _control(request)
-    mode = after(action, _registry(request).mode_of(name))
-    change = await control.change_mode(name, mode, _asker(request), patience)
+    change = await control.change_mode(name, action, _asker(request), patience)
     others = change.others
     body = {
         "status": "late" if others.late else "ok",

@@ -250,7 +250,7 @@ async def test_a_trial_that_ended_well_is_over(
 
 async def test_a_mode_holds_everywhere_and_later(join: Join) -> None:
     asked, other = [await join() for _ in range(2)]
-    change = await asked.control.change_mode("shop", Mode.MAINTENANCE, ASKER)
+    change = await asked.control.change_mode("shop", "maintenance", ASKER)
     assert statuses(change.others) == ["ok"]
     late = await join()
     for member in (asked, other, late):
