@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.config import (
     Config,
+    Memory,
     last_good_path,
     read_config,
     read_config_leniently,
@@ -21,16 +22,26 @@ logger = logging.getLogger("gateway.config")
 
 
 class SitesFile:
-    """Reads the file, and keeps a copy of it whenever it is without fault. All of it blocks."""
+    """Reads the file, and keeps a copy of it whenever it is without fault.
+
+    All of it blocks, and is for one thread at a time.
+    """
 
     def __init__(self, source: Path, state_dir: Path, admin_hosts: Collection[str]) -> None:
         self._source = source.absolute()
         self._state_dir = state_dir
         self._admin_hosts = admin_hosts
+        self._memory = Memory()
+        self._kept: bytes | None = None
 
     def read(self) -> Config:
         """Read strictly; raises `ConfigError` with every fault."""
-        config = read_config(self._source, environ=os.environ, admin_hosts=self._admin_hosts)
+        config = read_config(
+            self._source,
+            environ=os.environ,
+            admin_hosts=self._admin_hosts,
+            memory=self._memory,
+        )
         self._keep(config)
         return config
 
@@ -66,11 +77,15 @@ class SitesFile:
             environ=os.environ,
             admin_hosts=self._admin_hosts,
             base=self._source.parent,
+            memory=self._memory,
         )
 
     def _keep(self, config: Config) -> None:
+        if config.text == self._kept and last_good_path(self._state_dir).exists():
+            return
         try:
             save_last_good(self._state_dir, config.text)
+            self._kept = config.text
         except OSError as error:
             # A full disk is no reason to stop serving, or to refuse a good file.
             logger.warning("no copy of %s was kept: %s", self._source, error)

@@ -9,13 +9,14 @@ schema that editors use.
 
 from gateway.config.lastgood import last_good_path, save_last_good
 from gateway.config.model import Config, FaultySite, SiteConfig
-from gateway.config.reading import read_config, read_config_leniently
+from gateway.config.reading import Memory, read_config, read_config_leniently
 from gateway.routing import ADMIN_HOSTS
 
 __all__ = [
     "ADMIN_HOSTS",
     "Config",
     "FaultySite",
+    "Memory",
     "SiteConfig",
     "last_good_path",
     "read_config",

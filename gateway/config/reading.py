@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,8 +18,52 @@ from gateway.config.resolve import SiteDraft, Surroundings, merge_limits
 from gateway.config.source import parse_source, read_source
 from gateway.config.translation import type_faults
 from gateway.errors import ConfigError, Fault
+from gateway.inputs import look
 from gateway.limits import DEFAULTS
 from gateway.routing import ADMIN_HOSTS
+
+
+class Memory:
+    """What came of the entries of a file when it was read last, for the one who reads it again.
+
+    An entry that is the same, in the same surroundings, with the files that were looked at for it
+    as they were (`gateway.inputs`), is not resolved again. One thread at a time may use it.
+    """
+
+    def __init__(self) -> None:
+        self._text: bytes | None = None
+        self._tree: dict[str, Any] = {}
+        self._faults: tuple[Fault, ...] = ()
+        self._unsound: frozenset[Loc] = frozenset()
+        self._around: Surroundings | None = None
+        self._drafts: dict[str, SiteDraft] = {}
+
+    def parse(self, text: bytes) -> tuple[dict[str, Any], list[Fault], frozenset[Loc]]:
+        """Return the object in ``text``, its faults, and where values have the wrong type."""
+        if text != self._text:
+            self._tree, repetitions = parse_source(text)
+            found, self._unsound = _check_types(self._tree)
+            self._faults = (*repetitions, *found)
+            self._text = text
+        return self._tree, [*self._faults], self._unsound
+
+    def drafts(
+        self, sites: Mapping[str, object], unsound: frozenset[Loc], around: Surroundings
+    ) -> list[SiteDraft]:
+        """Return a draft for each entry."""
+        known = self._drafts if around == self._around else {}
+        wrong = {loc[1] for loc in unsound if loc[:1] == ("sites",)}
+        look_once = cache(look)
+        self._drafts, self._around = {}, around
+        drafts = []
+        for name, entry in sites.items():
+            draft = None if name in wrong else known.get(name)
+            if draft is None or not draft.holds(entry, look_once):
+                draft = SiteDraft(name, entry, unsound, around)
+            drafts.append(draft)
+            if name not in wrong:
+                self._drafts[name] = draft
+        return drafts
 
 
 def read_config(
@@ -26,16 +72,20 @@ def read_config(
     environ: Mapping[str, str],
     admin_hosts: Collection[str] = ADMIN_HOSTS,
     base: Path | None = None,
+    memory: Memory | None = None,
 ) -> Config:
     """Read ``sites.json`` and accept nothing that has a fault.
 
     ``environ`` is the gateway's own environment. ``admin_hosts``, in normal form, can be claimed
     by no site; nor can ``ADMIN_HOSTS``. Relative paths in the file start from ``base``, by default
-    the folder that ``source`` is in.
+    the folder that ``source`` is in. With the ``memory`` of an earlier reading, what has not
+    changed since then is used again.
 
     Raises ``ConfigError`` with every fault of the file.
     """
-    config = read_config_leniently(source, environ=environ, admin_hosts=admin_hosts, base=base)
+    config = read_config_leniently(
+        source, environ=environ, admin_hosts=admin_hosts, base=base, memory=memory
+    )
     if config.faults:
         raise ConfigError(config.faults)
     return config
@@ -47,6 +97,7 @@ def read_config_leniently(
     environ: Mapping[str, str],
     admin_hosts: Collection[str] = ADMIN_HOSTS,
     base: Path | None = None,
+    memory: Memory | None = None,
 ) -> Config:
     """Read ``sites.json`` and make the best of it, so that one site's fault leaves others alone.
 
@@ -57,31 +108,28 @@ def read_config_leniently(
     Raises ``ConfigError`` only if the file cannot be read, everybody can write to it, or it is not
     a JSON object with an object ``sites`` in it.
     """
-    source = source.absolute()
+    source, memory = source.absolute(), memory or Memory()
     text = read_source(source)
-    tree, faults = parse_source(text)
-    found, unsound = _check_types(tree)
-    faults += found
+    tree, faults, unsound = memory.parse(text)
     if ("sites",) in unsound:
         raise ConfigError(faults)
 
     around = Surroundings(
         base=source.parent if base is None else base.absolute(),
-        environ=environ,
+        environ=dict(environ),
         admin_hosts=ADMIN_HOSTS.union(admin_hosts),
         limits=merge_limits(DEFAULTS, tree.get("limits"), unsound, ("limits",)),
     )
-    drafts = [SiteDraft(name, entry, unsound, around) for name, entry in tree["sites"].items()]
+    drafts = memory.drafts(tree["sites"], unsound, around)
     claims: dict[str, Loc] = {}
     for draft in drafts:
-        draft.claim_hosts(claims)
-        faults += draft.faults
+        faults += [*draft.faults, *draft.claim_hosts(claims)]
     default_site: str | None = None if ("default_site",) in unsound else tree.get("default_site")
     if default_site is not None and default_site not in tree["sites"]:
         message = f"there is no site {shown(default_site)}; {nearest(default_site, tree['sites'])}"
         faults.append(fault_at(("default_site",), message))
 
-    sites, faulty = _divide(drafts, faults)
+    sites, faulty = _divide(drafts, faults, claims)
     return Config(
         sites=sites,
         default_site=default_site if default_site in {*sites, *faulty} else None,
@@ -103,15 +151,17 @@ def _check_types(tree: dict[str, Any]) -> tuple[list[Fault], frozenset[Loc]]:
 
 
 def _divide(
-    drafts: list[SiteDraft], faults: list[Fault]
+    drafts: Iterable[SiteDraft], faults: Iterable[Fault], claims: Mapping[str, Loc]
 ) -> tuple[Mapping[str, SiteConfig], Mapping[str, FaultySite]]:
     """Return the sites without faults and those with; what has no valid name is neither."""
+    of_sites: defaultdict[str | None, list[Fault]] = defaultdict(list)
+    for fault in faults:
+        of_sites[fault.site].append(fault)
     sites: dict[str, SiteConfig] = {}
     faulty: dict[str, FaultySite] = {}
     for draft in drafts:
-        own = tuple(fault for fault in faults if fault.site == draft.name)
-        if own:
-            faulty[draft.name] = FaultySite(draft.name, tuple(draft.hosts), own)
+        if own := of_sites.get(draft.name):
+            faulty[draft.name] = FaultySite(draft.name, draft.hosts_in(claims), tuple(own))
         elif is_site_name(draft.name):
             sites[draft.name] = draft.finish()
     return MappingProxyType(sites), MappingProxyType(faulty)
