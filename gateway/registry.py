@@ -91,11 +91,8 @@ class GatewayStatus:
 
     sites: tuple[SiteStatus, ...]
     faults: tuple[Fault, ...]
-
-    @property
-    def degraded(self) -> bool:
-        """Whether anything is not as ``sites.json`` wants it."""
-        return bool(self.faults) or any(site.failure for site in self.sites)
+    degraded: bool
+    """Whether anything is not as ``sites.json`` wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +191,9 @@ class Registry:
         self._faults: tuple[Fault, ...] = ()
         self._generations: dict[str, int] = {}
         self._modes: dict[str, Mode] = {}
+        # Kept up to date by `_follow`, for there may be thousands of sites, most of them cold.
+        self._warm: dict[str, Site | UnusableSite] = {}
+        self._failing: dict[str, Site | UnusableSite] = {}
         self._leaving: set[Site] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting: _Run | None = None
@@ -221,10 +221,21 @@ class Registry:
     def status(self, *, cold: bool = True) -> GatewayStatus:
         """What the gateway looks like now, sites in the order of ``sites.json``.
 
-        Without ``cold``, the sites of which there may be thousands are left out.
+        Without ``cold``, the sites of which there may be thousands are left out, and the others are
+        in any order.
         """
-        sites = (site for site in self._sites.values() if cold or site.state is not State.COLD)
-        return GatewayStatus(tuple(site.status() for site in sites), self._faults)
+        sites = (self._sites if cold else self._warm).values()
+        return GatewayStatus(tuple(site.status() for site in sites), self._faults, self.degraded)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether anything is not as ``sites.json`` wants it; costs the same with any number."""
+        return bool(self._faults or self._failing)
+
+    @property
+    def warm(self) -> frozenset[str]:
+        """The sites that are not cold."""
+        return frozenset(self._warm)
 
     def site_status(self, name: str) -> SiteStatus:
         """What one site looks like now; raises `UnknownSiteError`."""
@@ -237,7 +248,7 @@ class Registry:
         """The sites whose code is loaded."""
         return [
             site
-            for site in self._sites.values()
+            for site in self._warm.values()
             if isinstance(site, Site) and site.state is State.READY
         ]
 
@@ -245,7 +256,7 @@ class Registry:
         """The sites that are to be reloaded when their code changes, and have been loaded."""
         return [
             site
-            for site in self._sites.values()
+            for site in self._warm.values()
             if isinstance(site, Site)
             and site.config.watch
             and site.state in (State.READY, State.FAILED)
@@ -356,14 +367,26 @@ class Registry:
             diff = self._adopt(config)
             sites = self._sites
         # Loading is outside the turn: a site that hangs holds up its own reloads and no others.
-        outcomes = await _in_turns(
-            partial(self._settle, site, diff, run.demand) for site in sites.values()
-        )
+        demand = run.demand
+        told = sites.keys() if demand.every else demand.named | diff.added | diff.changed
+        wanted = diff.stale | demand.named | self.preloaded | (self.warm if demand.every else set())
+        outcomes = {
+            name: Outcome(Result.ADDED if name in diff.added else Result.UNCHANGED, 0)
+            for name in sites
+            if name in told
+        }
+        jobs = {
+            name: partial(self._settle, site, diff, demand)
+            for name, site in sites.items()
+            if name in wanted
+        }
+        settled = await _in_turns(jobs.values())
+        outcomes.update(zip(jobs, settled, strict=True))
         removed = {
             name: Outcome(Result.REMOVED, self._generations.get(name, 0))
             for name in sorted(diff.removed)
         }
-        return diff, MappingProxyType({**dict(zip(sites, outcomes, strict=True)), **removed})
+        return diff, MappingProxyType({**outcomes, **removed})
 
     async def _settle(self, site: Site | UnusableSite, diff: _Diff, demand: _Demand) -> Outcome:
         """Bring up what the file or somebody wants of one site."""
@@ -398,6 +421,11 @@ class Registry:
         sites.update((name, UnusableSite(faulty)) for name, faulty in config.faulty.items())
         leaving = [self._sites[name] for name in diff.removed]
         self._sites, self._table, self._config = sites, table, config
+        faulty = {name: sites[name] for name in config.faulty}
+        self._warm, self._failing = (
+            {name: site for name, site in before.items() if sites.get(name) is site} | faulty
+            for before in (self._warm, self._failing)
+        )
         for site in leaving:
             if isinstance(site, Site):
                 self._generations[site.config.name] = site.generations
@@ -418,7 +446,21 @@ class Registry:
             mode=self._modes.get(entry.name, Mode.OPEN),
             clock=self._clock,
             note=self._note,
+            changed=self._follow,
         )
+
+    def _follow(self, site: Site) -> None:
+        """Take note of what a site has become."""
+        name = site.config.name
+        if self._sites.get(name) is site:
+            for among, kept in (
+                (self._warm, site.state is not State.COLD),
+                (self._failing, site.failure is not None),
+            ):
+                if kept:
+                    among[name] = site
+                else:
+                    among.pop(name, None)
 
     async def _close(self, site: Site) -> None:
         await site.close()

@@ -261,6 +261,16 @@ class Lifecycle(RuleBasedStateMachine):
             assert len(alive) <= len(busy) + 1
 
     @invariant()
+    def what_is_kept_of_many_sites_is_right(self) -> None:
+        status = self.registry.status()
+        assert self.registry.degraded is bool(
+            status.faults or any(site.failure for site in status.sites)
+        )
+        warm = {site.name: site for site in status.sites if site.state is not State.COLD}
+        assert self.registry.warm == warm.keys()
+        assert {site.name: site for site in self.registry.status(cold=False).sites} == warm
+
+    @invariant()
     def nothing_is_unloaded_in_use(self) -> None:
         assert not self.world.faults
 

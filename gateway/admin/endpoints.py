@@ -87,15 +87,17 @@ async def overview(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """``GET /_health``: liveness for everybody, details for operators; 200 while this serves.
 
+    Liveness costs the same with any number of sites, for anybody may ask for it again and again.
+
     503 from the moment on in which this worker was asked to end.
     """
-    status, control = _registry(request).status(), _control(request)
+    registry, control = _registry(request), _control(request)
     verdict = _authority(request).judge(request)
     if verdict is Verdict.FOREIGN:
         return _foreign()
     others = control.others()
     troubled = (
-        status.degraded
+        registry.degraded
         or control.trouble
         or any(other["status"] == "degraded" for other in others.values())
     )
@@ -103,7 +105,7 @@ async def health(request: Request) -> Response:
     if control.stopping:
         body["status"] = "stopping"
     if verdict is Verdict.TRUSTED:
-        body |= _details(status) | _agreement(control.me, control.trouble, others)
+        body |= _details(registry.status()) | _agreement(control.me, control.trouble, others)
     return JSONResponse(body, 503 if control.stopping else 200)
 
 

@@ -200,7 +200,7 @@ class Control:
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect here; the others watch it themselves."""
-        with self._journal.asked("reload", "file", self._loaded()):
+        with self._journal.asked("reload", "file", self._registry.warm):
             report = await self._registry.refresh()
         self._journal.removed(report, "file")
         return report
@@ -324,7 +324,7 @@ class Control:
     async def _reload_here(self, order: Order) -> dict[str, Any]:
         named, left_out = order.details["sites"], set(order.details["except"])
         if not named and left_out:
-            named = sorted(self._loaded() - left_out)
+            named = sorted(self._registry.warm - left_out)
             if not named:
                 await self._registry.refresh()
                 return {"status": "ok", "sites": {}}
@@ -343,7 +343,7 @@ class Control:
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
-        with self._journal.asked("reload", asker, self._loaded().union(names)):
+        with self._journal.asked("reload", asker, self._registry.warm.union(names)):
             report = await self._registry.reload(names)
         self._journal.removed(report, asker)
         return report
@@ -431,9 +431,6 @@ class Control:
                 for site in status.sites
             },
         }
-
-    def _loaded(self) -> frozenset[str]:
-        return frozenset(site.name for site in self._registry.status(cold=False).sites)
 
 
 def _news(
