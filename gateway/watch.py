@@ -13,12 +13,14 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
 from watchfiles import awatch
 
 from gateway.errors import ConfigError
+from gateway.inputs import Look, has_settled, look
 from gateway.registry import Registry
 
 logger = logging.getLogger("gateway.watch")
@@ -48,6 +50,7 @@ class Watch:
         self._registry = registry
         self._bring_into_effect = refresh or registry.refresh
         self._stop = asyncio.Event()
+        self._contents = _Contents()
         self._seen: bytes | None = None
         self._refreshes: set[asyncio.Task[None]] = set()
 
@@ -84,7 +87,7 @@ class Watch:
                 if await asyncio.to_thread(_folders, self._registry.watched) != folders:
                     return
 
-    async def _occasions(self, folders: dict[Path, int]) -> AsyncGenerator[None, None]:
+    async def _occasions(self, folders: dict[str, int]) -> AsyncGenerator[None, None]:
         if not folders:
             await self._pause()
             yield
@@ -104,7 +107,7 @@ class Watch:
 
     async def _look(self) -> None:
         """Bring the files into effect if they changed or were wrong before."""
-        seen = await asyncio.to_thread(_digest, self._registry.watched)
+        seen = await asyncio.to_thread(self._contents.digest, self._registry.watched)
         if seen == self._seen and not self._registry.faulty:
             return
         self._seen = seen
@@ -128,48 +131,79 @@ class Watch:
                 await self._stop.wait()
 
 
-def _digest(files: Iterable[Path]) -> bytes:
-    """The contents of the files, missing and unreadable ones included, as one value."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            content = repr(error.errno).encode()
-        digest.update(hashlib.sha256(content).digest())
-    return digest.digest()
+class _Contents:
+    """Tells whether the contents of files differ, and reads only those that look different."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Look, bytes]] = {}
+
+    def digest(self, files: Iterable[Path]) -> bytes:
+        """The contents of the files, missing and unreadable ones included, as one value."""
+        before, self._known = self._known, {}
+        digest = hashlib.sha256()
+        for path in sorted(map(os.fspath, files)):
+            seen = look(path)
+            known = before.get(path)
+            if known is None or known[0] != seen:
+                known = seen, _content(path)
+            if has_settled(seen):
+                self._known[path] = known
+            digest.update(known[1])
+        return digest.digest()
 
 
-def _folders(files: Iterable[Path]) -> dict[Path, int]:
+def _content(path: str) -> bytes:
+    """What a file holds, or why that cannot be told, as a short value."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        content = repr(error.errno).encode()
+    return hashlib.sha256(content).digest()
+
+
+def _folders(files: Iterable[Path]) -> dict[str, int]:
     """The folders in which something can happen to the files, with their inode numbers.
 
     A folder that was removed and made again is another one.
     """
-    found: dict[Path, int] = {}
+    found: dict[str, int] = {}
+    # Most of the way to a file is that to others, too.
+    link = cache(_link)
     for path in files:
-        # What cannot be followed now is tried again at the next look.
-        with suppress(OSError):
-            for folder in _folders_of(path):
-                found[folder] = folder.stat().st_ino
+        for folder in _folders_of(os.fspath(path), link):
+            if folder not in found:
+                # What cannot be followed now is tried again at the next look.
+                with suppress(OSError):
+                    found[folder] = os.stat(folder).st_ino
     return found
 
 
-def _folders_of(path: Path) -> Iterator[Path]:
+def _folders_of(path: str, link: Callable[[str], str | None]) -> Iterator[str]:
     """The folder in which ``path`` ends up, and that of every symbolic link on the way there.
 
-    ``path`` is absolute; it is walked as the kernel walks it (path_resolution(7)).
+    ``path`` is absolute; it is walked as the kernel walks it (path_resolution(7)). ``link`` gives
+    the target of a symbolic link, and ``None`` for what is none.
     """
-    here, parts, links = Path(path.anchor), list(reversed(path.parts[1:])), _MAX_LINKS
+    here, parts, links = "/", path.split("/")[::-1], _MAX_LINKS
     while parts:
         part = parts.pop()
-        step = here.parent if part == os.pardir else here / part
-        if links and step.is_symlink():
-            yield here
-            links -= 1
-            target = here / os.readlink(step)
-            # Joining gave the target alone if it is absolute: then the walk begins again.
-            here = Path(target.anchor)
-            parts.extend(reversed(target.parts[1:]))
-        else:
+        if part in ("", os.curdir):
+            continue
+        step = os.path.dirname(here) if part == os.pardir else os.path.join(here, part)
+        target = link(step) if links else None
+        if target is None:
             here = step
-    yield here.parent
+            continue
+        yield here
+        links -= 1
+        if target.startswith("/"):
+            here = "/"
+        parts.extend(target.split("/")[::-1])
+    yield os.path.dirname(here)
+
+
+def _link(path: str) -> str | None:
+    try:
+        return os.readlink(path) if os.path.islink(path) else None
+    except (OSError, ValueError):
+        return None
