@@ -51,6 +51,8 @@ def has_settled(seen: Look) -> bool:
 class Inputs:
     """The files and folders that something was made of."""
 
+    __slots__ = ("_looks", "_settled")
+
     def __init__(self) -> None:
         self._looks: dict[str, Look] = {}
         self._settled = True

@@ -97,13 +97,20 @@ class GatewayStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """What a run has to bring up beside the sites whose entries changed."""
+    """What a run has to bring up beside the sites whose entries changed.
+
+    ``whole`` is whether it has to see what changed in the files of any site: their ``env_file``,
+    say. One for some sites leaves that to the watch.
+    """
 
     every: bool = False
     named: frozenset[str] = frozenset()
+    whole: bool = True
 
     def __or__(self, other: _Demand) -> _Demand:
-        return _Demand(self.every or other.every, self.named | other.named)
+        return _Demand(
+            self.every or other.every, self.named | other.named, self.whole or other.whole
+        )
 
     def covers(self, name: str, state: State) -> bool:
         return name in self.named or (self.every and state is not State.COLD)
@@ -162,16 +169,17 @@ class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
     ``config`` may come from a lenient reading; ``faults`` are what is wrong with the file on disk.
-    ``read`` reads the file strictly (it blocks, and raises `ConfigError`); ``retry``, ``clock`` and
-    ``note`` are those of `Site`. ``report_faults`` is told of the faults whenever they change,
-    instead of the log.
+    ``read`` reads the file strictly (it blocks, and raises `ConfigError`), for the sake of the
+    sites whose names it is given, or of all if there is none; ``retry``, ``clock`` and ``note`` are
+    those of `Site`. ``report_faults`` is told of the faults whenever they change, instead of the
+    log.
     """
 
     def __init__(
         self,
         config: Config,
         backend: Backend,
-        read: Callable[[], Config],
+        read: Callable[[frozenset[str]], Config],
         *,
         faults: Iterable[Fault] = (),
         retry: float = 5.0,
@@ -317,7 +325,7 @@ class Registry:
         `ConfigError` (nothing changed) and `UnknownSiteError` (the rest was applied).
         """
         named = frozenset(names)
-        report = await self._submit(_Demand(every=not named, named=named))
+        report = await self._submit(_Demand(every=not named, named=named, whole=not named))
         if unknown := sorted(named - self._sites.keys()):
             raise UnknownSiteError(f"sites.json has no site {', '.join(map(repr, unknown))}")
         return report
@@ -359,7 +367,8 @@ class Registry:
             # From here on the file may already be read: later demands form the next run.
             self._waiting = None
             try:
-                config = await asyncio.to_thread(self._read)
+                names = frozenset() if run.demand.whole else run.demand.named
+                config = await asyncio.to_thread(self._read, names)
             except ConfigError as error:
                 self._note_faults(error.faults)
                 raise
@@ -393,6 +402,8 @@ class Registry:
         assert isinstance(site, Site), "a strict reading leaves no unusable site"
         name = site.config.name
         before = site.status()
+        if before.state is State.CLOSED:  # by a later run, while this waited for its turn
+            return Outcome(Result.REMOVED, 0)
         preload = site.config.preload and before.state is State.COLD
         if not (name in diff.stale or preload or demand.covers(name, before.state)):
             result = Result.ADDED if name in diff.added else Result.UNCHANGED

@@ -34,13 +34,17 @@ class SitesFile:
         self._memory = Memory()
         self._kept: bytes | None = None
 
-    def read(self) -> Config:
-        """Read strictly; raises `ConfigError` with every fault."""
+    def read(self, names: Collection[str] = ()) -> Config:
+        """Read strictly, for the sake of some sites or all; raises `ConfigError` with every fault.
+
+        For ``names`` see `read_config`.
+        """
         config = read_config(
             self._source,
             environ=os.environ,
             admin_hosts=self._admin_hosts,
             memory=self._memory,
+            names=names,
         )
         self._keep(config)
         return config

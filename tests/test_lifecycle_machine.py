@@ -139,7 +139,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     async def _open(self) -> None:
         self.world = World()
-        self.registry = Registry(self.world.file, self.world, lambda: self.world.file, retry=1e-9)
+        self.registry = Registry(self.world.file, self.world, lambda _: self.world.file, retry=1e-9)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)

@@ -188,7 +188,7 @@ async def test_the_watch_survives_errors(
     monkeypatch.setattr("gateway.watch.LOOK_AGAIN", 1)
     registry = await watched()
     with monkeypatch.context() as broken:
-        broken.setattr(registry, "_read", lambda: 1 / 0)
+        broken.setattr(registry, "_read", lambda _: 1 / 0)
         (folder / "sites.json").write_text(content("two.example"))
         assert isinstance(await registry.applied.get(), ZeroDivisionError)
     (folder / "sites.json").write_text(content("three.example"))

@@ -28,9 +28,13 @@ class Memory:
 
     An entry that is the same, in the same surroundings, with the files that were looked at for it
     as they were (`gateway.inputs`), is not resolved again. One thread at a time may use it.
+
+    ``sound`` is whether the last reading, of the same text in the same surroundings, found no
+    fault.
     """
 
     def __init__(self) -> None:
+        self.sound = False
         self._text: bytes | None = None
         self._tree: dict[str, Any] = {}
         self._faults: tuple[Fault, ...] = ()
@@ -44,26 +48,31 @@ class Memory:
             self._tree, repetitions = parse_source(text)
             found, self._unsound = _check_types(self._tree)
             self._faults = (*repetitions, *found)
-            self._text = text
+            self._text, self.sound = text, False
         return self._tree, [*self._faults], self._unsound
 
     def drafts(
-        self, sites: Mapping[str, object], unsound: frozenset[Loc], around: Surroundings
+        self,
+        sites: Mapping[str, object],
+        unsound: frozenset[Loc],
+        around: Surroundings,
+        names: Collection[str],
     ) -> list[SiteDraft]:
-        """Return a draft for each entry."""
-        known = self._drafts if around == self._around else {}
+        """Return a draft for each entry; for ``names`` see ``read_config``."""
+        if around != self._around:
+            self._drafts, self._around, self.sound = {}, around, False
+        known, every = self._drafts, not (names and self.sound)
         wrong = {loc[1] for loc in unsound if loc[:1] == ("sites",)}
         look_once = cache(look)
-        self._drafts, self._around = {}, around
-        drafts = []
+        drafts: dict[str, SiteDraft] = {}
         for name, entry in sites.items():
             draft = None if name in wrong else known.get(name)
-            if draft is None or not draft.holds(entry, look_once):
+            look_at_it = every or name in names
+            if draft is None or (look_at_it and not draft.holds(entry, look_once)):
                 draft = SiteDraft(name, entry, unsound, around)
-            drafts.append(draft)
-            if name not in wrong:
-                self._drafts[name] = draft
-        return drafts
+            drafts[name] = draft
+        self._drafts = {name: draft for name, draft in drafts.items() if name not in wrong}
+        return list(drafts.values())
 
 
 def read_config(
@@ -73,18 +82,22 @@ def read_config(
     admin_hosts: Collection[str] = ADMIN_HOSTS,
     base: Path | None = None,
     memory: Memory | None = None,
+    names: Collection[str] = (),
 ) -> Config:
     """Read ``sites.json`` and accept nothing that has a fault.
 
     ``environ`` is the gateway's own environment. ``admin_hosts``, in normal form, can be claimed
     by no site; nor can ``ADMIN_HOSTS``. Relative paths in the file start from ``base``, by default
-    the folder that ``source`` is in. With the ``memory`` of an earlier reading, what has not
-    changed since then is used again.
+    the folder that ``source`` is in.
+
+    With the ``memory`` of an earlier reading, what has not changed since then is used again. With
+    ``names`` too, and if the text is the same and had no fault, only the files of these sites are
+    looked at: what has happened to those of others is left to a reading without names.
 
     Raises ``ConfigError`` with every fault of the file.
     """
     config = read_config_leniently(
-        source, environ=environ, admin_hosts=admin_hosts, base=base, memory=memory
+        source, environ=environ, admin_hosts=admin_hosts, base=base, memory=memory, names=names
     )
     if config.faults:
         raise ConfigError(config.faults)
@@ -98,6 +111,7 @@ def read_config_leniently(
     admin_hosts: Collection[str] = ADMIN_HOSTS,
     base: Path | None = None,
     memory: Memory | None = None,
+    names: Collection[str] = (),
 ) -> Config:
     """Read ``sites.json`` and make the best of it, so that one site's fault leaves others alone.
 
@@ -120,7 +134,7 @@ def read_config_leniently(
         admin_hosts=ADMIN_HOSTS.union(admin_hosts),
         limits=merge_limits(DEFAULTS, tree.get("limits"), unsound, ("limits",)),
     )
-    drafts = memory.drafts(tree["sites"], unsound, around)
+    drafts = memory.drafts(tree["sites"], unsound, around, names)
     claims: dict[str, Loc] = {}
     for draft in drafts:
         faults += [*draft.faults, *draft.claim_hosts(claims)]
@@ -129,6 +143,7 @@ def read_config_leniently(
         message = f"there is no site {shown(default_site)}; {nearest(default_site, tree['sites'])}"
         faults.append(fault_at(("default_site",), message))
 
+    memory.sound = not faults
     sites, faulty = _divide(drafts, faults, claims)
     return Config(
         sites=sites,

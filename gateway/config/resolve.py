@@ -61,6 +61,23 @@ class SiteDraft:
     `holds` says so.
     """
 
+    __slots__ = (
+        "_around",
+        "_entry",
+        "_env",
+        "_inputs",
+        "_path",
+        "_probe_host",
+        "_site",
+        "_unsound",
+        "_venv",
+        "_wsgi",
+        "env_file",
+        "faults",
+        "hosts",
+        "name",
+    )
+
     def __init__(
         self, name: str, entry: object, unsound: frozenset[Loc], around: Surroundings
     ) -> None:

@@ -82,7 +82,7 @@ async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]
             desk = await stack.enter_async_context(Desk(lambda: SqliteStore(path)))
             journal = Journal(desk, identity.id)
             registry = await stack.enter_async_context(
-                Registry(entries, backend, lambda: entries, note=journal.attempted)
+                Registry(entries, backend, lambda _: entries, note=journal.attempted)
             )
             member = await stack.enter_async_context(Control(registry, desk, journal, identity))
             return Member(backend, registry, member, journal)
