@@ -1,12 +1,17 @@
 """A thousand sites: what they cost while nobody asks for them, and whether a memory budget holds.
 
-    python bench/many_sites.py [--sites 1000] [--rounds 5] [--only start routing budget]
+    python bench/many_sites.py [--sites 1000] [--rounds 5] [--only start routing budget reload]
 
 *start*: seconds from the start of a gateway to its first answer, without sites and with all of
 them, cold. *routing*: one tiny site alone and amid the others, with wrk (apt-get install wrk).
 *budget*: requests at a steady rate, spread over ``--touched`` of the sites by Zipf's law (the site
 of rank r gets a share of 1/r), in a gateway whose budget is too small for all of these; its memory
 (RSS) is looked at twice a second.
+
+*reload*: of one site by its name, with ``--workers``, which agree; each site has an ``env_file``
+and leaves it to the gateway to find its ``wsgi``. First as it is, then after an edit of its entry,
+and of its ``env_file``. The liveness that anybody may ask for is timed
+as well, with this many sites and with one.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from bench.request_path.servers import cpu_of
 from bench.request_path.wrk import Load, run
 from gateway.memory import resident
 from tests.integration.servers import PROTOCOL, Gateway
-from tests.integration.sites import tiny_site
+from tests.integration.sites import BuiltSite, tiny_site
 
 OPTIONS = (*PROTOCOL, "--no-access-log")
 MB = 1 << 20
@@ -48,6 +53,7 @@ def main() -> None:
     parser.add_argument("--touched", type=int, default=200)
     parser.add_argument("--budget", type=int, default=600, help="MB")
     parser.add_argument("--rate", type=float, default=5, help="requests a second")
+    parser.add_argument("--workers", type=int, default=1, help="that reload")
     parser.add_argument("--seconds", type=float, default=180, help="of the load on the budget")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -165,6 +171,59 @@ def budget(entries: Entries, home: Callable[[], Path], options: argparse.Namespa
     print(f"  every 15 s: {', '.join(f'{mb:.0f}' for mb in seen[::30])}\n", flush=True)
 
 
+def reload(entries: Entries, home: Callable[[], Path], options: argparse.Namespace) -> None:
+    """How long a reload of one site takes amid many."""
+    sites = {name: _to_be_looked_up(entry) for name, entry in entries.items()}
+    name = next(iter(sites))
+    one = BuiltSite(name, sites[name])
+    workers = ("--workers", str(options.workers)) if options.workers > 1 else ()
+
+    def edit_the_entry(number: int) -> None:
+        env = {**one.entry["env"], "NUMBER": str(number)}
+        gateway.write_sites({**sites, name: {**one.entry, "env": env}})
+
+    edits: dict[str, Callable[[int], object]] = {
+        "nothing new": lambda number: None,
+        "its env_file": lambda number: Path(one.entry["env_file"]).write_text(f"N={number}\n"),
+        "its entry": edit_the_entry,
+    }
+    with Gateway(home(), sites, options=(*OPTIONS, *workers)) as gateway:
+        print(f"reload of one of {len(sites)} sites, {options.workers} workers, seconds")
+        for what, edit in edits.items():
+            took = []
+            for number in range(options.rounds + 1):  # the first warms up
+                edit(number)
+                before = time.perf_counter()
+                answer = gateway.operator().post("/_reload", params={"site": name}, timeout=300)
+                took.append(time.perf_counter() - before)
+                if answer.status_code != 200:
+                    raise SystemExit(answer.text)
+            listed = ", ".join(f"{seconds:.2f}" for seconds in took[1:])
+            print(f"  {what}: {statistics.median(took[1:]):.2f} (rounds: {listed})", flush=True)
+        many = _liveness(gateway, options.rounds)
+    with Gateway(home(), {name: one.entry}, options=OPTIONS) as gateway:
+        few = _liveness(gateway, options.rounds)
+    print(f"liveness: {few * 1000:.2f} ms with one site, {many * 1000:.2f} ms with {len(sites)}\n")
+
+
+def _to_be_looked_up(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry that leaves more to be read than its own lines."""
+    env_file = Path(entry["path"]) / "site.env"
+    env_file.write_text("FIRST=1\nSECOND=2\n")
+    return {key: entry[key] for key in entry if key != "wsgi"} | {"env_file": str(env_file)}
+
+
+def _liveness(gateway: Gateway, rounds: int) -> float:
+    """Seconds that ``/_health`` takes without a token."""
+    took = []
+    visitor = gateway.client("localhost")
+    for _ in range(rounds * 20):
+        before = time.perf_counter()
+        visitor.get("/_health").raise_for_status()
+        took.append(time.perf_counter() - before)
+    return statistics.median(took)
+
+
 def _share(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
 
@@ -174,7 +233,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-KINDS = {"start": start, "routing": routing, "budget": budget}
+KINDS = {"start": start, "routing": routing, "budget": budget, "reload": reload}
 
 if __name__ == "__main__":
     main()

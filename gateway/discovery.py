@@ -8,7 +8,7 @@ an error that tells what to write into ``sites.json``.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,20 +27,26 @@ class DiscoveryError(GatewayError):
     """The project does not say plainly what its WSGI application is; the message has the remedy."""
 
 
-def find_wsgi(project: Path, settings_module: str | None = None) -> str:
-    """Return the WSGI application of the project in the folder ``project``: ``module:attribute``.
+def find_wsgi(
+    folder: Path,
+    settings_module: str | None = None,
+    note: Callable[[Path], object] = lambda _: None,
+) -> str:
+    """Return the WSGI application of the project in ``folder``: ``module:attribute``.
 
     ``settings_module`` is the site's own ``DJANGO_SETTINGS_MODULE``; without it, what ``manage.py``
     sets counts. The application is then what ``WSGI_APPLICATION`` in these settings names (also
     in settings that they take over with ``from .base import *``), else the nearest ``wsgi.py``
-    beside or above them.
+    beside or above them. Each path that is looked at is given to ``note`` before, for the answer
+    holds as long as these do not change.
 
     Raises ``DiscoveryError``.
     """
-    module = settings_module or _settings_of_manage(project / "manage.py")
-    if _source_of(project, module) is None:
+    project = _Project(folder, note)
+    module = settings_module or _settings_of_manage(project)
+    if project.source_of(module) is None:
         raise DiscoveryError(
-            f'the settings module "{module}" is not in {project}; correct it, or {_WRITE_WSGI}'
+            f'the settings module "{module}" is not in {folder}; correct it, or {_WRITE_WSGI}'
         )
     named = _one_of(_values_of_setting(project, module, frozenset()), module)
     if named is not None:
@@ -54,15 +60,44 @@ def find_wsgi(project: Path, settings_module: str | None = None) -> str:
     return f"{_nearest_wsgi(project, module)}:{_ATTRIBUTE}"
 
 
-def is_plain_module(project: Path, module: str) -> bool:
-    """Tell whether ``module`` is a file in the project, and so has no modules inside it."""
-    source = _source_of(project, module)
+def is_plain_module(
+    folder: Path, module: str, note: Callable[[Path], object] = lambda _: None
+) -> bool:
+    """Tell whether ``module`` is a file in the project, and so has no modules inside it.
+
+    For ``note`` see ``find_wsgi``.
+    """
+    source = _Project(folder, note).source_of(module)
     return source is not None and source.name != "__init__.py"
 
 
-def _settings_of_manage(manage: Path) -> str:
+class _Project:
+    """The files of a project, of which each that is looked at is noted."""
+
+    def __init__(self, folder: Path, note: Callable[[Path], object]) -> None:
+        self.folder = folder
+        self._note = note
+
+    def has(self, path: Path) -> bool:
+        """Tell whether there is a file."""
+        self._note(path)
+        return path.is_file()
+
+    def source_of(self, module: str) -> Path | None:
+        """Return the file of a module inside the project, ``None`` if it is not there."""
+        parts = module.split(".")
+        # Only identifiers: a name with a slash or an empty part would lead out of the project.
+        if not all(part.isidentifier() for part in parts):
+            return None
+        stem = self.folder.joinpath(*parts)
+        candidates = (stem / "__init__.py", stem.with_suffix(".py"))
+        return next(filter(self.has, candidates), None)
+
+
+def _settings_of_manage(project: _Project) -> str:
     """Return the settings module that ``manage.py`` falls back to."""
-    if not manage.exists():
+    manage = project.folder / "manage.py"
+    if not project.has(manage):
         raise DiscoveryError(
             f"there is no {manage}, and {SETTINGS_VARIABLE} is not set; "
             f"{_WRITE_WSGI}, or {_WRITE_SETTINGS}"
@@ -117,9 +152,9 @@ def _one_of(values: Iterable[str | None], module: str) -> str | None:
     return distinct.pop()
 
 
-def _values_of_setting(project: Path, module: str, seen: frozenset[str]) -> set[str | None]:
+def _values_of_setting(project: _Project, module: str, seen: frozenset[str]) -> set[str | None]:
     """Return the values ``WSGI_APPLICATION`` may have at the end of ``module``; empty if unset."""
-    source = _source_of(project, module)
+    source = project.source_of(module)
     if source is None or module in seen:
         return set()
     seen |= {module}
@@ -175,30 +210,17 @@ def _absolute(statement: ast.ImportFrom, package: str) -> str:
     return ".".join([*parents, *filter(None, [name])])
 
 
-def _nearest_wsgi(project: Path, settings_module: str) -> str:
+def _nearest_wsgi(project: _Project, settings_module: str) -> str:
     """Return the ``wsgi`` module beside the settings, or in a package above them."""
     packages = settings_module.split(".")[:-1]
     for depth in range(len(packages), -1, -1):
         candidate = ".".join([*packages[:depth], "wsgi"])
-        if _source_of(project, candidate) is not None:
+        if project.source_of(candidate) is not None:
             return candidate
     raise DiscoveryError(
         f'"{settings_module}" sets no {_SETTING}, and there is no wsgi.py beside or above it in '
-        f"{project}; {_WRITE_WSGI}"
+        f"{project.folder}; {_WRITE_WSGI}"
     )
-
-
-def _source_of(project: Path, module: str) -> Path | None:
-    """Return the file of a module inside the project, ``None`` if it is not there."""
-    parts = module.split(".")
-    # Only identifiers: a name with a slash or an empty part would lead out of the project.
-    if not all(part.isidentifier() for part in parts):
-        return None
-    stem = project.joinpath(*parts)
-    for candidate in (stem / "__init__.py", stem.with_suffix(".py")):
-        if candidate.is_file():
-            return candidate
-    return None
 
 
 def _parse(source: Path) -> ast.Module:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -93,23 +93,33 @@ def _require_file(status: os.stat_result) -> None:
         )
 
 
-def way_to(path: Path) -> Iterator[Path]:
+def link_target(path: str) -> str | None:
+    """Return where a symbolic link points; ``None`` for what is none."""
+    try:
+        return os.readlink(path) if os.path.islink(path) else None
+    except (OSError, ValueError):
+        return None
+
+
+def way_to(path: str, link: Callable[[str], str | None] = link_target) -> Iterator[str]:
     """Yield every symbolic link on the way to where ``path`` leads, and last that place.
 
     ``path`` is absolute; it is walked as the kernel walks it (path_resolution(7)). Nothing has to
-    be there.
+    be there. Who follows many paths gives a ``link`` that remembers.
     """
-    here, parts, links = Path(path.anchor), list(reversed(path.parts[1:])), _MAX_LINKS
+    here, parts, links = "/", path.split("/")[::-1], _MAX_LINKS
     while parts:
         part = parts.pop()
-        step = here.parent if part == os.pardir else here / part
-        if links and step.is_symlink():
-            yield step
-            links -= 1
-            target = here / os.readlink(step)
-            # Joining gave the target alone if it is absolute: then the walk begins again.
-            here = Path(target.anchor)
-            parts.extend(reversed(target.parts[1:]))
-        else:
+        if part in ("", os.curdir):
+            continue
+        step = os.path.dirname(here) if part == os.pardir else os.path.join(here, part)
+        target = link(step) if links else None
+        if target is None:
             here = step
+            continue
+        yield step
+        links -= 1
+        if target.startswith("/"):
+            here = "/"
+        parts.extend(target.split("/")[::-1])
     yield here

@@ -91,22 +91,26 @@ class GatewayStatus:
 
     sites: tuple[SiteStatus, ...]
     faults: tuple[Fault, ...]
-
-    @property
-    def degraded(self) -> bool:
-        """Whether anything is not as ``sites.json`` wants it."""
-        return bool(self.faults) or any(site.failure for site in self.sites)
+    degraded: bool
+    """Whether anything is not as ``sites.json`` wants it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
-    """What a run has to bring up beside the sites whose entries changed."""
+    """What a run has to bring up beside the sites whose entries changed.
+
+    ``whole`` is whether it has to see what changed in the files of any site: their ``env_file``,
+    say. One for some sites leaves that to the watch.
+    """
 
     every: bool = False
     named: frozenset[str] = frozenset()
+    whole: bool = True
 
     def __or__(self, other: _Demand) -> _Demand:
-        return _Demand(self.every or other.every, self.named | other.named)
+        return _Demand(
+            self.every or other.every, self.named | other.named, self.whole or other.whole
+        )
 
     def covers(self, name: str, state: State) -> bool:
         return name in self.named or (self.every and state is not State.COLD)
@@ -165,16 +169,17 @@ class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
     ``config`` may come from a lenient reading; ``faults`` are what is wrong with the file on disk.
-    ``read`` reads the file strictly (it blocks, and raises `ConfigError`); ``retry``, ``clock`` and
-    ``note`` are those of `Site`. ``report_faults`` is told of the faults whenever they change,
-    instead of the log.
+    ``read`` reads the file strictly (it blocks, and raises `ConfigError`), for the sake of the
+    sites whose names it is given, or of all if there is none; ``retry``, ``clock`` and ``note`` are
+    those of `Site`. ``report_faults`` is told of the faults whenever they change, instead of the
+    log.
     """
 
     def __init__(
         self,
         config: Config,
         backend: Backend,
-        read: Callable[[], Config],
+        read: Callable[[frozenset[str]], Config],
         *,
         faults: Iterable[Fault] = (),
         retry: float = 5.0,
@@ -194,6 +199,9 @@ class Registry:
         self._faults: tuple[Fault, ...] = ()
         self._generations: dict[str, int] = {}
         self._modes: dict[str, Mode] = {}
+        # Kept up to date by `_follow`, for there may be thousands of sites, most of them cold.
+        self._warm: dict[str, Site | UnusableSite] = {}
+        self._failing: dict[str, Site | UnusableSite] = {}
         self._leaving: set[Site] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting: _Run | None = None
@@ -221,10 +229,21 @@ class Registry:
     def status(self, *, cold: bool = True) -> GatewayStatus:
         """What the gateway looks like now, sites in the order of ``sites.json``.
 
-        Without ``cold``, the sites of which there may be thousands are left out.
+        Without ``cold``, the sites of which there may be thousands are left out, and the others are
+        in any order.
         """
-        sites = (site for site in self._sites.values() if cold or site.state is not State.COLD)
-        return GatewayStatus(tuple(site.status() for site in sites), self._faults)
+        sites = (self._sites if cold else self._warm).values()
+        return GatewayStatus(tuple(site.status() for site in sites), self._faults, self.degraded)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether anything is not as ``sites.json`` wants it; costs the same with any number."""
+        return bool(self._faults or self._failing)
+
+    @property
+    def warm(self) -> frozenset[str]:
+        """The sites that are not cold."""
+        return frozenset(self._warm)
 
     def site_status(self, name: str) -> SiteStatus:
         """What one site looks like now; raises `UnknownSiteError`."""
@@ -237,7 +256,7 @@ class Registry:
         """The sites whose code is loaded."""
         return [
             site
-            for site in self._sites.values()
+            for site in self._warm.values()
             if isinstance(site, Site) and site.state is State.READY
         ]
 
@@ -245,7 +264,7 @@ class Registry:
         """The sites that are to be reloaded when their code changes, and have been loaded."""
         return [
             site
-            for site in self._sites.values()
+            for site in self._warm.values()
             if isinstance(site, Site)
             and site.config.watch
             and site.state in (State.READY, State.FAILED)
@@ -255,13 +274,13 @@ class Registry:
         """The mode of a site; raises `UnknownSiteError`."""
         return self._site(name).gate.mode
 
-    def set_mode(self, name: str, mode: Mode) -> None:
-        """Put a site into a mode, at once; raises `UnknownSiteError`."""
-        self._site(name).gate.set(mode)
-        self._modes[name] = mode
+    @property
+    def modes(self) -> Mapping[str, Mode]:
+        """The modes that were ever set, also of sites that have left or are yet to come."""
+        return MappingProxyType(self._modes)
 
-    def recall_modes(self, modes: Mapping[str, Mode]) -> None:
-        """Have the modes that were set before, by whomever, also for sites that are yet to come."""
+    def set_modes(self, modes: Mapping[str, Mode]) -> None:
+        """Put sites into modes, at once, also those that are yet to come."""
         self._modes.update(modes)
         for name, mode in modes.items():
             if isinstance(site := self._sites.get(name), Site):
@@ -306,7 +325,7 @@ class Registry:
         `ConfigError` (nothing changed) and `UnknownSiteError` (the rest was applied).
         """
         named = frozenset(names)
-        report = await self._submit(_Demand(every=not named, named=named))
+        report = await self._submit(_Demand(every=not named, named=named, whole=not named))
         if unknown := sorted(named - self._sites.keys()):
             raise UnknownSiteError(f"sites.json has no site {', '.join(map(repr, unknown))}")
         return report
@@ -348,7 +367,8 @@ class Registry:
             # From here on the file may already be read: later demands form the next run.
             self._waiting = None
             try:
-                config = await asyncio.to_thread(self._read)
+                names = frozenset() if run.demand.whole else run.demand.named
+                config = await asyncio.to_thread(self._read, names)
             except ConfigError as error:
                 self._note_faults(error.faults)
                 raise
@@ -356,20 +376,34 @@ class Registry:
             diff = self._adopt(config)
             sites = self._sites
         # Loading is outside the turn: a site that hangs holds up its own reloads and no others.
-        outcomes = await _in_turns(
-            partial(self._settle, site, diff, run.demand) for site in sites.values()
-        )
+        demand = run.demand
+        told = sites.keys() if demand.every else demand.named | diff.added | diff.changed
+        wanted = diff.stale | demand.named | self.preloaded | (self.warm if demand.every else set())
+        outcomes = {
+            name: Outcome(Result.ADDED if name in diff.added else Result.UNCHANGED, 0)
+            for name in sites
+            if name in told
+        }
+        jobs = {
+            name: partial(self._settle, site, diff, demand)
+            for name, site in sites.items()
+            if name in wanted
+        }
+        settled = await _in_turns(jobs.values())
+        outcomes.update(zip(jobs, settled, strict=True))
         removed = {
             name: Outcome(Result.REMOVED, self._generations.get(name, 0))
             for name in sorted(diff.removed)
         }
-        return diff, MappingProxyType({**dict(zip(sites, outcomes, strict=True)), **removed})
+        return diff, MappingProxyType({**outcomes, **removed})
 
     async def _settle(self, site: Site | UnusableSite, diff: _Diff, demand: _Demand) -> Outcome:
         """Bring up what the file or somebody wants of one site."""
         assert isinstance(site, Site), "a strict reading leaves no unusable site"
         name = site.config.name
         before = site.status()
+        if before.state is State.CLOSED:  # by a later run, while this waited for its turn
+            return Outcome(Result.REMOVED, 0)
         preload = site.config.preload and before.state is State.COLD
         if not (name in diff.stale or preload or demand.covers(name, before.state)):
             result = Result.ADDED if name in diff.added else Result.UNCHANGED
@@ -398,6 +432,11 @@ class Registry:
         sites.update((name, UnusableSite(faulty)) for name, faulty in config.faulty.items())
         leaving = [self._sites[name] for name in diff.removed]
         self._sites, self._table, self._config = sites, table, config
+        faulty = {name: sites[name] for name in config.faulty}
+        self._warm, self._failing = (
+            {name: site for name, site in before.items() if sites.get(name) is site} | faulty
+            for before in (self._warm, self._failing)
+        )
         for site in leaving:
             if isinstance(site, Site):
                 self._generations[site.config.name] = site.generations
@@ -418,7 +457,21 @@ class Registry:
             mode=self._modes.get(entry.name, Mode.OPEN),
             clock=self._clock,
             note=self._note,
+            changed=self._follow,
         )
+
+    def _follow(self, site: Site) -> None:
+        """Take note of what a site has become."""
+        name = site.config.name
+        if self._sites.get(name) is site:
+            for among, kept in (
+                (self._warm, site.state is not State.COLD),
+                (self._failing, site.failure is not None),
+            ):
+                if kept:
+                    among[name] = site
+                else:
+                    among.pop(name, None)
 
     async def _close(self, site: Site) -> None:
         await site.close()

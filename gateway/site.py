@@ -83,7 +83,8 @@ class Site:
 
     ``retry`` is the number of seconds before a request may start another attempt after a failed
     one; it doubles with each failure. ``generations`` is how many an earlier site of this name
-    had: numbers are never used twice. ``note`` is told of every attempt when it ends.
+    had: numbers are never used twice. ``note`` is told of every attempt when it ends, ``changed``
+    whenever ``state`` or ``failure`` may have changed.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Site:
         mode: Mode = Mode.OPEN,
         clock: Callable[[], float] = time.monotonic,
         note: Callable[[Attempt], None] = lambda _: None,
+        changed: Callable[[Site], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.state = State.COLD
@@ -108,6 +110,7 @@ class Site:
         self._backend = backend
         self._clock = clock
         self._note = note
+        self._changed = changed
         self._retry = retry
         self._delay = retry
         self._retry_at = 0.0
@@ -180,7 +183,7 @@ class Site:
         if self.idle_since is None or busy:
             return None
         assert self._service is not None
-        self._advance(Event.REST)
+        self._advance(Event.REST, None)
         service, self._service = self._service, None
         return self._retire(service)
 
@@ -191,7 +194,7 @@ class Site:
         first.
         """
         drain = self.config.limits.drain_timeout if drain is None else drain
-        self._advance(Event.CLOSE)
+        self._advance(Event.CLOSE, self.failure)
         self.gate.set(Mode.OPEN)  # who waits there learns that nobody is in any more
         if self._service is not None:
             self._retire(self._service)
@@ -260,7 +263,7 @@ class Site:
     def _begin(self) -> asyncio.Task[None]:
         assert self._attempt is None, "a site has one attempt at a time"
         if self._service is None:
-            self._advance(Event.LOAD)
+            self._advance(Event.LOAD, self.failure)
         # An empty context: code loaded on behalf of a request must not keep that request's.
         self._attempt = asyncio.get_running_loop().create_task(
             self._try_load(), name=f"load {self.config.name}", context=contextvars.Context()
@@ -299,10 +302,9 @@ class Site:
             raise
 
     def _take_over(self, new: Service, started: float) -> None:
-        self._advance(Event.LOADED)
+        self._advance(Event.LOADED, None)
         old, self._service = self._service, new
         self.generations = new.generation.number
-        self.failure = None
         self._delay = self._retry
         self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._load_ms = round((self._clock() - started) * 1000, 1)
@@ -311,22 +313,22 @@ class Site:
         new.log.info("generation %d loaded in %.0f ms", self.generations, self._load_ms)
 
     def _failed(self, error: BaseException, reporter: Reporter) -> Failure:
-        self._advance(Event.FAILED)
         if isinstance(error, LoadError):
             reason, text = error.reason, error.traceback
         else:
             reason, text = one_line(error), traceback_of(error)
-        self.failure = Failure(_error_id(), reporter.mask(reason), reporter.mask(text))
+        failure = Failure(_error_id(), reporter.mask(reason), reporter.mask(text))
+        self._advance(Event.FAILED, failure)
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
         reporter.logger("gateway.site").error(
             "did not load (error %s): %s%s\n%s",
-            self.failure.error_id,
-            self.failure.reason,
+            failure.error_id,
+            failure.reason,
             "; the old code goes on serving" if self._service else "",
-            self.failure.traceback,
+            failure.traceback,
         )
-        return self.failure
+        return failure
 
     # Requests
 
@@ -375,8 +377,9 @@ class Site:
         for service in self._retiring:
             service.give_up()
 
-    def _advance(self, event: Event) -> None:
-        self.state = advance(self.state, event)
+    def _advance(self, event: Event, failure: Failure | None) -> None:
+        self.state, self.failure = advance(self.state, event), failure
+        self._changed(self)
 
 
 class UnusableSite:

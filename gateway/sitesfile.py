@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from gateway.config import Config, LastGood, read_config, read_config_leniently
+from gateway.config import Config, LastGood, Memory, read_config, read_config_leniently
 from gateway.errors import ConfigError, Fault
 from gateway.statefolder import StateError, StateFolder
 
@@ -15,16 +15,30 @@ logger = logging.getLogger("gateway.config")
 
 
 class SitesFile:
-    """Reads the file, and keeps a copy of it whenever it is without fault. All of it blocks."""
+    """Reads the file, and keeps a copy of it whenever it is without fault.
+
+    All of it blocks, and is for one thread at a time.
+    """
 
     def __init__(self, source: Path, state_dir: Path, admin_hosts: Collection[str]) -> None:
         self._source = source.absolute()
         self._copy = LastGood(StateFolder(state_dir), self._source)
         self._admin_hosts = admin_hosts
+        self._memory = Memory()
+        self._kept: bytes | None = None
 
-    def read(self) -> Config:
-        """Read strictly; raises `ConfigError` with every fault."""
-        config = read_config(self._source, environ=os.environ, admin_hosts=self._admin_hosts)
+    def read(self, names: Collection[str] = ()) -> Config:
+        """Read strictly, for the sake of some sites or all; raises `ConfigError` with every fault.
+
+        For ``names`` see `read_config`.
+        """
+        config = read_config(
+            self._source,
+            environ=os.environ,
+            admin_hosts=self._admin_hosts,
+            memory=self._memory,
+            names=names,
+        )
         self._keep(config)
         return config
 
@@ -62,12 +76,19 @@ class SitesFile:
 
     def _read_leniently(self, text: bytes | None = None) -> Config:
         return read_config_leniently(
-            self._source, environ=os.environ, admin_hosts=self._admin_hosts, text=text
+            self._source,
+            environ=os.environ,
+            admin_hosts=self._admin_hosts,
+            text=text,
+            memory=self._memory,
         )
 
     def _keep(self, config: Config) -> None:
         try:
+            if config.text == self._kept and self._copy.path.exists():
+                return
             self._copy.save(config.text)
+            self._kept = config.text
         except StateError as error:
             # A full disk is no reason to stop serving, or to refuse a good file.
             logger.warning("no copy of %s was kept: %s", self._source, error)

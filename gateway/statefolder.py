@@ -252,7 +252,7 @@ class StateFolder:
 
 def _followed(path: Path) -> Path:
     """Where a path leads to; it may lead there through no link that others may have made."""
-    *links, end = way_to(path)
+    *links, end = map(Path, way_to(os.fspath(path)))
     for link in links:
         owner = link.lstat().st_uid
         if owner not in {os.geteuid(), 0} and link.parent.stat().st_mode & _OTHERS_WRITE:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
@@ -19,7 +21,8 @@ from watchfiles import awatch
 
 from gateway.config.source import LARGEST
 from gateway.errors import ConfigError
-from gateway.files import read_file, way_to
+from gateway.files import link_target, read_file, way_to
+from gateway.inputs import Look, has_settled, look
 from gateway.registry import Registry
 
 logger = logging.getLogger("gateway.watch")
@@ -48,6 +51,7 @@ class Watch:
         self._registry = registry
         self._bring_into_effect = refresh or registry.refresh
         self._stop = asyncio.Event()
+        self._contents = _Contents()
         self._seen: bytes | None = None
         self._refreshes: set[asyncio.Task[None]] = set()
 
@@ -84,7 +88,7 @@ class Watch:
                 if await asyncio.to_thread(_folders, self._registry.watched) != folders:
                     return
 
-    async def _occasions(self, folders: dict[Path, int]) -> AsyncGenerator[None, None]:
+    async def _occasions(self, folders: dict[str, int]) -> AsyncGenerator[None, None]:
         if not folders:
             await self._pause()
             yield
@@ -104,7 +108,7 @@ class Watch:
 
     async def _look(self) -> None:
         """Bring the files into effect if they changed or were wrong before."""
-        seen = await asyncio.to_thread(_digest, self._registry.watched)
+        seen = await asyncio.to_thread(self._contents.digest, self._registry.watched)
         if seen == self._seen and not self._registry.faulty:
             return
         self._seen = seen
@@ -128,27 +132,49 @@ class Watch:
                 await self._stop.wait()
 
 
-def _digest(files: Iterable[Path]) -> bytes:
-    """The contents of the files, missing and unreadable ones included, as one value."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        try:
-            content = read_file(path, LARGEST)
-        except OSError as error:
-            content = repr(error).encode()
-        digest.update(hashlib.sha256(content).digest())
-    return digest.digest()
+class _Contents:
+    """Tells whether the contents of files differ, and reads only those that look different."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Look, bytes]] = {}
+
+    def digest(self, files: Iterable[Path]) -> bytes:
+        """The contents of the files, missing and unreadable ones included, as one value."""
+        before, self._known = self._known, {}
+        digest = hashlib.sha256()
+        for path in sorted(map(os.fspath, files)):
+            seen = look(path)
+            known = before.get(path)
+            if known is None or known[0] != seen:
+                known = seen, _content(path)
+            if has_settled(seen):
+                self._known[path] = known
+            digest.update(known[1])
+        return digest.digest()
 
 
-def _folders(files: Iterable[Path]) -> dict[Path, int]:
+def _content(path: str) -> bytes:
+    """What a file holds, or why that cannot be told, as a short value."""
+    try:
+        content = read_file(Path(path), LARGEST)
+    except OSError as error:
+        content = repr(error).encode()
+    return hashlib.sha256(content).digest()
+
+
+def _folders(files: Iterable[Path]) -> dict[str, int]:
     """The folders in which something can happen to the files, with their inode numbers.
 
     A folder that was removed and made again is another one.
     """
-    found: dict[Path, int] = {}
+    found: dict[str, int] = {}
+    # Most of the way to a file is that to others, too.
+    link = cache(link_target)
     for path in files:
         # What cannot be followed now is tried again at the next look.
         with suppress(OSError):
-            for place in way_to(path):
-                found[place.parent] = place.parent.stat().st_ino
+            for place in way_to(os.fspath(path), link):
+                folder = os.path.dirname(place)
+                if folder not in found:
+                    found[folder] = os.stat(folder).st_ino
     return found

@@ -45,12 +45,12 @@ async def sites(config: Any, entry: Any, backend: Any) -> AsyncIterator[Registry
         config("shop", entry("blog", hosts=("blog.example", "*.blog.example")))
     ]
 
-    def read() -> Config:
+    def read(names: frozenset[str]) -> Config:
         if isinstance(held[0], ConfigError):
             raise held[0]
         return held[0]
 
-    first = read()
+    first = read(frozenset())
     async with Registry(first, backend, read) as registry:
         registry.file = held  # type: ignore[attr-defined]
         yield registry

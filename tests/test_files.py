@@ -105,7 +105,7 @@ def test_the_way_to_a_file_has_every_link(tmp_path: Path) -> None:
     (tmp_path / "releases").mkdir()
     (tmp_path / "current").symlink_to("releases")
     (tmp_path / "releases/sites.json").symlink_to(tmp_path / "current/../shared.json")
-    assert list(way_to(tmp_path / "current/sites.json")) == [
+    assert [Path(place) for place in way_to(str(tmp_path / "current/sites.json"))] == [
         tmp_path / "current",
         tmp_path / "releases/sites.json",
         tmp_path / "current",

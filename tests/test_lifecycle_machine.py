@@ -139,7 +139,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     async def _open(self) -> None:
         self.world = World()
-        self.registry = Registry(self.world.file, self.world, lambda: self.world.file, retry=1e-9)
+        self.registry = Registry(self.world.file, self.world, lambda _: self.world.file, retry=1e-9)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -224,7 +224,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(name=names, mode=sampled_from(Mode))
     def set_mode(self, name: str, mode: Mode) -> None:
         if self.site(name) is not None:
-            self.registry.set_mode(name, mode)
+            self.registry.set_modes({name: mode})
             self.settle()
 
     @rule(name=names)
@@ -261,6 +261,16 @@ class Lifecycle(RuleBasedStateMachine):
             assert len(alive) <= len(busy) + 1
 
     @invariant()
+    def what_is_kept_of_many_sites_is_right(self) -> None:
+        status = self.registry.status()
+        assert self.registry.degraded is bool(
+            status.faults or any(site.failure for site in status.sites)
+        )
+        warm = {site.name: site for site in status.sites if site.state is not State.COLD}
+        assert self.registry.warm == warm.keys()
+        assert {site.name: site for site in self.registry.status(cold=False).sites} == warm
+
+    @invariant()
     def nothing_is_unloaded_in_use(self) -> None:
         assert not self.world.faults
 
@@ -285,7 +295,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.held.clear()
         for name in NAMES:
             if self.site(name) is not None:
-                self.registry.set_mode(name, Mode.OPEN)
+                self.registry.set_modes({name: Mode.OPEN})
         self.settle()
         self.world.stream_ends.set()
         self.run(asyncio.wait_for(self._end(), 3))

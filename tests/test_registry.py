@@ -20,19 +20,24 @@ FAULT = Fault("$.sites.shop.hosts[0]", "no host name", "shop")
 
 
 class File:
-    """A ``sites.json`` whose next reading is told; ``opened`` counts them."""
+    """A ``sites.json`` whose next reading is told; ``opened`` counts them.
+
+    ``names`` are the sites for whose sake it was read last.
+    """
 
     def __init__(self) -> None:
         self.content: Config | list[Fault] = []
         self.opened = 0
+        self.names: frozenset[str] | None = None
         self.reading = asyncio.Event()
         self.go_on = threading.Event()
         self.go_on.set()
         self._loop = asyncio.get_running_loop()
 
-    def read(self) -> Config:
+    def read(self, names: frozenset[str]) -> Config:
         content = self.content
         self.opened += 1
+        self.names = names
         self._loop.call_soon_threadsafe(self.reading.set)
         assert self.go_on.wait(10)
         if isinstance(content, Config):
@@ -107,7 +112,7 @@ async def test_an_error_that_nobody_expects_leaves_the_registry_usable(
     registry: Any, config: Any, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with registry(config("shop")) as sites:
-        monkeypatch.setattr(sites, "_read", lambda: 1 / 0)
+        monkeypatch.setattr(sites, "_read", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await sites.reload()
         monkeypatch.undo()
@@ -269,6 +274,26 @@ async def test_a_named_site_is_loaded_if_it_is_cold_and_no_other_is_touched(
         assert backend.loads == [("blog", 1), ("shop", 1), ("shop", 2)]
 
 
+async def test_files_of_other_sites_are_looked_at_unless_some_are_named(
+    registry: Any, config: Any, file: File
+) -> None:
+    async with registry(config("shop", "blog")) as sites:
+        await sites.reload(["shop"])
+        assert file.names == {"shop"}
+        await sites.refresh()
+        assert file.names == frozenset()
+        await sites.reload()
+        assert file.names == frozenset()
+        # Those that share a run share what it has to look at.
+        await asyncio.gather(sites.reload(["shop"]), sites.reload(["blog"]))
+        assert file.names == {"shop", "blog"}
+        for other in (sites.refresh, sites.reload):
+            await asyncio.gather(sites.reload(["shop"]), other())
+            assert file.names == frozenset()
+            await asyncio.gather(other(), sites.reload(["shop"]))
+            assert file.names == frozenset()
+
+
 # Queues
 
 
@@ -339,6 +364,28 @@ async def test_preloading_brings_up_a_few_at_a_time(
             event.set()
         await backend.loading["wiki"].wait()
         assert ("cold", 1) not in backend.loads
+
+
+async def test_a_site_that_leaves_while_it_waits_for_its_turn_is_removed(
+    registry: Any, config: Any, backend: Any, file: File
+) -> None:
+    names = ("shop", "blog", "wiki")
+    async with registry(config(*names)) as sites:
+        for name in names:
+            await sites.find(f"{name}.example").load()
+        held = [backend.hold(name) for name in names[:2]]
+        reload = asyncio.create_task(sites.reload())
+        for name in names[:2]:
+            await backend.loading[name].wait()
+        file.content = config(*names[:2])
+        await sites.refresh()
+        for event in held:
+            event.set()
+        assert outcomes(await reload) == {
+            "shop": ("reloaded", 2),
+            "blog": ("reloaded", 2),
+            "wiki": ("removed", 0),
+        }
 
 
 # The end

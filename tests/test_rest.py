@@ -27,7 +27,7 @@ MB = 1 << 20
 async def registry(config: Any, entry: Any, backend: Any, clock: Any) -> AsyncIterator[Registry]:
     """Three sites; one has an ``idle_timeout`` of an hour."""
     sites = config(entry("shop", limits=Limits(idle_timeout=HOUR)), "blog", "wiki")
-    async with Registry(sites, backend, lambda: sites, clock=clock) as registry:
+    async with Registry(sites, backend, lambda _: sites, clock=clock) as registry:
         yield registry
 
 

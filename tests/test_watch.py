@@ -14,7 +14,7 @@ import pytest
 from gateway.config import ADMIN_HOSTS
 from gateway.registry import Registry, Report
 from gateway.sitesfile import SitesFile
-from gateway.watch import Watch, _digest, _folders
+from gateway.watch import Watch, _Contents, _folders
 
 pytestmark = pytest.mark.anyio
 
@@ -188,7 +188,7 @@ async def test_the_watch_survives_errors(
     monkeypatch.setattr("gateway.watch.LOOK_AGAIN", 1)
     registry = await watched()
     with monkeypatch.context() as broken:
-        broken.setattr(registry, "_read", lambda: 1 / 0)
+        broken.setattr(registry, "_read", lambda _: 1 / 0)
         (folder / "sites.json").write_text(content("two.example"))
         assert isinstance(await registry.applied.get(), ZeroDivisionError)
     (folder / "sites.json").write_text(content("three.example"))
@@ -214,7 +214,7 @@ def test_folders_of_links_are_those_that_the_kernel_goes_through(tmp_path: Path)
     (root / "b").mkdir()
     (root / "a" / "current").symlink_to("releases/1")
     (root / "b" / "sites.json").symlink_to("../a/current/sites.json")
-    found = set(_folders([root / "b" / "sites.json"]))
+    found = set(map(Path, _folders([root / "b" / "sites.json"])))
     assert found == {root / "b", root / "a", root / "a" / "releases" / "1"}
 
 
@@ -222,10 +222,11 @@ def test_folders_that_do_not_exist_and_links_in_a_circle(tmp_path: Path) -> None
     root = tmp_path.resolve()
     (root / "circle").symlink_to("circle")
     assert _folders([root / "no" / "sites.json"]) == {}
-    assert set(_folders([root / "circle" / "sites.json"])) == {root}
+    assert set(_folders([root / "circle" / "sites.json"])) == {str(root)}
 
 
 def test_what_cannot_be_read_differs_from_what_is_empty(tmp_path: Path) -> None:
-    missing = _digest([tmp_path / "env"])
+    contents = _Contents()
+    missing = contents.digest([tmp_path / "env"])
     (tmp_path / "env").write_text("")
-    assert _digest([tmp_path / "env"]) != missing
+    assert contents.digest([tmp_path / "env"]) != missing

@@ -23,7 +23,7 @@ from gateway.admin import page
 from gateway.admin.auth import Authority, Verdict
 from gateway.control import Control
 from gateway.errors import ConfigError, Fault, UnknownSiteError
-from gateway.modes import CHANGES, ModeError, after
+from gateway.modes import CHANGES, ModeError
 from gateway.registry import GatewayStatus, Registry
 from gateway.site import SiteStatus
 from gateway.state import State
@@ -88,15 +88,17 @@ async def overview(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """``GET /_health``: liveness for everybody, details for operators; 200 while this serves.
 
+    Liveness costs the same with any number of sites, for anybody may ask for it again and again.
+
     503 from the moment on in which this worker was asked to end.
     """
-    status, control = _registry(request).status(), _control(request)
+    registry, control = _registry(request), _control(request)
     verdict = _authority(request).judge(request)
     if verdict is Verdict.FOREIGN:
         return _foreign()
     others = control.others()
     troubled = (
-        status.degraded
+        registry.degraded
         or control.trouble
         or any(other["status"] == "degraded" for other in others.values())
     )
@@ -104,7 +106,7 @@ async def health(request: Request) -> Response:
     if control.stopping:
         body["status"] = "stopping"
     if verdict is Verdict.TRUSTED:
-        body |= _details(status) | _agreement(control.me, control.trouble, others)
+        body |= _details(registry.status()) | _agreement(control.me, control.trouble, others)
     return JSONResponse(body, 503 if control.stopping else 200)
 
 
@@ -142,8 +144,7 @@ async def change_mode(action: str, request: Request) -> Response:
         error = f"wait is a number of seconds up to {MOST_PATIENCE:g}"
         return JSONResponse({"status": "invalid", "error": error}, 400)
     name, control = request.path_params["name"], _control(request)
-    mode = after(action, _registry(request).mode_of(name))
-    change = await control.change_mode(name, mode, _asker(request), patience)
+    change = await control.change_mode(name, action, _asker(request), patience)
     others = change.others
     body = {
         "status": "late" if others.late else "ok",

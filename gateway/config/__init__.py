@@ -9,7 +9,7 @@ schema that editors use.
 
 from gateway.config.lastgood import LastGood
 from gateway.config.model import Config, FaultySite, SiteConfig
-from gateway.config.reading import read_config, read_config_leniently
+from gateway.config.reading import Memory, read_config, read_config_leniently
 from gateway.routing import ADMIN_HOSTS
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Config",
     "FaultySite",
     "LastGood",
+    "Memory",
     "SiteConfig",
     "read_config",
     "read_config_leniently",

@@ -43,11 +43,11 @@ def _why_not(path: Path, kind: str) -> str | None:
 def why_not_a_venv(venv: Path) -> str | None:
     """Say why the folder ``venv`` cannot give packages to the running Python (PEP 405)."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(venv)}))
-    if not (venv / "pyvenv.cfg").is_file():
+    config, python, packages = parts_of_venv(venv)
+    if not config.is_file():
         problem = f"{venv} is not a virtual environment, for it has no pyvenv.cfg"
-    elif not (venv / "bin" / "python").exists():
-        problem = f"{venv / 'bin' / 'python'} is missing, or points to a Python that is gone"
+    elif not python.exists():
+        problem = f"{python} is missing, or points to a Python that is gone"
     elif not packages.is_dir():
         problem = (
             f"{venv} was made for Python {_version_of(venv)}, and the gateway runs {running} "
@@ -56,6 +56,12 @@ def why_not_a_venv(venv: Path) -> str | None:
     else:
         return None
     return f"{problem}; make it again: python{running} -m venv --clear {shlex.quote(str(venv))}"
+
+
+def parts_of_venv(venv: Path) -> tuple[Path, Path, Path]:
+    """Return what makes a folder a virtual environment: its file, its Python, its packages."""
+    packages = sysconfig.get_path("purelib", "venv", {"base": str(venv)})
+    return venv / "pyvenv.cfg", venv / "bin" / "python", Path(packages)
 
 
 def _version_of(venv: Path) -> str:

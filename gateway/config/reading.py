@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,8 +18,61 @@ from gateway.config.resolve import SiteDraft, Surroundings, merge_limits
 from gateway.config.source import parse_source, read_source
 from gateway.config.translation import type_faults
 from gateway.errors import ConfigError, Fault
+from gateway.inputs import look
 from gateway.limits import DEFAULTS
 from gateway.routing import ADMIN_HOSTS
+
+
+class Memory:
+    """What came of the entries of a file when it was read last, for the one who reads it again.
+
+    An entry that is the same, in the same surroundings, with the files that were looked at for it
+    as they were (`gateway.inputs`), is not resolved again. One thread at a time may use it.
+
+    ``sound`` is whether the last reading, of the same text in the same surroundings, found no
+    fault.
+    """
+
+    def __init__(self) -> None:
+        self.sound = False
+        self._text: bytes | None = None
+        self._tree: dict[str, Any] = {}
+        self._faults: tuple[Fault, ...] = ()
+        self._unsound: frozenset[Loc] = frozenset()
+        self._around: Surroundings | None = None
+        self._drafts: dict[str, SiteDraft] = {}
+
+    def parse(self, text: bytes) -> tuple[dict[str, Any], list[Fault], frozenset[Loc]]:
+        """Return the object in ``text``, its faults, and where values have the wrong type."""
+        if text != self._text:
+            self._tree, repetitions = parse_source(text)
+            found, self._unsound = _check_types(self._tree)
+            self._faults = (*repetitions, *found)
+            self._text, self.sound = text, False
+        return self._tree, [*self._faults], self._unsound
+
+    def drafts(
+        self,
+        sites: Mapping[str, object],
+        unsound: frozenset[Loc],
+        around: Surroundings,
+        names: Collection[str],
+    ) -> list[SiteDraft]:
+        """Return a draft for each entry; for ``names`` see ``read_config``."""
+        if around != self._around:
+            self._drafts, self._around, self.sound = {}, around, False
+        known, every = self._drafts, not (names and self.sound)
+        wrong = {loc[1] for loc in unsound if loc[:1] == ("sites",)}
+        look_once = cache(look)
+        drafts: dict[str, SiteDraft] = {}
+        for name, entry in sites.items():
+            draft = None if name in wrong else known.get(name)
+            look_at_it = every or name in names
+            if draft is None or (look_at_it and not draft.holds(entry, look_once)):
+                draft = SiteDraft(name, entry, unsound, around)
+            drafts[name] = draft
+        self._drafts = {name: draft for name, draft in drafts.items() if name not in wrong}
+        return list(drafts.values())
 
 
 def read_config(
@@ -26,6 +81,8 @@ def read_config(
     environ: Mapping[str, str],
     admin_hosts: Collection[str] = ADMIN_HOSTS,
     base: Path | None = None,
+    memory: Memory | None = None,
+    names: Collection[str] = (),
 ) -> Config:
     """Read ``sites.json`` and accept nothing that has a fault.
 
@@ -33,9 +90,15 @@ def read_config(
     by no site; nor can ``ADMIN_HOSTS``. Relative paths in the file start from ``base``, by default
     the folder that ``source`` is in.
 
+    With the ``memory`` of an earlier reading, what has not changed since then is used again. With
+    ``names`` too, and if the text is the same and had no fault, only the files of these sites are
+    looked at: what has happened to those of others is left to a reading without names.
+
     Raises ``ConfigError`` with every fault of the file.
     """
-    config = read_config_leniently(source, environ=environ, admin_hosts=admin_hosts, base=base)
+    config = read_config_leniently(
+        source, environ=environ, admin_hosts=admin_hosts, base=base, memory=memory, names=names
+    )
     if config.faults:
         raise ConfigError(config.faults)
     return config
@@ -48,6 +111,8 @@ def read_config_leniently(
     admin_hosts: Collection[str] = ADMIN_HOSTS,
     base: Path | None = None,
     text: bytes | None = None,
+    memory: Memory | None = None,
+    names: Collection[str] = (),
 ) -> Config:
     """Read ``sites.json`` and make the best of it, so that one site's fault leaves others alone.
 
@@ -58,31 +123,29 @@ def read_config_leniently(
     Raises ``ConfigError`` only if the file cannot be read, everybody can write to it, or it is not
     a JSON object with an object ``sites`` in it.
     """
-    source = source.absolute()
+    source, memory = source.absolute(), memory or Memory()
     text = read_source(source) if text is None else text
-    tree, faults = parse_source(text)
-    found, unsound = _check_types(tree)
-    faults += found
+    tree, faults, unsound = memory.parse(text)
     if ("sites",) in unsound:
         raise ConfigError(faults)
 
     around = Surroundings(
         base=source.parent if base is None else base.absolute(),
-        environ=environ,
+        environ=dict(environ),
         admin_hosts=ADMIN_HOSTS.union(admin_hosts),
         limits=merge_limits(DEFAULTS, tree.get("limits"), unsound, ("limits",)),
     )
-    drafts = [SiteDraft(name, entry, unsound, around) for name, entry in tree["sites"].items()]
+    drafts = memory.drafts(tree["sites"], unsound, around, names)
     claims: dict[str, Loc] = {}
     for draft in drafts:
-        draft.claim_hosts(claims)
-        faults += draft.faults
+        faults += [*draft.faults, *draft.claim_hosts(claims)]
     default_site: str | None = None if ("default_site",) in unsound else tree.get("default_site")
     if default_site is not None and default_site not in tree["sites"]:
         message = f"there is no site {shown(default_site)}; {nearest(default_site, tree['sites'])}"
         faults.append(fault_at(("default_site",), message))
 
-    sites, faulty = _divide(drafts, faults)
+    memory.sound = not faults
+    sites, faulty = _divide(drafts, faults, claims)
     return Config(
         sites=sites,
         default_site=default_site if default_site in {*sites, *faulty} else None,
@@ -104,15 +167,17 @@ def _check_types(tree: dict[str, Any]) -> tuple[list[Fault], frozenset[Loc]]:
 
 
 def _divide(
-    drafts: list[SiteDraft], faults: list[Fault]
+    drafts: Iterable[SiteDraft], faults: Iterable[Fault], claims: Mapping[str, Loc]
 ) -> tuple[Mapping[str, SiteConfig], Mapping[str, FaultySite]]:
     """Return the sites without faults and those with; what has no valid name is neither."""
+    of_sites: defaultdict[str | None, list[Fault]] = defaultdict(list)
+    for fault in faults:
+        of_sites[fault.site].append(fault)
     sites: dict[str, SiteConfig] = {}
     faulty: dict[str, FaultySite] = {}
     for draft in drafts:
-        own = tuple(fault for fault in faults if fault.site == draft.name)
-        if own:
-            faulty[draft.name] = FaultySite(draft.name, tuple(draft.hosts), own)
+        if own := of_sites.get(draft.name):
+            faulty[draft.name] = FaultySite(draft.name, draft.hosts_in(claims), tuple(own))
         elif is_site_name(draft.name):
             sites[draft.name] = draft.finish()
     return MappingProxyType(sites), MappingProxyType(faulty)

@@ -10,10 +10,16 @@ from typing import Any, Final
 
 from gateway.config.environment import inherited, interpolate, read_env_file
 from gateway.config.faults import Loc, fault_at, json_path, shown
-from gateway.config.folders import why_not_a_file, why_not_a_folder, why_not_a_venv
+from gateway.config.folders import (
+    parts_of_venv,
+    why_not_a_file,
+    why_not_a_folder,
+    why_not_a_venv,
+)
 from gateway.config.model import SiteConfig
 from gateway.discovery import SETTINGS_VARIABLE, DiscoveryError, find_wsgi, is_plain_module
 from gateway.errors import Fault
+from gateway.inputs import Inputs, Look
 from gateway.limits import DEFAULTS, Limits
 from gateway.routing import HostTable, InvalidHostError, normalise_host, normalise_pattern
 
@@ -50,7 +56,27 @@ class SiteDraft:
 
     An entry with type faults becomes a draft too: whatever they spare is checked all the same, so
     that everything that is wrong with a file is said at once.
+
+    A draft does not change once it is made, and can stand for the same entry again as long as
+    `holds` says so.
     """
+
+    __slots__ = (
+        "_around",
+        "_entry",
+        "_env",
+        "_inputs",
+        "_path",
+        "_probe_host",
+        "_site",
+        "_unsound",
+        "_venv",
+        "_wsgi",
+        "env_file",
+        "faults",
+        "hosts",
+        "name",
+    )
 
     def __init__(
         self, name: str, entry: object, unsound: frozenset[Loc], around: Surroundings
@@ -61,29 +87,49 @@ class SiteDraft:
         self._entry: dict[str, Any] = entry if isinstance(entry, dict) else {}
         self._unsound = unsound
         self._around = around
+        self._inputs = Inputs()
+        self._site: SiteConfig | None = None
 
         self.hosts: dict[str, Loc] = self._resolve_hosts()
         self.env_file = self._absolute("env_file")
         self._path = self._resolve_path("path", why_not_a_folder)
-        self._venv = self._resolve_path("venv", why_not_a_folder, why_not_a_venv)
+        self._venv = self._resolve_venv()
         self._env = self._resolve_env()
         self._wsgi = self._resolve_wsgi()
         self._probe_host = self._resolve_probe_host()
 
-    def claim_hosts(self, claims: dict[str, Loc]) -> None:
-        """Enter the site's hosts into ``claims``, and give up those that an earlier site has."""
-        for host, loc in list(self.hosts.items()):
+    def holds(self, entry: object, look: Callable[[str], Look]) -> bool:
+        """Tell whether the same would come of ``entry``, in the same surroundings.
+
+        Both that and the entry from which this was made have to be without type faults: the JSON
+        values ``1`` and ``true`` are equal here.
+        """
+        return entry == self._entry and self._inputs.unchanged(look)
+
+    def claim_hosts(self, claims: dict[str, Loc]) -> list[Fault]:
+        """Enter the site's hosts into ``claims``; a fault for each that an earlier site has."""
+        faults = []
+        for host, loc in self.hosts.items():
             first = claims.setdefault(host, loc)
             if first != loc:
-                del self.hosts[host]
                 message = (
                     f"{shown(host)} is already served by site {shown(first[1])} "
                     f"({json_path(first)}); remove it from one of the two"
                 )
-                self.faults.append(fault_at(loc, message))
+                faults.append(fault_at(loc, message))
+        return faults
+
+    def hosts_in(self, claims: Mapping[str, Loc]) -> tuple[str, ...]:
+        """Return the hosts that no earlier site has."""
+        return tuple(host for host, loc in self.hosts.items() if claims[host] == loc)
 
     def finish(self) -> SiteConfig:
-        """Return the site. Only for a draft without any fault."""
+        """Return the site, the same each time. Only for a draft without any fault."""
+        if self._site is None:
+            self._site = self._finished()
+        return self._site
+
+    def _finished(self) -> SiteConfig:
         assert self._path is not None and self._wsgi is not None, "a faulty site has no SiteConfig"
         return SiteConfig(
             name=self.name,
@@ -187,6 +233,7 @@ class SiteDraft:
         path = self._absolute(key)
         if path is None:
             return None
+        self._inputs.add(path)
         problem = next(filter(None, (check(path) for check in checks)), None)
         if problem is None:
             return path
@@ -194,6 +241,12 @@ class SiteDraft:
         tilde = '; "~" is not expanded, write the whole path' if value.startswith("~") else ""
         self._fault(f"{shown(value)}: {problem}{tilde}", key)
         return None
+
+    def _resolve_venv(self) -> Path | None:
+        if (venv := self._absolute("venv")) is not None:
+            for part in parts_of_venv(venv):
+                self._inputs.add(part)
+        return self._resolve_path("venv", why_not_a_folder, why_not_a_venv)
 
     def _resolve_env(self) -> dict[str, str]:
         own: dict[str, str] = {}
@@ -221,7 +274,7 @@ class SiteDraft:
             return self._discover_wsgi(self._path)
         module, _, attribute = written.partition(":")
         parent, _, last = module.rpartition(".")
-        if is_plain_module(self._path, parent):
+        if is_plain_module(self._path, parent, self._inputs.add):
             self._fault(
                 f"{shown(written)}: there is no module {shown(module)}, for {shown(parent)} is a "
                 f"file; write {shown(f'{parent}:{last}')} for what is defined in it",
@@ -235,7 +288,7 @@ class SiteDraft:
             # The settings might be named there; guessing on would only add a misleading fault.
             return None
         try:
-            return find_wsgi(project, settings)
+            return find_wsgi(project, settings, self._inputs.add)
         except DiscoveryError as error:
             self._fault(f'"wsgi" is left out and cannot be found: {error}')
             return None

@@ -1,8 +1,9 @@
 """The room from which one worker has all of them do something.
 
 What somebody asks of one worker is an *order* in the store; each worker looks there a few times a
-second, carries out what is new and says what became of it. A worker that starts takes the modes
-of the sites from the store and needs no earlier order: it reads its code from the disk anyway.
+second, carries out what is new and says what became of it. The modes of the sites are the store's,
+and a worker follows it whether it has seen the orders or not (`gateway.control.modes`). One that
+starts needs no earlier order: it reads its code from the disk anyway.
 
 A reload is tried by the worker that was asked, and only the sites that came up there are ordered
 from the others: a bad deploy costs one load, and no worker but that one spends it. The others know
@@ -17,6 +18,7 @@ import math
 import multiprocessing
 import time
 from collections.abc import Collection, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
@@ -24,13 +26,14 @@ from typing import Any, Final, NamedTuple, Self
 from gateway.control.ending import Ending
 from gateway.control.identity import Identity, seconds_of_life
 from gateway.control.journal import Journal
+from gateway.control.modes import Modes
 from gateway.control.trial import TRIAL, Trials
 from gateway.errors import GatewayError, UnknownSiteError
 from gateway.modes import Mode
 from gateway.registry import Registry, Report, Result
 from gateway.site import Site
 from gateway.state import State
-from gateway.store import Entry, Order, Store, StoreError, Worker
+from gateway.store import Entry, Held, Order, Store, StoreError, Worker
 from gateway.store.desk import Desk
 
 logger = logging.getLogger("gateway.control")
@@ -45,8 +48,6 @@ DEADLINE: Final = 60.0
 """Seconds that an order is waited for. It is carried out afterwards too; the answer says so."""
 REMEMBERED: Final = 3600.0
 """Seconds after which a worker that has ended is forgotten, and which sites were in use there."""
-_MODES: Final = frozenset(Mode)
-"""A later gateway may have written others."""
 READY_WITHIN: Final = 3.0
 """Seconds from the start of the process in which the sites in use are loaded before it serves:
 uvicorn gives up a restart when a worker is not ready within 5 s (``--timeout-worker-healthcheck``).
@@ -106,7 +107,7 @@ class _News(NamedTuple):
     begin: int
     orders: list[Order]
     workers: list[Worker]
-    modes: dict[str, str]
+    modes: dict[str, Held]
 
 
 class Control:
@@ -125,6 +126,7 @@ class Control:
         self._identity = identity
         self._ending = Ending()
         self._trials = Trials(desk, identity)
+        self._modes = Modes(registry, desk, identity.id)
         self._kinds = {
             "reload": self._reload_here,
             "mode": self._mode_here,
@@ -132,6 +134,7 @@ class Control:
         }
         self._store_identity = ""
         self._carried = 0
+        self._missed = False
         self._reported: Mapping[str, Any] = {}
         self._described_at = self._reported_at = -math.inf
         self._workers: dict[str, Worker] = {}
@@ -197,7 +200,7 @@ class Control:
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect here; the others watch it themselves."""
-        with self._journal.asked("reload", "file", self._loaded()):
+        with self._journal.asked("reload", "file", self._registry.warm):
             report = await self._registry.refresh()
         self._journal.removed(report, "file")
         return report
@@ -207,19 +210,26 @@ class Control:
         with self._journal.asked("reload", "watch", {site.config.name}):
             await site.reload()
 
-    async def change_mode(self, site: str, mode: Mode, asker: str, patience: float = 0.0) -> Change:
-        """Put a site into a mode everywhere, also in workers and gateways that start later.
+    async def change_mode(
+        self, site: str, action: str, asker: str, patience: float = 0.0
+    ) -> Change:
+        """Open, pause or close a site everywhere, also in workers and gateways that start later.
 
-        Waits until no request is in flight there, up to ``patience`` seconds. Raises
-        `UnknownSiteError`.
+        Waits until no request is in flight there, up to ``patience`` seconds. Raises `ModeError`,
+        by the mode that the store holds, and `UnknownSiteError`.
         """
-        self._registry.set_mode(site, mode)
-        self._journal.mode(site, mode, asker)
-        details = {"site": site, "mode": mode, "patience": patience}
+        try:
+            # In this sequence: who is seen before the order exists will find it.
+            workers = await self._desk.ask(lambda store: store.workers())
+            held = await self._modes.change(site, action, asker, patience)
+        except StoreError as error:
+            mode = self._modes.change_alone(site, action, asker)
+            in_flight = await self._registry.quiet(site, patience)
+            return Change(mode, in_flight, self._unasked(error))
         in_flight, others = await asyncio.gather(
-            self._registry.quiet(site, patience), self._order("mode", details, asker)
+            self._registry.quiet(site, patience), self._told(held.number, workers)
         )
-        return Change(mode, in_flight, others)
+        return Change(Mode(held.mode), in_flight, others)
 
     async def history(self, site: str | None, limit: int) -> list[Entry]:
         """The newest entries of the history; raises `StoreError`."""
@@ -263,14 +273,26 @@ class Control:
 
         try:
             workers, number = await self._desk.ask(place)
-            awaited = {w.id for w in workers if w.id != self.me and self._identity.can_reach(w)}
+        except StoreError as error:
+            return self._unasked(error)
+        return await self._told(number, workers, deadline)
+
+    async def _told(
+        self, number: int, workers: Iterable[Worker], deadline: float = DEADLINE
+    ) -> Others:
+        """What becomes of an order in the others, of those ``workers`` that can be expected to."""
+        awaited = {w.id for w in workers if w.id != self.me and self._identity.can_reach(w)}
+        try:
             return Others(await self._outcomes(number, awaited, deadline))
         except StoreError as error:
-            known = set(self.others())
-            if not known and multiprocessing.parent_process() is not None:
-                # A supervisor started this process, so there are others, whoever they are.
-                known = {"unknown"}
-            return Others({id: {"status": "late"} for id in sorted(known)}, str(error))
+            return self._unasked(error)
+
+    def _unasked(self, error: StoreError) -> Others:
+        known = set(self.others())
+        if not known and multiprocessing.parent_process() is not None:
+            # A supervisor started this process, so there are others, whoever they are.
+            known = {"unknown"}
+        return Others({id: {"status": "late"} for id in sorted(known)}, str(error))
 
     async def _outcomes(
         self, number: int, awaited: Collection[str], deadline: float
@@ -302,7 +324,7 @@ class Control:
     async def _reload_here(self, order: Order) -> dict[str, Any]:
         named, left_out = order.details["sites"], set(order.details["except"])
         if not named and left_out:
-            named = sorted(self._loaded() - left_out)
+            named = sorted(self._registry.warm - left_out)
             if not named:
                 await self._registry.refresh()
                 return {"status": "ok", "sites": {}}
@@ -316,12 +338,12 @@ class Control:
         return {"status": "ok"}
 
     async def _mode_here(self, order: Order) -> dict[str, Any]:
+        # The look that found the order has read the mode after it, so it is in effect here.
         site, patience = order.details["site"], order.details["patience"]
-        self._registry.recall_modes({site: Mode(order.details["mode"])})
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
-        with self._journal.asked("reload", asker, self._loaded().union(names)):
+        with self._journal.asked("reload", asker, self._registry.warm.union(names)):
             report = await self._registry.reload(names)
         self._journal.removed(report, asker)
         return report
@@ -341,19 +363,32 @@ class Control:
         me = self._news_of_me()
         try:
             news = await self._desk.ask(
-                partial(_news, me=me, known=self._store_identity, after=self._carried)
+                partial(
+                    _news,
+                    me=me,
+                    known=self._store_identity,
+                    after=self._carried,
+                    modes_after=self._modes.seen,
+                    missed=self._missed,
+                )
             )
         except StoreError:
+            self._missed = True
             self._described_at = self._reported_at = -math.inf
             return
-        if news is None:
-            return
+        self._missed = False
+        if news is not None:
+            self._take(news)
+        if me is not None:  # it has just been written, so the store works
+            with suppress(StoreError):
+                await self._modes.offer()
+
+    def _take(self, news: _News) -> None:
         self._workers = {worker.id: worker for worker in news.workers}
         if news.identity != self._store_identity:
             self._store_identity, self._carried = news.identity, news.begin
-            self._registry.recall_modes(
-                {site: Mode(mode) for site, mode in news.modes.items() if mode in _MODES}
-            )
+            self._modes.begin_anew()
+        self._modes.follow(news.modes)
         for order in news.orders:
             self._carried = order.number
             if order.worker != self.me:
@@ -397,12 +432,14 @@ class Control:
             },
         }
 
-    def _loaded(self) -> frozenset[str]:
-        return frozenset(site.name for site in self._registry.status(cold=False).sites)
 
+def _news(
+    store: Store, *, me: Worker | None, known: str, after: int, modes_after: int, missed: bool
+) -> _News | None:
+    """What is new since the last look. Runs on the desk's thread.
 
-def _news(store: Store, *, me: Worker | None, known: str, after: int) -> _News | None:
-    """What is new since the last look. Runs on the desk's thread."""
+    ``missed`` is whether an answer may have been lost that said so.
+    """
     joining = store.identity != known
     # Before reporting: who finds this worker in the store may rely on it to see later orders.
     begin = store.last_order() if joining else after
@@ -411,6 +448,9 @@ def _news(store: Store, *, me: Worker | None, known: str, after: int) -> _News |
             store.forget(time.time() - REMEMBERED)
         store.report(me)
     # Before reading: what is written in between is then found at the next look.
-    if not store.changed() and not joining:
+    if not store.changed() and not joining and not missed:
         return None
-    return _News(store.identity, begin, store.orders(begin), store.workers(), store.modes())
+    orders, workers = store.orders(begin), store.workers()
+    # After the orders: whoever carries one out has the mode that it came with, or a later one.
+    modes = store.modes(-1 if joining else modes_after)
+    return _News(store.identity, begin, orders, workers, modes)

@@ -91,10 +91,6 @@ class Journal:
         """A site was unloaded because it was ``idle``, or for ``memory``."""
         self._note(self._entry("rest", "unloaded", why, site=site, generation=generation))
 
-    def mode(self, site: str, mode: str, asker: str) -> None:
-        """A site was opened, paused or closed for maintenance."""
-        self._note(self._entry("mode", mode, asker, site=site))
-
     def _note(self, entry: Entry) -> None:
         self._desk.tell(lambda store: store.note(entry))
 

@@ -7,9 +7,9 @@ something on a network could keep it for several machines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway.errors import GatewayError
 
@@ -44,6 +44,13 @@ class Order:
     details: Mapping[str, Any]
     worker: str
     asker: str
+
+
+class Held(NamedTuple):
+    """The mode of a site, and the number of the order that it came with."""
+
+    mode: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,21 @@ class Store(Protocol):
         """Drop the workers that reported last before a moment."""
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
-        """Add an order; its number. A ``mode`` is remembered in the same step."""
+        """Add an order; its number."""
+
+    def change_mode(
+        self,
+        site: str,
+        change: Callable[[Held | None], str],
+        worker: str,
+        asker: str,
+        patience: float,
+    ) -> Held:
+        """Give a site the mode that ``change`` makes of the one held (``None``: it never had one).
+
+        An order to follow and an entry of the history are added in the same step, in which nobody
+        else changes anything. What ``change`` raises is raised, and then nothing has changed.
+        """
 
     def last_order(self) -> int:
         """The number of the newest order, 0 if there was none."""
@@ -102,8 +123,8 @@ class Store(Protocol):
     def claim(self, number: int, worker: str) -> bool:
         """Take over an order from a worker that died; true for the first that does."""
 
-    def modes(self) -> dict[str, str]:
-        """The mode of every site that ever had one, by name."""
+    def modes(self, after: int = -1) -> dict[str, Held]:
+        """The modes that came with higher numbers, by site; all that there ever were by default."""
 
     def note(self, entry: Entry) -> None:
         """Add to the history; the oldest entries make room."""

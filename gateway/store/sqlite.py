@@ -11,14 +11,14 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.statefolder import StateError, StateFolder, store_name
-from gateway.store import Entry, Order, StoreError, Worker
+from gateway.store import Entry, Held, Order, StoreError, Worker
 
 BUSY: Final = 1.0
 """Seconds that a call waits while another process writes."""
@@ -30,8 +30,8 @@ _CLAIM: Final = ""
 """Stands among the outcomes of an order for the worker that has taken it over."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite appends to the name of the file (https://www.sqlite.org/tempfiles.html)."""
-_VERSION: Final = 1
-_SCHEMA: Final = """
+_SCHEMA: Final = (
+    """
     CREATE TABLE identity (name TEXT NOT NULL) STRICT;
     CREATE TABLE workers (
         id TEXT PRIMARY KEY, pid INTEGER NOT NULL, place TEXT NOT NULL, born TEXT NOT NULL,
@@ -52,7 +52,13 @@ _SCHEMA: Final = """
         duration_ms REAL NOT NULL, asker TEXT NOT NULL, worker TEXT NOT NULL
     ) STRICT;
     CREATE INDEX history_by_site ON history (site, id);
-"""
+    """,
+    """
+    ALTER TABLE modes ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX modes_by_number ON modes (number);
+    """,
+)
+"""What brings the file from one version to the next; a new one has version 0."""
 
 
 def store_path(state_dir: Path, sites: Path) -> Path:
@@ -132,19 +138,26 @@ class SqliteStore:
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
         """See `Store`."""
         with self._transaction():
-            number = self._db.execute(
-                "INSERT INTO orders (kind, details, worker, asker) VALUES (?, ?, ?, ?)",
-                (kind, json.dumps(details), worker, asker),
-            ).lastrowid
-            assert number is not None
-            if kind == "mode":
-                self._db.execute(
-                    "INSERT OR REPLACE INTO modes VALUES (?, ?)", (details["site"], details["mode"])
-                )
-            oldest = number - ORDERS_KEPT
-            self._db.execute("DELETE FROM orders WHERE number <= ?", (oldest,))
-            self._db.execute("DELETE FROM outcomes WHERE number <= ?", (oldest,))
-        return number
+            return self._order(kind, details, worker, asker)
+
+    def change_mode(
+        self,
+        site: str,
+        change: Callable[[Held | None], str],
+        worker: str,
+        asker: str,
+        patience: float,
+    ) -> Held:
+        """See `Store`."""
+        with self._transaction():
+            held = self._rows("SELECT mode, number FROM modes WHERE site = ?", site)
+            mode = change(Held(*held[0]) if held else None)
+            details = {"site": site, "mode": mode, "patience": patience}
+            number = self._order("mode", details, worker, asker)
+            self._db.execute("INSERT OR REPLACE INTO modes VALUES (?, ?, ?)", (site, mode, number))
+            # The time is taken here, where changes have their sequence.
+            self._note(Entry(time.time(), "mode", site, 0, mode, None, 0.0, asker, worker))
+        return Held(mode, number)
 
     def last_order(self) -> int:
         """See `Store`."""
@@ -185,9 +198,10 @@ class SqliteStore:
             )
             return added.rowcount == 1
 
-    def modes(self) -> dict[str, str]:
+    def modes(self, after: int = -1) -> dict[str, Held]:
         """See `Store`."""
-        return dict(self._rows("SELECT site, mode FROM modes"))
+        rows = self._rows("SELECT site, mode, number FROM modes WHERE number > ?", after)
+        return {site: Held(mode, number) for site, mode, number in rows}
 
     def note(self, entry: Entry) -> None:
         """See `Store`."""
@@ -239,13 +253,26 @@ class SqliteStore:
         """Make the tables, once; of several workers that start together, the first one does."""
         with self._transaction():
             version = int(self._rows("PRAGMA user_version")[0][0])
-            if version > _VERSION:
+            if version > len(_SCHEMA):
                 raise StoreError(f"{self._path} is of a newer gateway (version {version})")
-            if version < _VERSION:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+            for step in _SCHEMA[version:]:
+                for statement in filter(str.strip, step.split(";")):
                     self._db.execute(statement)
+            if version == 0:
                 self._db.execute("INSERT INTO identity VALUES (?)", (secrets.token_hex(8),))
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            if version < len(_SCHEMA):
+                self._db.execute(f"PRAGMA user_version = {len(_SCHEMA)}")
+
+    def _order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
+        number = self._db.execute(
+            "INSERT INTO orders (kind, details, worker, asker) VALUES (?, ?, ?, ?)",
+            (kind, json.dumps(details), worker, asker),
+        ).lastrowid
+        assert number is not None
+        oldest = number - ORDERS_KEPT
+        self._db.execute("DELETE FROM orders WHERE number <= ?", (oldest,))
+        self._db.execute("DELETE FROM outcomes WHERE number <= ?", (oldest,))
+        return number
 
     def _note(self, entry: Entry) -> None:
         newest = self._db.execute(

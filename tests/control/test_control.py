@@ -82,7 +82,7 @@ async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]
             desk = await stack.enter_async_context(Desk(lambda: SqliteStore(path)))
             journal = Journal(desk, identity.id)
             registry = await stack.enter_async_context(
-                Registry(entries, backend, lambda: entries, note=journal.attempted)
+                Registry(entries, backend, lambda _: entries, note=journal.attempted)
             )
             member = await stack.enter_async_context(Control(registry, desk, journal, identity))
             return Member(backend, registry, member, journal)
@@ -250,7 +250,7 @@ async def test_a_trial_that_ended_well_is_over(
 
 async def test_a_mode_holds_everywhere_and_later(join: Join) -> None:
     asked, other = [await join() for _ in range(2)]
-    change = await asked.control.change_mode("shop", Mode.MAINTENANCE, ASKER)
+    change = await asked.control.change_mode("shop", "maintenance", ASKER)
     assert statuses(change.others) == ["ok"]
     late = await join()
     for member in (asked, other, late):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
+import random
 import signal
+import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 
+from gateway.modes import CHANGES, Mode, ModeError, after
+
+from .clients import client_for
 from .servers import PROTOCOL, Gateway
 from .sites import BuiltSite, tiny_site
 from .visitors import Visitors, fetch, visit, wait_for_workers
@@ -144,3 +152,199 @@ def test_without_a_store_the_worker_that_was_asked_obeys_and_says_so(
         assert answer["mode"] == "maintenance"
         assert store.name in answer["store"]
         assert statuses(gateway, site) == {503}
+
+
+# Several operators at the same time
+
+
+@pytest.fixture
+def pair(site: BuiltSite, tmp_path: Path) -> Iterator[Gateway]:
+    """Two workers, whose connections live as long as the test."""
+    options = ("--workers", "2", "--timeout-keep-alive", "60", *PROTOCOL)
+    with Gateway(tmp_path, {site.name: site.entry}, options=options) as gateway:
+        wait_for_workers(gateway, site, 2)
+        yield gateway
+
+
+@pytest.fixture
+def operators(pair: Gateway) -> Iterator[tuple[httpx.Client, httpx.Client]]:
+    """One at each of the workers: a connection stays with the process that accepted it."""
+    with ExitStack() as stack:
+
+        def two() -> tuple[httpx.Client, httpx.Client] | None:
+            headers = {"Authorization": f"Bearer {pair.token}"}
+            client = stack.enter_context(client_for("localhost", pair.port, headers))
+            found.setdefault(client.get("/_health").json().get("worker", ""), client)
+            clients = [client for worker, client in found.items() if worker]
+            return (clients[0], clients[1]) if len(clients) == 2 else None
+
+        found: dict[str, httpx.Client] = {}
+        yield until(two, "a connection to each worker")
+
+
+def act(client: httpx.Client, action: str) -> tuple[int, str]:
+    """The status of the answer and the mode that it tells of."""
+    answer = client.post(f"/_sites/steady/{action}", timeout=60)
+    return answer.status_code, answer.json().get("mode", "")
+
+
+def modes(*clients: httpx.Client) -> list[str]:
+    """The mode as the worker of each of them has it."""
+    return [c.get("/_health").json()["sites"]["steady"]["mode"] for c in clients]
+
+
+def newest(client: httpx.Client) -> str:
+    """The mode that the newest entry of the history tells of."""
+    entries = client.get("/_history?site=steady&limit=20").json()["entries"]
+    return str(next(entry["result"] for entry in entries if entry["event"] == "mode"))
+
+
+def one_after_the_other(mode: Mode, *actions: str) -> list[tuple[int, str]]:
+    """What the operators are answered who do that."""
+    answers = []
+    for action in actions:
+        try:
+            mode = after(action, mode)
+            answers.append((200, str(mode)))
+        except ModeError:
+            answers.append((409, ""))
+    return answers
+
+
+def test_of_two_operators_at_two_workers_one_comes_last_for_all(
+    pair: Gateway, operators: tuple[httpx.Client, httpx.Client]
+) -> None:
+    one, two = operators
+    together = threading.Barrier(2)
+
+    def at_once(client: httpx.Client, action: str) -> tuple[int, str]:
+        together.wait(60)
+        return act(client, action)
+
+    starts = {
+        Mode.OPEN: ["open"],
+        Mode.PAUSED: ["open", "pause"],
+        Mode.MAINTENANCE: ["maintenance"],
+    }
+    with ThreadPoolExecutor(2) as pool:
+        for (start, way), first, second in itertools.product(starts.items(), CHANGES, CHANGES):
+            for action in way:
+                assert act(one, action)[0] == 200
+            answers = [pool.submit(at_once, one, first), pool.submit(at_once, two, second)]
+            got = [answer.result() for answer in answers]
+            # No patience: it was answered, so it is done.
+            assert modes(one, two) == [newest(one)] * 2, (start, first, second, got)
+            # As if one had come after the other, whichever it was.
+            assert got in (
+                one_after_the_other(start, first, second),
+                one_after_the_other(start, second, first)[::-1],
+            ), (start, first, second)
+
+
+def test_a_conflict_is_told_by_the_store(
+    pair: Gateway, operators: tuple[httpx.Client, httpx.Client]
+) -> None:
+    """What a worker has not heard of yet counts for it all the same."""
+    one, two = operators
+    (store,) = (pair.folder / ".gateway").glob("*.db")
+    # Written by nobody who would tell the workers: they have to find it by themselves.
+    with sqlite3.connect(store, isolation_level=None, timeout=10) as db:
+        db.execute("BEGIN IMMEDIATE")
+        (number,) = db.execute(
+            "INSERT INTO orders (kind, details, worker, asker)"
+            " VALUES ('mode', '{\"site\": \"steady\", \"patience\": 0}', 'third', 'test')"
+            " RETURNING number"
+        ).fetchone()
+        db.execute("INSERT OR REPLACE INTO modes VALUES ('steady', 'maintenance', ?)", (number,))
+        db.execute("COMMIT")
+        answers = [act(one, "pause"), act(two, "resume")]
+    db.close()
+    assert answers == [(409, "")] * 2
+    until(lambda: modes(one, two) == ["maintenance"] * 2, "both follow")
+
+
+def test_workers_agree_again_after_the_store_was_locked(
+    pair: Gateway, operators: tuple[httpx.Client, httpx.Client]
+) -> None:
+    one, two = operators
+    (store,) = (pair.folder / ".gateway").glob("*.db")
+    holder = sqlite3.connect(store, isolation_level=None, timeout=10)
+    for actions in (("maintenance", "pause"), ("open", "maintenance"), ("pause", "open")):
+        assert act(one, "open")[0] == 200
+        holder.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(2) as pool:
+            answers = [pool.submit(act, *each) for each in zip((one, two), actions, strict=True)]
+            # Each obeys alone, and says that the other does not know of it.
+            assert {answer.result()[0] for answer in answers} == {504}
+        holder.execute("ROLLBACK")
+        until(lambda: "store" not in one.get("/_health").json(), "the store works again")
+        until(lambda: "store" not in two.get("/_health").json(), "for both")
+        until(lambda: len({*modes(one, two), newest(one)}) == 1, f"they agree after {actions}")
+    holder.close()
+
+
+def test_workers_agree_although_some_are_killed_amid_changes(
+    pair: Gateway, site: BuiltSite
+) -> None:
+    chance = random.Random(22)
+    enough = threading.Event()
+
+    def operate(actions: list[str]) -> None:
+        for action in itertools.cycle(actions):
+            if enough.is_set():
+                return
+            # Who is killed answers nothing.
+            with (
+                suppress(httpx.TransportError),
+                client_for("localhost", pair.port, bearer) as client,
+            ):
+                act(client, action)
+
+    bearer = {"Authorization": f"Bearer {pair.token}"}
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(operate, ["pause", "resume"]), pool.submit(operate, ["open"])]
+        for _ in range(3):
+            victim = chance.choice(_workers(pair))
+            os.kill(victim, signal.SIGKILL)
+            until(lambda gone=victim: gone not in _workers(pair), "it is gone")
+            until(lambda: len(_workers(pair)) == 2, "the supervisor has replaced it")
+            wait_for_two(pair)
+        enough.set()
+        for each in done:
+            each.result()
+
+    def agreed() -> bool:
+        with client_for("localhost", pair.port, bearer) as client:
+            wanted = newest(client)
+        return seen_modes(pair, 20) == {wanted}
+
+    until(agreed, "all say what the history says")
+
+
+def _workers(gateway: Gateway) -> list[int]:
+    """The processes that serve; beside them the supervisor has one that tracks resources."""
+    return [pid for pid in gateway.children() if b"spawn_main" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def wait_for_two(gateway: Gateway) -> None:
+    """Wait until both workers answer an operator."""
+    found: set[str] = set()
+
+    def both() -> bool:
+        with suppress(httpx.TransportError):
+            health = gateway.health()
+            found.update({health["worker"]} if "worker" in health else ())
+        return len(found) >= 2
+
+    until(both, "two workers answer")
+
+
+def seen_modes(gateway: Gateway, looks: int) -> set[str]:
+    """The modes that operators see, each on a connection of its own."""
+    return {gateway.health()["sites"]["steady"]["mode"] for _ in range(looks)}

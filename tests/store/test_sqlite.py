@@ -28,7 +28,7 @@ from gateway.store.sqlite import SqliteStore
 store = SqliteStore(pathlib.Path(sys.argv[1]))
 print("writing", flush=True)
 for n in itertools.count():
-    number = store.order("mode", {"site": "shop", "mode": f"{n}"}, "w", "test")
+    number = store.change_mode("shop", lambda held: f"{n}", "w", "test", 0.0).number
     store.settle(number, "w", {"status": "ok", "mode": f"{n}"})
     store.note(Entry(float(n), "mode", "shop", n, "ok", "x" * 2000, 1.0, "test", "w"))
 """
@@ -79,13 +79,15 @@ def test_a_worker_is_known_by_its_newest_report(store: SqliteStore) -> None:
 
 
 def test_a_mode_is_remembered_with_its_order(store: SqliteStore, path: Path) -> None:
-    store.order("mode", {"site": "shop", "mode": "paused"}, "w", "a")
-    store.order("mode", {"site": "blog", "mode": "maintenance"}, "w", "a")
-    store.order("mode", {"site": "shop", "mode": "open"}, "w", "a")
+    for site, mode in (("shop", "paused"), ("blog", "maintenance"), ("shop", "open")):
+        store.change_mode(site, lambda _, mode=mode: mode, "w", "a", 0.0)
     store.close()
     again = SqliteStore(path)
-    assert again.modes() == {"shop": "open", "blog": "maintenance"}
+    assert again.modes() == {"shop": ("open", 3), "blog": ("maintenance", 2)}
+    assert again.modes(2) == {"shop": ("open", 3)}
     assert again.last_order() == 3
+    assert [order.details["mode"] for order in again.orders(1)] == ["maintenance", "open"]
+    assert [entry.result for entry in again.history("shop", 9)] == ["open", "paused"]
     again.close()
 
 
@@ -155,8 +157,9 @@ def test_killed_writers_leave_it_whole(path: Path) -> None:
             writer.send_signal(signal.SIGKILL)
             writer.communicate()
         store = SqliteStore(path)
-        # An order and the mode that goes with it are one step.
-        assert store.modes()["shop"] == store.orders(0)[-1].details["mode"]
+        # An order, the mode that goes with it and the entry of the history are one step.
+        assert store.modes()["shop"].number == store.last_order()
+        assert store.modes()["shop"].mode == store.orders(0)[-1].details["mode"]
         store.note(_entry(1))
         store.close()
     check = sqlite3.connect(path)
