@@ -76,11 +76,11 @@ class _Project:
 
     def __init__(self, folder: Path, note: Callable[[Path], object]) -> None:
         self.folder = folder
-        self._note = note
+        self.note = note
 
     def has(self, path: Path) -> bool:
         """Tell whether there is a file."""
-        self._note(path)
+        self.note(path)
         return path.is_file()
 
     def source_of(self, module: str) -> Path | None:
@@ -97,7 +97,8 @@ class _Project:
 def _settings_of_manage(project: _Project) -> str:
     """Return the settings module that ``manage.py`` falls back to."""
     manage = project.folder / "manage.py"
-    if not project.has(manage):
+    project.note(manage)
+    if not manage.exists():
         raise DiscoveryError(
             f"there is no {manage}, and {SETTINGS_VARIABLE} is not set; "
             f"{_WRITE_WSGI}, or {_WRITE_SETTINGS}"

@@ -15,7 +15,9 @@ from gateway.reporting import Reporter
 SECRET = "open-sesame"
 NO_TEXT_OF_A_SITE = {
     "admin/endpoints.py", "admin/token.py", "autoreload.py", "collector.py", "control/control.py",
+    "control/modes.py",
     "log.py", "protocol.py", "registry.py", "reporting.py", "rest.py", "sitesfile.py",
+    "statefolder.py",
     "store/desk.py", "watch.py", "wsgi/traffic.py",
 }  # fmt: skip
 """What has a logger of its own: for settings, files and errors of the gateway, and numbers."""
