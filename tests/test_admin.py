@@ -46,12 +46,12 @@ async def sites(config: Any, entry: Any, backend: Any) -> AsyncIterator[Registry
         config("shop", entry("blog", hosts=("blog.example", "*.blog.example")))
     ]
 
-    def read(names: frozenset[str]) -> Config:
+    def read(names: frozenset[str] = frozenset()) -> Config:
         if isinstance(held[0], ConfigError):
             raise held[0]
         return held[0]
 
-    first = read(frozenset())
+    first = read()
     async with Registry(first, backend, read) as registry:
         registry.file = held  # type: ignore[attr-defined]
         yield registry
