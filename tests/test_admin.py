@@ -27,6 +27,7 @@ from gateway.errors import ConfigError, Fault, LoadError, UnknownSiteError
 from gateway.modes import ModeError
 from gateway.registry import Registry
 from gateway.settings import Settings
+from gateway.site import Site
 from gateway.store.desk import Desk
 from gateway.store.sqlite import SqliteStore
 
@@ -45,12 +46,12 @@ async def sites(config: Any, entry: Any, backend: Any) -> AsyncIterator[Registry
         config("shop", entry("blog", hosts=("blog.example", "*.blog.example")))
     ]
 
-    def read(names: frozenset[str]) -> Config:
+    def read(names: frozenset[str] = frozenset()) -> Config:
         if isinstance(held[0], ConfigError):
             raise held[0]
         return held[0]
 
-    first = read(frozenset())
+    first = read()
     async with Registry(first, backend, read) as registry:
         registry.file = held  # type: ignore[attr-defined]
         yield registry
@@ -273,6 +274,32 @@ async def test_without_a_token_health_is_bare_liveness(
     answer = await connect().get("/_health", headers=headers)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
     assert (await connect().head("/_health")).status_code == 200
+
+
+async def test_liveness_asks_no_cold_site(
+    connect: Connect, sites: Registry, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask for it, again and again, and there may be thousands of sites."""
+    asked: list[str] = []
+    status = Site.status
+
+    def counted(site: Site) -> Any:
+        asked.append(site.config.name)
+        return status(site)
+
+    monkeypatch.setattr(Site, "status", counted)
+    async with connect() as client:
+        for reason, said in (("SyntaxError: oops", "degraded"), (None, "ok")):
+            backend.errors.clear()
+            if reason:
+                backend.errors["shop"] = LoadError(reason)
+            await sites.reload(["shop"])
+            asked.clear()
+            for _ in range(3):
+                assert (await client.get("/_health")).json() == {"status": said}
+            assert "blog" not in asked  # the other one is, for what this worker reports
+        assert len((await client.get("/_health", headers=BEARER)).json()["sites"]) == 2
+        assert "blog" in asked
 
 
 async def test_health_tells_operators_of_each_site(

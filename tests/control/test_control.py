@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +20,7 @@ from gateway.config import Config
 from gateway.control import Control, Identity, Journal, control
 from gateway.control.identity import _born
 from gateway.errors import LoadError, UnknownSiteError
-from gateway.modes import Mode
+from gateway.modes import CHANGES, Mode, ModeError
 from gateway.registry import Registry, Result
 from gateway.state import State
 from gateway.store import Worker
@@ -256,6 +259,113 @@ async def test_a_mode_holds_everywhere_and_later(join: Join) -> None:
     for member in (asked, other, late):
         site = member.registry.find("shop.example")
         assert site is not None and site.status().mode is Mode.MAINTENANCE
+
+
+def mode(member: Member) -> Mode:
+    return member.registry.mode_of("shop")
+
+
+async def test_of_two_operators_at_two_workers_one_comes_last_for_all(join: Join) -> None:
+    members = [await join() for _ in range(3)]
+    one, two, _ = (member.control for member in members)
+    for first, second in itertools.product(CHANGES, CHANGES):
+        await one.change_mode("shop", "open", ASKER)
+        both = [one.change_mode("shop", first, ASKER), two.change_mode("shop", second, ASKER)]
+        answers = await asyncio.gather(*both, return_exceptions=True)
+        assert all(isinstance(answer, ModeError | control.Change) for answer in answers)
+        (newest,) = await one.history("shop", 1)
+        assert {mode(member) for member in members} == {newest.result}, (first, second)
+
+
+async def test_a_conflict_is_that_with_the_mode_in_the_store(
+    join: Join, store: SqliteStore
+) -> None:
+    member = await join()
+    store.change_mode("shop", lambda _: "maintenance", "other", ASKER, 0.0)
+    with pytest.raises(ModeError, match="maintenance"):
+        await member.control.change_mode("shop", "pause", ASKER)
+    await until(lambda: mode(member) is Mode.MAINTENANCE)
+    assert store.last_order() == 1
+
+
+async def test_a_mode_that_a_later_gateway_has_written_is_ended_by_open_alone(
+    join: Join, store: SqliteStore
+) -> None:
+    member = await join()
+    store.change_mode("shop", lambda _: "draining", "other", ASKER, 0.0)
+    with pytest.raises(ModeError):
+        await member.control.change_mode("shop", "resume", ASKER)
+    assert (await member.control.change_mode("shop", "open", ASKER)).mode is Mode.OPEN
+
+
+async def test_a_worker_that_never_sees_the_order_follows(
+    join: Join, path: Path, store: SqliteStore
+) -> None:
+    member = await join()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO modes VALUES ('shop', 'paused', 7)")
+        db.execute("COMMIT")
+    await until(lambda: mode(member) is Mode.PAUSED)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Somebody else writes for a while, and changes what this does."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+        db.execute("COMMIT")
+
+
+async def test_what_a_worker_did_without_the_store_goes_there_later(join: Join, path: Path) -> None:
+    asked, other = [await join() for _ in range(2)]
+    await until(lambda: bool(asked.control.others()))
+    with locked(path):
+        change = await asked.control.change_mode("shop", "maintenance", ASKER)
+        assert change.others.late and change.others.trouble
+        assert (mode(asked), mode(other)) == (Mode.MAINTENANCE, Mode.OPEN)
+        with pytest.raises(ModeError):
+            await asked.control.change_mode("shop", "pause", ASKER)
+    await until(lambda: mode(other) is Mode.MAINTENANCE)
+    (entry,) = await other.control.history("shop", 9)
+    assert (entry.result, entry.asker, entry.worker) == ("maintenance", ASKER, asked.control.me)
+
+
+async def test_what_has_changed_in_the_store_meanwhile_counts(
+    join: Join, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, other = [await join() for _ in range(2)]
+    with locked(path) as db:
+        await asked.control.change_mode("shop", "maintenance", ASKER)
+        assert mode(asked) is Mode.MAINTENANCE
+        db.execute("INSERT INTO orders VALUES (1, 'trial', '{}', 'third', 'x')")
+        db.execute("DELETE FROM orders")
+        db.execute("INSERT INTO modes VALUES ('shop', 'paused', 1)")
+    await until(lambda: (mode(asked), mode(other)) == (Mode.PAUSED, Mode.PAUSED))
+    assert "maintenance, which only this worker had, counts no longer" in caplog.text
+    # The next change is made of that.
+    assert (await asked.control.change_mode("shop", "resume", ASKER)).mode is Mode.OPEN
+
+
+async def test_a_store_that_is_new_learns_the_modes(
+    join: Join, path: Path, store: SqliteStore
+) -> None:
+    members = [await join() for _ in range(2)]
+    await members[0].control.change_mode("shop", "maintenance", ASKER)
+    await members[0].control.change_mode("blog", "pause", ASKER)
+    await members[0].control.change_mode("blog", "resume", ASKER)
+    store.close()
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    await until(path.exists)
+    with contextlib.closing(SqliteStore(path)) as new:
+        await until(lambda: "shop" in new.modes())
+        assert {site: held.mode for site, held in new.modes().items()} == {"shop": "maintenance"}
+        assert [entry.asker for entry in new.history(None, 9)] == ["recall"]
+    assert {mode(member) for member in members} == {Mode.MAINTENANCE}
+    late = await join()
+    assert mode(late) is Mode.MAINTENANCE
 
 
 # Starting, and doing without

@@ -9,14 +9,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.strategies import sampled_from
 
-from gateway.store import Entry, StoreError, Worker
+from gateway.modes import CHANGES, Mode, ModeError, after
+from gateway.store import Entry, Held, StoreError, Worker
 from gateway.store import sqlite as module
 from gateway.store.sqlite import SqliteStore, store_path
 
@@ -32,6 +37,9 @@ for n in itertools.count():
     store.settle(number, "w", {"status": "ok", "mode": f"{n}"})
     store.note(Entry(float(n), "mode", "shop", n, "ok", "x" * 2000, 1.0, "test", "w"))
 """
+
+
+workers = sampled_from(range(3))
 
 
 @pytest.fixture
@@ -89,6 +97,100 @@ def test_a_mode_is_remembered_with_its_order(store: SqliteStore, path: Path) -> 
     assert [order.details["mode"] for order in again.orders(1)] == ["maintenance", "open"]
     assert [entry.result for entry in again.history("shop", 9)] == ["open", "paused"]
     again.close()
+
+
+class Operators(RuleBasedStateMachine):
+    """Several workers change a mode and follow, while stores come, go and are locked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "gateway.db"
+        self.stores = [SqliteStore(self.path) for _ in range(3)]
+        self.seen = [-1] * 3
+        self.modes: list[str | None] = [None] * 3
+        self.accepted: list[tuple[str, str]] = []
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            store.close()
+        self.folder.cleanup()
+
+    @rule(worker=workers, action=sampled_from(sorted(CHANGES)))
+    def act(self, worker: int, action: str) -> None:
+        before = Mode(self.accepted[-1][1]) if self.accepted else Mode.OPEN
+
+        def change(held: Held | None) -> str:
+            assert (held.mode if held else None) == (self.accepted[-1][1] if held else None)
+            return after(action, Mode(held.mode) if held else Mode.OPEN)
+
+        try:
+            wanted = after(action, before)
+        except ModeError:
+            with pytest.raises(ModeError):
+                self.stores[worker].change_mode("shop", change, str(worker), action, 0.0)
+        else:
+            held = self.stores[worker].change_mode("shop", change, str(worker), action, 0.0)
+            assert held.mode == wanted
+            self.accepted.append((action, wanted))
+
+    @rule(worker=workers)
+    def follow(self, worker: int) -> None:
+        for held in self.stores[worker].modes(self.seen[worker]).values():
+            assert held.number > self.seen[worker]
+            self.seen[worker], self.modes[worker] = held.number, held.mode
+        assert self.modes[worker] == (self.accepted[-1][1] if self.accepted else None)
+
+    @rule(worker=workers)
+    def begin_again(self, worker: int) -> None:
+        self.stores[worker].close()
+        self.stores[worker] = SqliteStore(self.path)
+        self.seen[worker] = -1
+
+    @rule(worker=workers)
+    def fail_amid(self, worker: int) -> None:
+        """Whatever ends a change before its end, it leaves nothing."""
+        store = self.stores[worker]
+        before = store.modes(), store.last_order(), store.history(None, 99)
+
+        def change(held: Held | None) -> str:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            store.change_mode("shop", change, "w", "a", 0.0)
+        assert (store.modes(), store.last_order(), store.history(None, 99)) == before
+
+    @rule(worker=workers)
+    def locked(self, worker: int) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="locked"):
+                self.stores[worker].change_mode("shop", lambda _: "lost", "w", "a", 0.0)
+
+    @invariant()
+    def the_history_says_the_same(self) -> None:
+        told = [(entry.asker, entry.result) for entry in self.stores[0].history("shop", 999)]
+        assert told[::-1] == self.accepted
+        assert self.stores[0].last_order() == len(self.accepted)
+
+
+def test_changes_of_mode_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BUSY", 0.01)
+    Operators.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+    Operators.TestCase().runTest()
+
+
+def test_a_file_of_the_first_version_is_taken_over(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.executescript(module._SCHEMA[0])
+        old.execute("INSERT INTO identity VALUES ('old')")
+        old.execute("INSERT INTO modes VALUES ('shop', 'maintenance')")
+        old.execute("PRAGMA user_version = 1")
+    with closing(SqliteStore(path)) as store:
+        assert store.identity == "old"
+        assert store.modes() == {"shop": ("maintenance", 0)}
+        store.change_mode("shop", lambda held: f"after {held and held.mode}", "w", "a", 0.0)
+        assert store.modes(0) == {"shop": ("after maintenance", 1)}
 
 
 def test_what_a_worker_writes_late_stands_where_it_happened(store: SqliteStore) -> None:
