@@ -70,6 +70,8 @@ def by_h11(stream: bytes) -> Reading:
                 body += event.data
             headers = _comparable(list(head.headers))
             target = _ABSOLUTE.sub(b"/", head.target)
+            if target.endswith(b"?") and target.count(b"?") == 1:
+                target = target[:-1]  # ASGI has no empty query
             reading.requests.append(Request(head.method, target, headers, body))
             # A success would make a tunnel of what follows a CONNECT.
             status = 405 if head.method == b"CONNECT" else 200

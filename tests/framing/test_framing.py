@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.framing.comparison import compare
@@ -17,6 +17,7 @@ MANY = settings(max_examples=1500, deadline=None, suppress_health_check=list(Hea
 
 
 @MANY
+@example([b"GET /? HTTP/1.1\r\nHost: a.test\r\n\r\n"])
 @given(SEGMENTS)
 def test_the_gateway_reads_what_h11_reads(segments: list[bytes]) -> None:
     compare(segments)

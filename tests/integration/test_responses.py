@@ -174,10 +174,9 @@ def test_what_cannot_be_sent_is_a_500_that_the_log_explains(
     assert error_id, page
     said = gateway.output[before:]
     # One record: its first line has the site and the id, its last line the reason.
-    record = said[said.index("plain: ") :]
-    first, *traceback = record.splitlines()
-    assert f"(error {error_id[1]})" in first
-    assert any(reason in line for line in traceback)
+    first = next(line for line in said.splitlines() if f"(error {error_id[1]})" in line)
+    assert " plain: " in first
+    assert reason in said.partition(first)[2]
     assert SECRET not in said and SECRET.encode() not in page and "X-Key" not in answer.headers
     for host in ("plain.localhost", "neighbour.localhost"):
         answer, page = visitor.ask({}, host)
