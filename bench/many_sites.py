@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.request_path.servers import cpu_of
 from bench.request_path.wrk import Load, run
-from gateway.memory import resident
+from gateway.memory.figures import resident
 from tests.integration.servers import PROTOCOL, Gateway
 from tests.integration.sites import BuiltSite, tiny_site
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gateway.errors import listed, reason_of
 from gateway.namespace import Namespace
-from gateway.sources import Tree
+from gateway.sites.sources import Tree
 
 NO_DATABASE: Final = "unknown"
 """The vendor of ``django.db.backends.dummy``: a project without a database."""

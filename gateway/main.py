@@ -13,26 +13,28 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import hygiene, log, memory, pages, proxies, server
+from gateway import log
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
-from gateway.autoreload import Autoreload
 from gateway.backends.inprocess import InProcessBackend
-from gateway.budget import Budget
+from gateway.cluster import Control, Identity, Journal
+from gateway.cluster.store.desk import Desk
+from gateway.cluster.store.sqlite import SqliteStore, store_path
 from gateway.config import ADMIN_HOSTS
-from gateway.control import Control, Identity, Journal
+from gateway.config.file import SitesFile
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
-from gateway.hygiene import HeadLimits, RefusedError
-from gateway.modes import ModeError
-from gateway.proxies import Proxies
-from gateway.registry import Registry
-from gateway.rest import Rest
+from gateway.front import head, pages, proxies, server
+from gateway.front.head import HeadLimits, RefusedError
+from gateway.front.proxies import Proxies
+from gateway.memory import figures
+from gateway.memory.budget import Budget
 from gateway.settings import Settings, SettingsError
-from gateway.sitesfile import SitesFile
-from gateway.store.desk import Desk
-from gateway.store.sqlite import SqliteStore, store_path
-from gateway.watch import Watch
+from gateway.sites.gate import ModeError
+from gateway.sites.registry import Registry
+from gateway.upkeep.code_watch import Autoreload
+from gateway.upkeep.file_watch import Watch
+from gateway.upkeep.idle import Rest
 
 START_FAILED: Final = "lifespan.startup.failed"
 
@@ -71,7 +73,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 @asynccontextmanager
 async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     """Everything that runs while the gateway serves; stopped in the reverse order."""
-    memory.share_one_arena()
+    figures.share_one_arena()
     loose = server.parses_loosely()
     if loose and settings.trusted_proxies:
         raise SettingsError(
@@ -145,7 +147,7 @@ class SiteDispatch:
             # The server does not run the lifespan, or has not yet.
             return pages.unavailable()
         try:
-            host = hygiene.clean(scope, state.limits)
+            host = head.clean(scope, state.limits)
             host, trusted = state.proxies.follow(scope, host)
         except RefusedError as error:
             return pages.refused(error.rule, scope["http_version"])

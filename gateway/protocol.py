@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Final
 from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.hygiene import RefusedError, Rule, check_authority, host_of
-from gateway.proxies import CONNECTION
+from gateway.front.head import RefusedError, Rule, check_authority, host_of
+from gateway.front.proxies import CONNECTION
 from gateway.settings import Settings
 
 if TYPE_CHECKING:

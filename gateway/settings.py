@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, Final, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.config.hosts import InvalidHostError, normalise_host
 from gateway.errors import GatewayError
-from gateway.proxies import UNIX, TrustedProxy
-from gateway.routing import InvalidHostError, normalise_host
+from gateway.front.proxies import UNIX, TrustedProxy
 
 PREFIX: Final = "GATEWAY_"
 

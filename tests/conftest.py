@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import Fault
-from gateway.sources import Sources
+from gateway.sites.sources import Sources
 
 
 @pytest.fixture

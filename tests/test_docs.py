@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gateway import state
+from gateway.sites import state
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,7 @@ The same code but for one thing: the governor can see no thread's CPU, as on sys
 tell it, so it puts every request into the lane whose requests are not counted.
 """
 
-from gateway.governor import SystemClocks
+from gateway.execution.governor import SystemClocks
 from gateway.main import app
 
 __all__ = ["app"]

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from gateway.admin.token import Token
-from gateway.routing import InvalidHostError, normalise_host
+from gateway.config.hosts import InvalidHostError, normalise_host
 
 _FORWARDING: Final = frozenset({"forwarded", "via", "x-real-ip"})
 _FORWARDING_PREFIX: Final = "x-forwarded-"

@@ -21,13 +21,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import gateway
 from gateway.admin import page
 from gateway.admin.auth import Authority, Verdict
-from gateway.control import Control
+from gateway.cluster import Control
+from gateway.cluster.store import Entry, StoreError
 from gateway.errors import ConfigError, Fault, UnknownSiteError
-from gateway.modes import CHANGES, ModeError
-from gateway.registry import GatewayStatus, Registry
-from gateway.site import SiteStatus
-from gateway.state import State
-from gateway.store import Entry, StoreError
+from gateway.sites.gate import CHANGES, ModeError
+from gateway.sites.registry import GatewayStatus, Registry
+from gateway.sites.site import SiteStatus
+from gateway.sites.state import State
 
 logger = logging.getLogger("gateway.admin")
 

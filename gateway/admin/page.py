@@ -9,10 +9,10 @@ from starlette.responses import HTMLResponse
 
 import gateway
 from gateway.errors import Fault
-from gateway.modes import Mode
-from gateway.pages import Html, html, page, render
-from gateway.registry import GatewayStatus
-from gateway.site import SiteStatus
+from gateway.front.pages import Html, html, page, render
+from gateway.sites.gate import Mode
+from gateway.sites.registry import GatewayStatus
+from gateway.sites.site import SiteStatus
 
 
 def overview(status: GatewayStatus, url: URL) -> HTMLResponse:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from gateway.disk.files import read_file, why_not
+from gateway.disk.statefolder import TOKEN, StateError, StateFolder
 from gateway.errors import GatewayError
-from gateway.files import read_file, why_not
 from gateway.settings import PREFIX, Settings
-from gateway.statefolder import TOKEN, StateError, StateFolder
 
 _LARGEST: Final = 1 << 16
 

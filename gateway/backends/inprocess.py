@@ -17,17 +17,17 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import django, log
 from gateway.backends.unloading import GRACE, Unloading
-from gateway.budget import Budget
-from gateway.collector import Collector
 from gateway.config import SiteConfig
 from gateway.errors import LoadError, reason_of, traceback_of
-from gateway.garbage import held
+from gateway.execution.pool import Threads, stack_of
+from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
+from gateway.memory.budget import Budget
+from gateway.memory.collector import Collector
+from gateway.memory.switch import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
-from gateway.reporting import Reporter
-from gateway.sources import Sources, Tree
-from gateway.threads import Threads, stack_of
-from gateway.wsgi import Bridge, Traffic, WSGIApplication
+from gateway.sites.reporting import Reporter
+from gateway.sites.sources import Sources, Tree
 
 T = TypeVar("T")
 

@@ -16,12 +16,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.collector import Collector
 from gateway.config import SiteConfig
 from gateway.errors import listed
-from gateway.memory import resident
+from gateway.memory.collector import Collector
+from gateway.memory.figures import resident
 from gateway.namespace.survivors import Trace
-from gateway.reporting import Reporter
+from gateway.sites.reporting import Reporter
 
 LOOKS: Final = 3
 """Collections after which what is still there counts as held: threads of the gateway let go of

@@ -14,8 +14,8 @@ from typing import Any, Final
 from gateway import django
 from gateway.checks.facts import Database, Project
 from gateway.errors import reason_of
+from gateway.execution.pool import Threads
 from gateway.namespace import Namespace
-from gateway.threads import Threads
 
 CONNECT_SECONDS: Final = 3
 """How long a database may take to accept a connection, where its driver can be told."""

@@ -33,10 +33,10 @@ from gateway.checks.facts import (
 )
 from gateway.django import close_connections
 from gateway.errors import LoadError
+from gateway.execution.pool import Pool, Threads
 from gateway.namespace import Namespace
-from gateway.reporting import Reporter
-from gateway.sources import Sources
-from gateway.threads import Pool, Threads
+from gateway.sites.reporting import Reporter
+from gateway.sites.sources import Sources
 
 _EXIT_SECONDS: Final = 5.0
 """How long the exit functions of the site may take, and then its threads to end."""

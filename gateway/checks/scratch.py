@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import gateway
 from gateway.checks.facts import ASKING_SECONDS, UNLOADING_SECONDS, Facts, Request
-from gateway.masking import Mask
+from gateway.sites.masking import Mask
 
 _START: Final = """
 import sys

@@ -7,10 +7,10 @@ what is wrong; ``lastgood`` keeps a copy of the last file without faults; ``sche
 schema that editors use.
 """
 
+from gateway.config.hosts import ADMIN_HOSTS
 from gateway.config.lastgood import LastGood
 from gateway.config.model import Config, FaultySite, SiteConfig
 from gateway.config.reading import Memory, read_config, read_config_leniently
-from gateway.routing import ADMIN_HOSTS
 
 __all__ = [
     "ADMIN_HOSTS",

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gateway.limits import DEFAULTS
+from gateway.config.limits import DEFAULTS
 
 # The name of a site becomes part of URLs, file names and database roles.
 NAME_PATTERN: Final = r"^[a-z0-9](?:\.?[a-z0-9_-])*\.?$"

@@ -13,7 +13,7 @@ from typing import Final
 from dotenv.parser import Binding, parse_stream
 from dotenv.variables import Variable, parse_variables
 
-from gateway.files import read_file, why_not
+from gateway.disk.files import read_file, why_not
 
 # What describes the machine and the user rather than a purpose, and is no secret. Not among them:
 # GATEWAY_* (the token), PYTHON* (they are about the gateway's own start), proxies (their URLs may

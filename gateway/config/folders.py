@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-from gateway.files import kind_of, read_file
+from gateway.disk.files import kind_of, read_file
 
 _LARGEST_PYVENV: Final = 1 << 16
 

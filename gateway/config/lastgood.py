@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config.source import LARGEST
-from gateway.statefolder import StateFolder, is_store_name, last_good_name, store_name
+from gateway.disk.statefolder import StateFolder, is_store_name, last_good_name, store_name
 
 _OLD_NAME: Final = "last-good-sites.json"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from gateway.config.limits import DEFAULTS, Limits
 from gateway.errors import Fault
-from gateway.limits import DEFAULTS, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class SiteConfig:
 
     name: str
     hosts: tuple[str, ...]
-    """In the normal form of ``gateway.routing``, in the order of the file."""
+    """In the normal form of ``gateway.config.hosts``, in the order of the file."""
     path: Path
     """The folder of the project: absolute, symbolic links *not* resolved."""
     wsgi: str

@@ -13,21 +13,21 @@ from pydantic import ValidationError
 
 from gateway.config.document import Document, is_site_name
 from gateway.config.faults import Loc, fault_at, nearest, shown
+from gateway.config.hosts import ADMIN_HOSTS
+from gateway.config.limits import DEFAULTS
 from gateway.config.model import Config, FaultySite, SiteConfig
 from gateway.config.resolve import SiteDraft, Surroundings, merge_limits
 from gateway.config.source import parse_source, read_source
 from gateway.config.translation import type_faults
+from gateway.disk.inputs import look
 from gateway.errors import ConfigError, Fault
-from gateway.inputs import look
-from gateway.limits import DEFAULTS
-from gateway.routing import ADMIN_HOSTS
 
 
 class Memory:
     """What came of the entries of a file when it was read last, for the one who reads it again.
 
     An entry that is the same, in the same surroundings, with the files that were looked at for it
-    as they were (`gateway.inputs`), is not resolved again. One thread at a time may use it.
+    as they were (`gateway.disk.inputs`), is not resolved again. One thread at a time may use it.
 
     ``sound`` is whether the last reading, of the same text in the same surroundings, found no
     fault.

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from gateway.config.discovery import SETTINGS_VARIABLE, DiscoveryError, find_wsgi, is_plain_module
 from gateway.config.environment import inherited, interpolate, read_env_file
 from gateway.config.faults import Loc, fault_at, json_path, shown
 from gateway.config.folders import (
@@ -16,12 +17,11 @@ from gateway.config.folders import (
     why_not_a_folder,
     why_not_a_venv,
 )
+from gateway.config.hosts import HostTable, InvalidHostError, normalise_host, normalise_pattern
+from gateway.config.limits import DEFAULTS, Limits
 from gateway.config.model import SiteConfig
-from gateway.discovery import SETTINGS_VARIABLE, DiscoveryError, find_wsgi, is_plain_module
+from gateway.disk.inputs import Inputs, Look
 from gateway.errors import Fault
-from gateway.inputs import Inputs, Look
-from gateway.limits import DEFAULTS, Limits
-from gateway.routing import HostTable, InvalidHostError, normalise_host, normalise_pattern
 
 _ATTRIBUTE: Final = "application"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from gateway.config.faults import Loc, fault_at
+from gateway.disk.files import UnusableFileError, opened, read_all
 from gateway.errors import ConfigError, Fault
-from gateway.files import UnusableFileError, opened, read_all
 
 LARGEST: Final = 10_000_000
 """Bytes of a ``sites.json``."""

@@ -33,7 +33,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from gateway.files import read_file, why_not
+from gateway.disk.files import read_file, why_not
 
 _LARGEST_PYVENV = 1 << 16
 

@@ -30,8 +30,7 @@ from dataclasses import dataclass
 from types import CellType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Final, cast
 
-from gateway import frames
-from gateway.namespace import callers
+from gateway.namespace import callers, frames
 from gateway.namespace.namespace import Namespace
 
 SECONDS: Final = 10.0

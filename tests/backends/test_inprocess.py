@@ -15,8 +15,8 @@ import pytest
 
 from gateway.backends.inprocess import _TURNS, InProcessBackend
 from gateway.config import SiteConfig
+from gateway.config.limits import Limits
 from gateway.errors import LoadError
-from gateway.limits import Limits
 from tests.folders import needs_folders
 
 from .projects import ask, project

@@ -14,8 +14,8 @@ import pytest
 
 from gateway.backends.inprocess import InProcessBackend
 from gateway.backends.unloading import PILE
+from gateway.config.limits import Limits
 from gateway.errors import LoadError
-from gateway.limits import Limits
 from gateway.namespace import Namespace
 from gateway.namespace.survivors import Trace
 
@@ -52,7 +52,7 @@ def schedulers() -> object:
 @pytest.fixture(autouse=True)
 def collecting_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The heap of the tests is large, and three collections of it would take 45 s."""
-    monkeypatch.setattr("gateway.collector._ASKED_REST", 1)
+    monkeypatch.setattr("gateway.memory.collector._ASKED_REST", 1)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.checks.report import SiteReport
-from gateway.masking import MASK
+from gateway.sites.masking import MASK
 
 from .projects import check_all, project, said
 

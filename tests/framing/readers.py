@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.hygiene import HeadLimits, RefusedError, clean
+from gateway.front.head import HeadLimits, RefusedError, clean
 from gateway.protocol import OFFER, Protocol
 
 _TURNS: Final = 30

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gateway.memory import resident
+from gateway.memory.figures import resident
 
 from .actions import reload
 from .cache import virtual_environment

@@ -18,7 +18,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from gateway.modes import CHANGES, Mode, ModeError, after
+from gateway.sites.gate import CHANGES, Mode, ModeError, after
 
 from .clients import client_for
 from .servers import PROTOCOL, Gateway

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.statefolder import last_good_name, store_name
+from gateway.disk.statefolder import last_good_name, store_name
 
 from .actions import front, reload
 from .programs import private_folder
@@ -26,7 +26,7 @@ from .waiting import until
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
 SEED = """
 import pathlib, sys
-from gateway.store.sqlite import SqliteStore
+from gateway.cluster.store.sqlite import SqliteStore
 store = SqliteStore(pathlib.Path(sys.argv[1]))
 store.order("mode", {"site": "healthy", "mode": "maintenance"}, "stranger", "stranger")
 store.close()

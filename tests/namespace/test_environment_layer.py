@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
+from gateway.execution.pool import Pool, Threads
 from gateway.namespace import Namespace
-from gateway.reporting import Reporter
-from gateway.threads import Pool, Threads
+from gateway.sites.reporting import Reporter
 
 from .venvs import installed_or_skip, make_venv, site_packages
 from .worlds import load

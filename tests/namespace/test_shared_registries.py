@@ -236,7 +236,7 @@ def test_what_would_watch_everybody(both: Callable[[str], Pair]) -> None:
         variables["sys"].addaudithook(lambda *args: seen.append(args))
         variables["gc"].callbacks.append(seen.append)
     gc.collect()
-    sys.audit("gateway.probe")
+    sys.audit("gateway.sites.probe")
     assert seen == []
     assert gc.callbacks == before
 

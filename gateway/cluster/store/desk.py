@@ -1,0 +1,117 @@
+"""The one thread that uses the store: the event loop asks it and never waits on a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, Self, TypeVar
+
+from gateway.cluster.store import Store, StoreError
+
+logger = logging.getLogger("gateway.store")
+
+ANSWER_WITHIN: Final = 5.0
+"""Seconds that a caller waits. SQLite keeps to less; a file system that hangs does not."""
+OPEN_AGAIN: Final = 2.0
+"""Seconds between attempts to open a store that failed."""
+LEAVE_WITHIN: Final = 2.0
+"""Seconds that leaving waits for what was asked before."""
+_MOST_WAITING: Final = 500
+"""Questions in the queue; a thread that hangs must not fill the memory."""
+
+_T = TypeVar("_T")
+
+
+class Desk:
+    """Puts questions to a store, one at a time, while inside ``async with``.
+
+    ``open`` makes the store, again after every failure. ``error`` says what is wrong now.
+    """
+
+    def __init__(self, open: Callable[[], Store]) -> None:
+        self.error: str | None = None
+        self._open = open
+        self._store: Store | None = None
+        self._open_at = 0.0
+        self._queue: queue.SimpleQueue[tuple[Callable[[Store], Any], Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+
+    async def __aenter__(self) -> Self:
+        # A daemon: a file system that hangs must not hold up the end of the process.
+        self._thread = threading.Thread(target=self._work, name="gateway store", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join, LEAVE_WITHIN)
+
+    async def ask(self, question: Callable[[Store], _T]) -> _T:
+        """The answer to a question, which runs on the desk's thread; raises `StoreError`."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await asyncio.wrap_future(self._put(question))
+        except TimeoutError:
+            raise StoreError(f"the store did not answer within {ANSWER_WITHIN:.0f} s") from None
+
+    def tell(self, message: Callable[[Store], None]) -> Future[None]:
+        """Have something written when its turn comes; nobody has to wait for it."""
+        return self._put(message)
+
+    def _put(self, question: Callable[[Store], _T]) -> Future[_T]:
+        future: Future[_T] = Future()
+        if self._queue.qsize() < _MOST_WAITING:
+            self._queue.put((question, future))
+        else:
+            future.set_exception(StoreError("the store does not answer"))
+        return future
+
+    # On the thread
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            question, future = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                answer = question(self._opened())
+            except StoreError as error:
+                self._failed(str(error))
+                future.set_exception(error)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                self._worked()
+                future.set_result(answer)
+        if self._store is not None:
+            self._store.close()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            if self.error and time.monotonic() < self._open_at:
+                raise StoreError(self.error)
+            self._open_at = time.monotonic() + OPEN_AGAIN
+            self._store = self._open()
+        return self._store
+
+    def _failed(self, reason: str) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if self.error is None:
+            logger.error(
+                "workers cannot agree and no history is kept; sites are served as before: %s",
+                reason,
+            )
+        self.error = reason
+
+    def _worked(self) -> None:
+        if self.error is not None:
+            logger.warning("the store works again")
+            self.error = None

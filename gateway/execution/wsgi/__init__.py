@@ -1,0 +1,12 @@
+"""The bridge from ASGI to the WSGI application of a site, on a2wsgi.
+
+A request passes four steps: its body is taken in on the event loop (`body`), the governor says when
+it may run, the application runs on a thread of the site (`response`), and what it answers crosses
+back to the event loop (`bridge`). A client that is slow to send or to read holds no thread.
+"""
+
+from gateway.execution.wsgi.bridge import Bridge
+from gateway.execution.wsgi.response import WSGIApplication
+from gateway.execution.wsgi.traffic import Traffic
+
+__all__ = ["Bridge", "Traffic", "WSGIApplication"]

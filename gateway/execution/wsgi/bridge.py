@@ -1,0 +1,216 @@
+"""One site's bridge, and what happens to a request on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import io
+import re
+from typing import IO, Final
+
+from a2wsgi.wsgi import WSGIMiddleware
+from starlette.types import Receive, Scope, Send
+
+from gateway.config.limits import Limits
+from gateway.execution.governor import Account, OverloadedError, Ticket
+from gateway.execution.pool import Threads
+from gateway.execution.wsgi.body import (
+    BadBodyError,
+    BodyTooLargeError,
+    ClientLeftError,
+    SlowBodyError,
+    declared_length,
+)
+from gateway.execution.wsgi.environ import build_environ
+from gateway.execution.wsgi.response import Responder, WSGIApplication
+from gateway.execution.wsgi.traffic import Traffic
+from gateway.front import pages
+from gateway.front.head import Rule
+
+_SWEEP: Final = 0.25
+"""Seconds between looks at the requests that are open: how exact the limits in time are."""
+_WATCH_AFTER: Final = 1.0
+"""Seconds after which a request is worth watching whether its client is still there."""
+
+
+class RequestTimeoutError(Exception):
+    """The application did not answer in time (504)."""
+
+
+class Bridge(WSGIMiddleware):  # type: ignore[misc]
+    """An ASGI application that runs a WSGI application on the threads of its site."""
+
+    def __init__(
+        self, app: WSGIApplication, threads: Threads, traffic: Traffic, limits: Limits
+    ) -> None:
+        # Not super().__init__(): a2wsgi would make ten threads of its own that nobody ends.
+        self.app = app
+        self.executor = threads
+        self.traffic = traffic
+        self.limits = limits
+        self.account = Account(limits.concurrency, limits.queue_length)
+        self._open: set[Exchange] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if (limit := self.limits.max_header) is not None and _size(scope) > limit:
+            await pages.refused(Rule.LARGE_HEAD, scope["http_version"])(scope, receive, send)
+            return
+        try:
+            declared = declared_length(scope)
+            if declared == 0:
+                await self._exchange(scope, receive, send, io.BytesIO(), None)
+                return
+            with self.traffic.intake.body() as body:
+                file, length = await body.receive(receive, declared, self.limits)
+                await self._exchange(scope, receive, send, file, length)
+        except ClientLeftError:
+            pass  # there is nobody to answer
+        except BodyTooLargeError:
+            page = pages.too_large(self.limits.max_body, scope["http_version"])
+            await page(scope, receive, send)
+        except SlowBodyError:
+            await pages.too_slow(scope["http_version"])(scope, receive, send)
+        except BadBodyError:
+            await pages.bad_request(scope["http_version"])(scope, receive, send)
+        except OverloadedError:
+            await pages.busy(self.limits.queue_wait)(scope, receive, send)
+        except RequestTimeoutError:
+            await pages.timed_out()(scope, receive, send)
+
+    def in_flight(self) -> list[str]:
+        """What the requests that are open are doing, a text for each."""
+        now = self.traffic.loop.time()
+        return [exchange.describe(now - exchange.since) for exchange in self._open]
+
+    def close(self) -> None:
+        """Let go of all requests that are still open."""
+        for exchange in tuple(self._open):
+            exchange.responder.fail(ConnectionAbortedError("the code of the site was unloaded"))
+
+    async def _exchange(
+        self, scope: Scope, receive: Receive, send: Send, body: IO[bytes], length: int | None
+    ) -> None:
+        traffic = self.traffic
+        responder = Responder(
+            self.app,
+            build_environ(scope, body, length),
+            Ticket(self.account, self.account.route(_route(scope["method"], scope["path"]))),
+            self.executor,
+            traffic.governor,
+            traffic.mailbox,
+        )
+        traffic.governor.submit(responder.ticket, responder)
+        traffic.watch()
+        exchange = Exchange(responder, receive, send, traffic.loop.time())
+        self._open.add(exchange)
+        if self._sweeper is None:
+            self._sweeper = traffic.loop.call_later(_SWEEP, self._sweep)
+        try:
+            await exchange.relay()
+        finally:
+            self._open.discard(exchange)
+
+    def _sweep(self) -> None:
+        """Look at all requests at once, which costs less than a timer for each."""
+        self._sweeper = None
+        now = self.traffic.loop.time()
+        for exchange in tuple(self._open):
+            exchange.check(now - exchange.since, self.limits)
+        if self._open:
+            self._sweeper = self.traffic.loop.call_later(_SWEEP, self._sweep)
+
+
+class Exchange:
+    """One request whose body is complete, until its response has been sent."""
+
+    def __init__(self, responder: Responder, receive: Receive, send: Send, since: float) -> None:
+        self.responder = responder
+        self.since = since
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def relay(self) -> None:
+        """Send what the application answers.
+
+        Raises what it raised, `ClientLeftError`, `OverloadedError` and `RequestTimeoutError`.
+        """
+        responder = self.responder
+        try:
+            done = False
+            while not done:
+                await responder.ready()
+                head, piece, done = responder.take()
+                if done and responder.error is not None:
+                    raise responder.error
+                if head is not None:
+                    await self._send(
+                        {
+                            "type": "http.response.start",
+                            "status": head.status,
+                            "headers": head.headers,
+                        }
+                    )
+                if piece or done:
+                    await self._send(
+                        {"type": "http.response.body", "body": piece, "more_body": not done}
+                    )
+                if not done:
+                    self._watch()
+                    responder.go_on()
+        finally:
+            responder.error = None  # it refers to the frames that refer to the responder
+            if not responder.done:
+                responder.let_go()
+            if self._watcher is not None:
+                self._watcher.cancel()
+
+    def describe(self, age: float) -> str:
+        """Which request it is and what it is doing, for the log; ``age`` in seconds."""
+        responder = self.responder
+        method, path = responder.environ["REQUEST_METHOD"], responder.environ["PATH_INFO"]
+        text = path.encode("latin-1").decode("utf-8", "replace")  # see PEP 3333, "Unicode Issues"
+        stack = responder.stack
+        doing = f"it is here:\n{stack}" if stack else "it waits"
+        return f"{method} {text!r}, since {age:.0f} s; {doing}"
+
+    def check(self, age: float, limits: Limits) -> None:
+        """Hold the limits in time; ``age`` in seconds."""
+        responder = self.responder
+        if responder.waits and age > limits.queue_wait:
+            responder.fail(OverloadedError())
+        elif limits.request_timeout and age > limits.request_timeout and not responder.answers:
+            responder.threads.reporter.logger("gateway.wsgi").error(
+                "a request was not answered within %g s and goes on; it is here:\n%s",
+                limits.request_timeout,
+                responder.stack,
+            )
+            responder.fail(RequestTimeoutError())
+        elif age > _WATCH_AFTER:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._await_departure())
+
+    async def _await_departure(self) -> None:
+        with contextlib.suppress(Exception):  # a server may say it this way
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+        self.responder.fail(ClientLeftError())
+
+
+def _size(scope: Scope) -> int:
+    return sum(len(name) + len(value) for name, value in scope["headers"])
+
+
+@functools.lru_cache(4096)
+def _route(method: str, path: str) -> str:
+    """What requests that behave alike have in common; Django's routes are not known before."""
+    return method + _VARIABLE.sub("*", "/".join(path.split("/", 6)[:6]))
+
+
+_VARIABLE: Final = re.compile(r"[^/]*[0-9][^/]*|[^/]{40,}")

@@ -1,0 +1,451 @@
+"""A response on its way from the thread of the view to the event loop (PEP 3333).
+
+A response that is complete at once crosses over in one step. One that comes piece by piece is taken
+over whenever the loop gets round to it, however many pieces there are by then. When the client does
+not keep up and `HIGH_WATER` bytes wait, the response *parks*: the thread is free, and goes on with
+it when the client has caught up and the governor gives it a place again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import operator
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from a2wsgi.wsgi import WSGIResponder
+
+from gateway.execution.crossing import Mailbox
+from gateway.execution.governor import Governor, Lane, OverloadedError, Ticket
+from gateway.execution.pool import Seat, Threads, stack_of
+from gateway.front.head import IN_VALUES, LENGTH_DIGITS
+from gateway.log import request_id
+
+ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
+StartResponse: TypeAlias = Callable[..., Callable[[bytes], None]]
+WSGIApplication: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+HIGH_WATER: Final = 1 << 17
+"""Bytes of a response that wait for the client while its thread is held."""
+
+# RFC 9110, section 7.6.1: of this connection, which is the server's affair (PEP 3333 forbids them).
+_HOP_BY_HOP: Final = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split()
+)
+_NO_BODY: Final = frozenset((204, 304))
+
+
+class ResponseError(ValueError):
+    """Status or headers that no server can send; says which header, and never its value."""
+
+
+class Head:
+    """Status and headers that an application has given, checked.
+
+    On the way of every response: what there is to say of the names is remembered for each sequence
+    of them, and the values are searched as one string.
+    """
+
+    __slots__ = ("headers", "length", "status")
+
+    def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
+        """Raises `ResponseError`, for what is no list of pairs ``TypeError`` or ``ValueError``."""
+        self.status = _code(status)
+        self.length: int | None = None
+        self.headers: Headers = []
+        if not headers:
+            return
+        names, values = zip(*headers, strict=True)
+        seen = _look_at(names)
+        try:
+            written = [value.encode("latin-1").strip(b" \t") for value in values]
+        except (AttributeError, UnicodeEncodeError):
+            raise _wrong_value(headers) from None
+        if b"".join(written).translate(None, IN_VALUES):
+            raise _wrong_value(headers)
+        self.headers = [item for item in zip(seen.keys, written, strict=True) if item[0]]
+        if seen.lengths:
+            length = _length([values[place] for place in seen.lengths])
+            if self.status not in _NO_BODY:
+                self.length = length
+                self.headers.append((_LENGTH, b"%d" % length))
+
+
+class _Names(NamedTuple):
+    """What can be said of the headers from their names, in their order, alone."""
+
+    keys: tuple[bytes, ...]
+    """In lower case, as ASGI wants them; empty for those that are not sent as they stand."""
+    lengths: tuple[int, ...]
+    """The places of ``Content-Length``."""
+
+
+@functools.lru_cache(256)
+def _look_at(names: tuple[str, ...]) -> _Names:
+    keys = tuple(map(_key, names))
+    sent = tuple(b"" if key in _HOP_BY_HOP or key == _LENGTH else key for key in keys)
+    lengths = tuple(place for place, key in enumerate(keys) if key == _LENGTH)
+    return _Names(sent, lengths)
+
+
+def _key(name: str) -> bytes:
+    """RFC 9110, section 5.1."""
+    if not isinstance(name, str):
+        raise ResponseError(f"the name of a header is of the type {_kind(name)}, and has to be str")
+    if not _TOKEN.fullmatch(name):
+        raise ResponseError(f"{name!r:.100} is not the name of a header (RFC 9110, section 5.1)")
+    return name.encode("latin-1").lower()
+
+
+@functools.lru_cache(256)
+def _code(status: str) -> int:
+    """The number in a status (PEP 3333; RFC 9110, section 15): that of a final response.
+
+    The reason may be left out, and is never sent: ASGI has no place for it.
+    """
+    if not isinstance(status, str):
+        raise ResponseError(f"the status is of the type {_kind(status)}, and has to be str")
+    code, _, reason = status.partition(" ")
+    if not _STATUS.fullmatch(code):
+        raise ResponseError(
+            f"{code!r:.20} is not the status of a response: a number from 200 to 599, and after "
+            "one space a reason, such as '200 OK'"
+        )
+    if not _REASON.fullmatch(reason):
+        raise ResponseError(
+            f"the reason of the status {code} has a control character, or one outside Latin-1"
+        )
+    return int(code)
+
+
+def _length(values: list[str]) -> int:
+    """What all ``Content-Length`` say (RFC 9110, section 8.6: ``1*DIGIT``)."""
+    if not all(_DIGITS.fullmatch(value) for value in values):
+        raise ResponseError(
+            f"the value of the header 'Content-Length' is not 1 to {LENGTH_DIGITS} digits alone"
+        )
+    lengths = set(map(int, values))
+    if len(lengths) > 1:
+        raise ResponseError("there are several headers 'Content-Length', and they differ")
+    return lengths.pop()
+
+
+def _wrong_value(headers: list[tuple[str, Any]]) -> ResponseError:
+    """Which header it is, and why; its value may be a secret."""
+    for name, value in headers:
+        if not isinstance(value, str):
+            why = f"is of the type {_kind(value)}, and has to be str"
+        elif not _LATIN_1.fullmatch(value):
+            why = "has a character that is not in Latin-1; encode it first (RFC 8187)"
+        elif value.strip(" \t").encode("latin-1").translate(None, IN_VALUES):
+            why = "has a control character, such as a line break"
+        else:
+            continue
+        return ResponseError(f"the value of the header {name!r} {why}")
+    return ResponseError("a header has a value that cannot be sent")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+_LENGTH: Final = b"content-length"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_STATUS: Final = re.compile(r"[2-5][0-9]{2}")
+_REASON: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_LATIN_1: Final = re.compile(r"[\x00-\xff]*")
+_DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
+
+
+class Responder(WSGIResponder):  # type: ignore[misc]
+    """One request on its way through the application; a `Job` of the site's threads.
+
+    What a2wsgi's does with a queue and a task for each request, this does with a list and a lock.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        environ: dict[str, Any],
+        ticket: Ticket,
+        threads: Threads,
+        governor: Governor,
+        mailbox: Mailbox,
+    ) -> None:
+        self.app = app
+        self.environ = environ
+        self.ticket = ticket
+        self._passage = ticket
+        self.head: Head | None = None
+        self.done = False
+        self.error: Exception | None = None
+        self._thread_id = 0
+        self.threads = threads
+        self._governor = governor
+        self._mailbox = mailbox
+        self._head_only = environ["REQUEST_METHOD"] == "HEAD"
+        self._head_taken = False
+        self._iterable: Any = None
+        self._iterator: Iterator[bytes] | None = None
+        self._lock = threading.Lock()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._sent = 0
+        self._announced = False
+        self._seat: Seat | None = None
+        self._returning: Seat | None = None
+        self._gone = False
+        self._room: threading.Event | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._verdict: Exception | None = None
+
+    # On the event loop
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not been admitted yet."""
+        return self.ticket.waits and not self._head_taken
+
+    @property
+    def answers(self) -> bool:
+        """Whether the client has got the head of the response."""
+        return self._head_taken
+
+    @property
+    def stack(self) -> str:
+        """Where its code is, as in a traceback; empty while no thread runs it."""
+        rests = self.done or self._seat is not None or self._returning is not None
+        return "" if rests or self.ticket.waits else stack_of(self._thread_id)
+
+    async def ready(self) -> None:
+        """Wait until there is something to `take`; raises what it was told to `fail` with."""
+        if self._verdict is None and not (self._announced or self.done):
+            self._waiter = self._mailbox.loop.create_future()
+            await self._waiter
+        if self._verdict is not None:
+            raise self._verdict
+
+    def take(self) -> tuple[Head | None, bytes, bool]:
+        """What there is to send: the head if it has not been taken, a piece, whether it is all."""
+        head = None
+        with self._lock:
+            self._announced = False
+            pieces, self._pieces, self._size = self._pieces, [], 0
+            done = self.done
+            if not self._head_taken and self.error is None and (pieces or done):
+                head, self._head_taken = self.head, True
+        return head, pieces[0] if len(pieces) == 1 else b"".join(pieces), done
+
+    def go_on(self) -> None:
+        """What was taken has been sent: a thread that waits for that may go on."""
+        with self._lock:
+            seat, self._seat = self._seat, None
+            room = self._room
+        if room is not None:
+            room.set()
+        if seat is not None:
+            self._return(seat)
+
+    def fail(self, error: Exception) -> None:
+        """Have whoever relays the response end with ``error``."""
+        self._verdict = error
+        self.let_go()
+        self._notice()
+
+    def let_go(self) -> None:
+        """Nobody wants the rest: the iterable is closed, on its thread, as soon as possible."""
+        self._gone = True
+        self._withdraw()
+        self.go_on()
+
+    def _notice(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # A governor's Work and a Job of the threads
+
+    def start(self, lane: Lane) -> None:
+        """Begin on a thread, or go on."""
+        seat, self._returning = self._returning, None
+        if seat is not None:
+            seat.resume()
+            return
+        try:
+            self.threads.run(self, may_block=lane is not Lane.FAST)
+        except RuntimeError:  # the generation has been unloaded meanwhile
+            self.cancel()
+            self.released()
+
+    def run(self) -> bool:
+        """Call the application, or go on with what it returned; true to park."""
+        self._passage = self.ticket
+        self._governor.began(self._passage)
+        try:
+            if self._iterator is None and not self._gone:
+                self._thread_id = threading.get_ident()
+                request_id.set(self.environ.get("HTTP_X_REQUEST_ID", ""))
+                self._iterable = self.app(self.environ, self.start_response)
+                self._iterator = iter(self._iterable)
+            if self._iterator is not None and self._pump(self._iterator):
+                return True
+            self._finish(None)
+        except Exception as error:
+            self._finish(error)
+        except BaseException as error:  # sys.exit() in a view is no reason for the gateway to exit
+            failure = RuntimeError(f"the application raised {type(error).__name__}")
+            failure.__cause__ = error
+            self._finish(failure)
+        self._close()
+        return False
+
+    def parked(self, seat: Seat) -> None:
+        """Resume at once if the client has caught up meanwhile."""
+        with self._lock:
+            wait = self._size >= HIGH_WATER and not self._gone
+            if wait:
+                self._seat = seat
+        if not wait:
+            self._return(seat)
+
+    def hold(self) -> None:
+        """Wait on the thread until the client has caught up."""
+        while self._size >= HIGH_WATER and not self._gone:
+            self._room = self._room or threading.Event()
+            self._room.clear()
+            if self._size >= HIGH_WATER and not self._gone:
+                self._room.wait()
+
+    def released(self) -> None:
+        """Give the place with the governor to others."""
+        self._governor.finished(self._passage)
+        if not self._governor.crowded:
+            self._mailbox.wake()
+
+    def cancel(self) -> None:
+        """The threads end before its turn came."""
+        self._finish(RuntimeError("the code of the site was unloaded"))
+
+    # What has parked comes back
+
+    def _return(self, seat: Seat) -> None:
+        """Go on when there is a place; at once when the queue is full, or to be closed."""
+        self._returning = seat
+        self.ticket = Ticket(self.ticket.account, self.ticket.route)
+        try:
+            self._governor.submit(self.ticket, self)
+        except OverloadedError:  # but this one has begun
+            self.start(Lane.FAST)
+        if self._gone:
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        if self._governor.withdraw(self.ticket) and self._returning is not None:
+            self.start(Lane.FAST)
+
+    # On the thread of the view
+
+    def start_response(
+        self, status: str, response_headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable"."""
+        try:
+            if exc_info is not None and self._sent:
+                raise exc_info[1].with_traceback(exc_info[2])
+            if exc_info is None and self.head is not None:
+                raise AssertionError("start_response() was called a second time without exc_info")
+        finally:
+            exc_info = None  # PEP 3333: no circular references
+        self.head = Head(status, response_headers)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """PEP 3333, "The write() Callable"; waits for the client when it does not keep up."""
+        if not self._put(data):
+            return
+        self._announce()
+        self.hold()
+        if self._gone:
+            raise ConnectionAbortedError("the client has gone away")
+
+    def _pump(self, iterator: Iterator[bytes]) -> bool:
+        # A list, a tuple, Django's HttpResponse: nothing happens between the pieces.
+        at_once = operator.length_hint(iterator, -1) >= 0
+        while not self._gone and not (self._head_only and not at_once and self.head):
+            piece = next(iterator, None)
+            if piece is None:
+                break
+            if not self._put(piece):
+                continue
+            if self._size >= HIGH_WATER:
+                self._announce()
+                return True
+            if not at_once:
+                self._announce()
+        return False
+
+    def _put(self, piece: bytes) -> bool:
+        """Add a piece to what is to be sent; false if it is of no consequence."""
+        if not isinstance(piece, bytes):
+            raise TypeError(f"the application gave {type(piece).__name__} instead of bytes")
+        if not piece:
+            return False
+        head = self.head
+        if head is None:
+            raise AssertionError("the application gave a body before it called start_response()")
+        self._sent += len(piece)
+        if head.length is not None and self._sent > head.length:
+            raise ValueError(f"the body is longer than its Content-Length, {head.length}")
+        if self._head_only or head.status in _NO_BODY:
+            return False
+        with self._lock:
+            self._pieces.append(piece)
+            self._size += len(piece)
+        return True
+
+    def _finish(self, error: Exception | None) -> None:
+        if error is None and not self._gone:
+            error = self._conclude()
+        self.error = error
+        with self._lock:
+            self.done = True
+        self._announce()
+
+    def _conclude(self) -> Exception | None:
+        """Check the end of the response; what is complete before anything was sent has a length."""
+        head = self.head
+        if head is None:
+            return AssertionError("the application did not call start_response()")
+        if head.status in _NO_BODY:
+            return None
+        if head.length is None:
+            with self._lock:
+                if not self._head_taken and (self._sent or not self._head_only):
+                    head.headers.append((b"content-length", b"%d" % self._sent))
+        elif self._sent < head.length and not self._head_only:
+            return ValueError(
+                f"the body has {self._sent} bytes of {head.length}, its Content-Length"
+            )
+        return None
+
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            # What is complete can wait for others; what comes piece by piece waits for the loop.
+            patient = self.done and self._passage.lane is Lane.FAST
+            self._mailbox.post(self._notice, patient=patient)
+
+    def _close(self) -> None:
+        """On the thread that ran the view, after the last piece: Django ends the request here."""
+        close = getattr(self._iterable, "close", None)
+        self._iterable = self._iterator = None
+        if close is not None:
+            try:
+                close()
+            except BaseException:
+                log = self.threads.reporter.logger("gateway.wsgi")
+                log.exception("close() of a response raised an exception")

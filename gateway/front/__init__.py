@@ -1,0 +1,1 @@
+"""What every request passes before a site: its head, the proxies before us, our own pages."""

@@ -1,0 +1,143 @@
+"""Whether a site lets its visitors in: open, paused for a moment, or closed for maintenance.
+
+A mode is what an operator wants; it has nothing to do with the code of the site, which may be
+reloaded, fail or rest meanwhile. Only requests that come are stopped. Those that were let in go on.
+
+- *open*: everybody gets in.
+- *paused*: who comes waits, in order and without a thread, until the pause is over, and then gets
+  in. After the ``pause_timeout`` of the site it is 503. For a migration that takes seconds.
+- *maintenance*: who comes is answered 503 with a page, the project's own if it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from starlette.types import Message, Receive
+
+from gateway.disk.files import read_file
+from gateway.errors import GatewayError
+
+OWN_PAGE: Final = ("503.html", "templates/503.html")
+"""Where a project may have a page of its own for maintenance, in its folder; the first counts."""
+_LARGEST_PAGE: Final = 1 << 20
+
+
+class Mode(StrEnum):
+    """What a visitor of a site meets at its gate."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    MAINTENANCE = "maintenance"
+
+
+CHANGES: Final[Mapping[str, Mapping[Mode, Mode]]] = MappingProxyType(
+    {
+        "pause": {Mode.OPEN: Mode.PAUSED, Mode.PAUSED: Mode.PAUSED},
+        "resume": {Mode.PAUSED: Mode.OPEN, Mode.OPEN: Mode.OPEN},
+        "maintenance": dict.fromkeys(Mode, Mode.MAINTENANCE),
+        "open": dict.fromkeys(Mode, Mode.OPEN),
+    }
+)
+"""What operators do, and the mode after each. A pair that is missing is refused: a deploy script
+that pauses and resumes must not end the maintenance that somebody else has begun."""
+
+
+class ModeError(GatewayError):
+    """What an operator wants does not fit the mode of the site."""
+
+    status = 409
+
+
+def after(action: str, mode: Mode) -> Mode:
+    """The mode after an action; raises `ModeError`."""
+    try:
+        return CHANGES[action][mode]
+    except KeyError:
+        raise ModeError(f"the site is in {mode}; end that with “open” first") from None
+
+
+class Gate:
+    """The gate of one site. Used from the event loop only."""
+
+    def __init__(self, mode: Mode = Mode.OPEN) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.mode = mode
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are held."""
+        return len(self._waiting)
+
+    def set(self, mode: Mode) -> None:
+        """Change the mode. Who waits learns it, in order, unless it is a pause still."""
+        self.mode = mode
+        if mode is not Mode.PAUSED:
+            while self._waiting:
+                turn = self._waiting.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+
+    async def changed(self, client: Client, timeout: float) -> bool:
+        """Wait for the end of a pause; false after ``timeout`` seconds or if the client leaves."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        leaving = asyncio.create_task(client.left(), name="wait at the gate")
+        either: set[asyncio.Future[None]] = {turn, leaving}
+        try:
+            await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            return turn.done()
+        finally:
+            if not turn.done():
+                turn.cancel()
+                self._waiting.remove(turn)
+            leaving.cancel()
+            await asyncio.wait({leaving})
+
+
+class Client:
+    """``receive`` of a request that waits, looking ahead whether its client is still there."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.gone = False
+        self._receive = receive
+        self._seen: deque[Message] = deque()
+
+    async def left(self) -> None:
+        """Wait until the client leaves. Of a body it takes in the first piece only."""
+        more = False
+        while not more:
+            message = await self._receive()
+            self._seen.append(message)
+            more = bool(message.get("more_body"))
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                return
+        await asyncio.get_running_loop().create_future()
+
+    async def receive(self) -> Message:
+        """The next message (ASGI)."""
+        return self._seen.popleft() if self._seen else await self._receive()
+
+
+def own_page(folder: Path) -> str | None:
+    """The page that a project has for maintenance; ``None`` if it has none that can be used.
+
+    No code of the project runs for it, and it lies in the project's folder, also at the end of all
+    links.
+    """
+    try:
+        folder = folder.resolve(strict=True)
+        for name in OWN_PAGE:
+            path = (folder / name).resolve()
+            if path.is_relative_to(folder) and path.is_file():
+                return read_file(path, _LARGEST_PAGE).decode()
+    except (OSError, ValueError):
+        return None
+    return None

@@ -1,0 +1,101 @@
+"""One generation in the service of a site: the requests that it took, and its retirement."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.config import SiteConfig
+from gateway.sites.reporting import Reporter
+from gateway.sites.sources import Sources
+
+
+class Generation(Protocol):
+    """One loading of a site's code, able to serve."""
+
+    number: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request (ASGI)."""
+
+    def in_flight(self) -> Iterable[str]:
+        """What the requests that it has taken are doing, a text for each. May hold secrets."""
+
+    async def close(self) -> None:
+        """Unload. Called exactly once, after the last request ended or was given up.
+
+        Never raises.
+        """
+
+
+class Backend(Protocol):
+    """A way to bring up and run generations."""
+
+    async def load(self, config: SiteConfig, number: int, sources: Sources | None) -> Generation:
+        """Bring up generation ``number`` of a site; raises `LoadError`.
+
+        What the code is made of is added to ``sources``, now and whenever it reads more, whatever
+        becomes of the attempt.
+        When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
+        """
+
+    def survivors(self, site: str) -> list[str]:
+        """What is left of generations of ``site`` that were closed, a line for each; masked."""
+
+
+class Service:
+    """A generation and the requests it has taken; ``with`` it to be one of them.
+
+    ``reporter`` speaks for the site, with the environment that the generation was loaded with.
+    """
+
+    def __init__(
+        self,
+        generation: Generation,
+        reporter: Reporter,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.generation = generation
+        self.log = reporter.logger("gateway.site")
+        self.in_flight = 0
+        self.used_at = clock()
+        """When the last request ended, or this was made."""
+        self._clock = clock
+        self._released = asyncio.Event()
+        self._released.set()
+
+    def __enter__(self) -> None:
+        self.in_flight += 1
+        self._released.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.used_at = self._clock()
+            self._released.set()
+
+    def give_up(self) -> None:
+        """Stop waiting for the requests in flight."""
+        self._released.set()
+
+    async def retire(self, timeout: float) -> None:
+        """Unload once no request is in flight, ``timeout`` seconds from now at the latest.
+
+        What has not ended then is let go, and reported with what it is doing.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._released.wait()
+        if self.in_flight:
+            self.log.warning(
+                "generation %d is unloaded although %d of its requests have not ended:\n%s",
+                self.generation.number,
+                self.in_flight,
+                "\n".join(self.generation.in_flight()),
+            )
+        await self.generation.close()

@@ -1,0 +1,411 @@
+"""One site: its state, the generation that serves, the ones that retire, and what went wrong last.
+
+A `Site` is used from the event loop's thread only. Whatever it does between two ``await`` is
+therefore atomic; where an invariant rests on that, a comment says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import log
+from gateway.config import FaultySite, SiteConfig
+from gateway.errors import LoadError, one_line, traceback_of
+from gateway.front import pages
+from gateway.sites.gate import Client, Gate, Mode, own_page
+from gateway.sites.generation import Backend, Service
+from gateway.sites.probe import probe
+from gateway.sites.reporting import Reporter
+from gateway.sites.sources import Sources
+from gateway.sites.state import Event, State, advance
+
+RETRY_CAP: Final = 60.0
+"""Seconds that the back-off between attempts of a failed site grows to."""
+LOAD_WAIT: Final = 30.0
+"""Seconds that a visitor waits for a load. It goes on afterwards, but a load that hangs must not
+keep connections open for ever: the server would wait for them when it stops."""
+MAINTENANCE_RETRY: Final = 60.0
+"""Seconds after which visitors of a site in maintenance are told to come again."""
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that closing a site waits for generations to unload once they are drained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a generation did not come up; all texts are masked already."""
+
+    error_id: str
+    reason: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of bringing up one generation; ``reason`` says why it did not take over."""
+
+    site: str
+    generation: int
+    seconds: float
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """What a site looks like at one moment, for those who may see details.
+
+    ``generation`` is the number of the one that serves, 0 if none does; ``loaded_at`` is UTC in
+    ISO 8601 and ``load_ms`` milliseconds, both of the last generation that came up. A ``failure``
+    beside the state ``ready`` means that a reload failed and the old code goes on.
+    """
+
+    name: str
+    state: State
+    generation: int
+    hosts: tuple[str, ...]
+    mode: Mode = Mode.OPEN
+    loaded_at: str | None = None
+    load_ms: float | None = None
+    failure: Failure | None = None
+    survivors: tuple[str, ...] = ()
+    """What is left in memory of its unloaded generations, and what holds it."""
+
+
+class Site:
+    """One site of the gateway, an ASGI application.
+
+    ``retry`` is the number of seconds before a request may start another attempt after a failed
+    one; it doubles with each failure. ``generations`` is how many an earlier site of this name
+    had: numbers are never used twice. ``note`` is told of every attempt when it ends, ``changed``
+    whenever ``state`` or ``failure`` may have changed.
+    """
+
+    def __init__(
+        self,
+        config: SiteConfig,
+        backend: Backend,
+        *,
+        retry: float = 5.0,
+        generations: int = 0,
+        mode: Mode = Mode.OPEN,
+        clock: Callable[[], float] = time.monotonic,
+        note: Callable[[Attempt], None] = lambda _: None,
+        changed: Callable[[Site], None] = lambda _: None,
+    ) -> None:
+        self.config = config
+        self.state = State.COLD
+        self.generations = generations
+        self.failure: Failure | None = None
+        self.gate = Gate(mode)
+        self.sources = Sources()
+        self.reporter = Reporter(config.name, config.env)
+        """Of the last attempt."""
+        self._backend = backend
+        self._clock = clock
+        self._note = note
+        self._changed = changed
+        self._retry = retry
+        self._delay = retry
+        self._retry_at = 0.0
+        self._loaded_at: str | None = None
+        self._load_ms: float | None = None
+        self._service: Service | None = None
+        self._attempt: asyncio.Task[None] | None = None
+        self._next_attempt: asyncio.Task[None] | None = None
+        self._retiring: dict[Service, asyncio.Task[None]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request, loading the site first if nothing is loaded."""
+        if self.gate.mode is not Mode.OPEN:
+            client = Client(receive)
+            if (page := await self._held_up(client)) is not None:
+                await page(scope, receive, send)
+            if page is not None or client.gone:
+                return
+            receive = client.receive
+        if self._service is None and (attempt := self._attempt or self._due_attempt()):
+            # Waiting neither cancels the attempt when this client leaves nor raises what it raised.
+            await asyncio.wait({attempt}, timeout=LOAD_WAIT)
+        # No await between this look and the count in __enter__: a generation that is swapped out
+        # has either counted this request already or will never see it.
+        service = self._service
+        if service is None:
+            await self._unavailable()(scope, receive, send)
+            return
+        log.served_by.set((self.config.name, service.generation.number))
+        with service:
+            await self._answer(service, scope, receive, send)
+
+    async def load(self) -> None:
+        """Have a generation: join the attempt under way or begin one. `failure` tells of the end.
+
+        Does nothing when one serves already.
+        """
+        if self._service is None:
+            await asyncio.wait({self._attempt or self._begin()})
+
+    async def reload(self) -> None:
+        """Bring up a generation from what is on disk now, and let it take over.
+
+        The old one serves until then, and goes on serving when the new one does not come up
+        (`failure` says why). An attempt that is under way is waited for, not joined: it may have
+        read code that has changed since. All reloads that come during it share the one after it.
+        """
+        if self._attempt is None:
+            await asyncio.wait({self._begin()})
+            return
+        if self._next_attempt is None:
+            self._next_attempt = asyncio.get_running_loop().create_task(
+                self._reload_after_this(), name=f"reload {self.config.name}"
+            )
+        await asyncio.wait({self._next_attempt})
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when its code has had nothing to do; ``None`` while it has, or if there is none."""
+        service = self._service
+        return service.used_at if service is not None and not service.in_flight else None
+
+    def rest(self) -> asyncio.Task[None] | None:
+        """Unload until the next request, if the code may go now; returns the unloading, if it does.
+
+        Not while somebody waits, and not after a reload that failed: loading again would bring up
+        the code that is wrong.
+        """
+        busy = self._attempt or self._next_attempt or self.gate.waiting or self.failure
+        if self.idle_since is None or busy:
+            return None
+        assert self._service is not None
+        self._advance(Event.REST, None)
+        service, self._service = self._service, None
+        return self._retire(service)
+
+    async def close(self, drain: float | None = None) -> None:
+        """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
+
+        By default it has the ``drain_timeout`` of the site. A second call shortens the wait of the
+        first.
+        """
+        drain = self.config.limits.drain_timeout if drain is None else drain
+        self._advance(Event.CLOSE, self.failure)
+        self.gate.set(Mode.OPEN)  # who waits there learns that nobody is in any more
+        if self._service is not None:
+            self._retire(self._service)
+            self._service = None
+        if self._attempt is not None:
+            self._attempt.cancel()
+            # It may have new code that has to be unloaded as well.
+            await asyncio.wait({self._attempt})
+        if not self._retiring:
+            return
+        patience = asyncio.get_running_loop().call_later(drain, self._give_up)
+        try:
+            await asyncio.wait(self._retiring.values(), timeout=drain + CLOSE_TIMEOUT)
+        finally:
+            patience.cancel()
+
+    def status(self) -> SiteStatus:
+        """What the site looks like now."""
+        return SiteStatus(
+            name=self.config.name,
+            state=self.state,
+            generation=self._service.generation.number if self._service else 0,
+            hosts=self.config.hosts,
+            mode=self.gate.mode,
+            loaded_at=self._loaded_at,
+            load_ms=self._load_ms,
+            failure=self.failure,
+            survivors=tuple(self._backend.survivors(self.config.name)),
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests its code is at, that of replaced generations included."""
+        services = [*self._retiring, self._service] if self._service else [*self._retiring]
+        return sum(service.in_flight for service in services)
+
+    # The gate
+
+    async def _held_up(self, client: Client) -> ASGIApp | None:
+        """Wait at the gate; returns what to answer instead of letting the client in."""
+        limits = self.config.limits
+        while self.gate.mode is Mode.PAUSED:
+            if self.gate.waiting >= limits.queue_length:
+                return pages.busy(limits.pause_timeout)
+            if not await self.gate.changed(client, limits.pause_timeout):
+                return None if client.gone else pages.paused(limits.pause_timeout)
+        if self.gate.mode is Mode.MAINTENANCE:
+            own = await asyncio.to_thread(own_page, self.config.path)
+            return pages.maintenance(own, retry_after=MAINTENANCE_RETRY)
+        return None
+
+    # Attempts
+
+    async def _reload_after_this(self) -> None:
+        while self._attempt is not None:
+            await asyncio.wait({self._attempt})
+        self._next_attempt = None
+        if self.state is not State.CLOSED:
+            await asyncio.wait({self._begin()})
+
+    def _due_attempt(self) -> asyncio.Task[None] | None:
+        """A new attempt, if a request may start one now."""
+        due = self.state is State.FAILED and self._clock() >= self._retry_at
+        return self._begin() if due or self.state is State.COLD else None
+
+    def _begin(self) -> asyncio.Task[None]:
+        assert self._attempt is None, "a site has one attempt at a time"
+        if self._service is None:
+            self._advance(Event.LOAD, self.failure)
+        # An empty context: code loaded on behalf of a request must not keep that request's.
+        self._attempt = asyncio.get_running_loop().create_task(
+            self._try_load(), name=f"load {self.config.name}", context=contextvars.Context()
+        )
+        return self._attempt
+
+    async def _try_load(self) -> None:
+        started = self._clock()
+        # Both of this moment: the entry may change before the attempt ends.
+        config, number = self.config, self.generations + 1
+        reporter = self.reporter = Reporter(config.name, config.env)
+        reason, sources = None, Sources()
+        try:
+            generation = await self._backend.load(config, number, sources if config.watch else None)
+            new = Service(generation, reporter, self._clock)
+            if self._service is not None:
+                # Else the request that waits is the probe.
+                await self._try_out(new, config)
+        except (Exception, SystemExit) as error:
+            reason = self._failed(error, reporter).reason
+            self.sources.take(sources)
+        else:
+            self._take_over(new, started)
+            self.sources = sources
+        finally:
+            self._attempt = None
+        self._note(Attempt(config.name, number, self._clock() - started, reason))
+
+    async def _try_out(self, new: Service, config: SiteConfig) -> None:
+        self.generations = new.generation.number  # used up, also if it does not take over
+        try:
+            with new:
+                await probe(new.generation, config)
+        except BaseException:
+            self._retire(new)
+            raise
+
+    def _take_over(self, new: Service, started: float) -> None:
+        self._advance(Event.LOADED, None)
+        old, self._service = self._service, new
+        self.generations = new.generation.number
+        self._delay = self._retry
+        self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._load_ms = round((self._clock() - started) * 1000, 1)
+        if old is not None:
+            self._retire(old)
+        new.log.info("generation %d loaded in %.0f ms", self.generations, self._load_ms)
+
+    def _failed(self, error: BaseException, reporter: Reporter) -> Failure:
+        if isinstance(error, LoadError):
+            reason, text = error.reason, error.traceback
+        else:
+            reason, text = one_line(error), traceback_of(error)
+        failure = Failure(_error_id(), reporter.mask(reason), reporter.mask(text))
+        self._advance(Event.FAILED, failure)
+        self._retry_at = self._clock() + self._delay
+        self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
+        reporter.logger("gateway.site").error(
+            "did not load (error %s): %s%s\n%s",
+            failure.error_id,
+            failure.reason,
+            "; the old code goes on serving" if self._service else "",
+            failure.traceback,
+        )
+        return failure
+
+    # Requests
+
+    async def _answer(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await service.generation(scope, receive, watched_send)
+        except (Exception, SystemExit) as error:
+            error_id = _error_id()
+            service.log.error(
+                "%s %r failed in generation %d (error %s)",
+                scope["method"],
+                scope["path"],
+                service.generation.number,
+                error_id,
+                exc_info=error,
+            )
+            # Once a response has begun nothing true can be added to it: the server sees that it
+            # is incomplete and cuts the connection, which tells the client as much.
+            if not started:
+                await pages.broken(error_id)(scope, receive, send)
+
+    def _unavailable(self) -> ASGIApp:
+        if self.failure is None:
+            return pages.unavailable()
+        wait = self._retry_at - self._clock()
+        return pages.unavailable(self.failure.error_id, retry_after=wait)
+
+    # Retirement
+
+    def _retire(self, service: Service) -> asyncio.Task[None]:
+        task = asyncio.create_task(
+            service.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
+        )
+        self._retiring[service] = task
+        task.add_done_callback(lambda _: self._retiring.pop(service))
+        return task
+
+    def _give_up(self) -> None:
+        for service in self._retiring:
+            service.give_up()
+
+    def _advance(self, event: Event, failure: Failure | None) -> None:
+        self.state, self.failure = advance(self.state, event), failure
+        self._changed(self)
+
+
+class UnusableSite:
+    """A site whose entry in ``sites.json`` is wrong: it answers 503 until the file is put right.
+
+    Only starting the gateway makes one; a reload refuses such a file as a whole.
+    """
+
+    state: Final = State.FAILED
+
+    def __init__(self, config: FaultySite) -> None:
+        self.config = config
+        faults = [str(fault) for fault in config.faults]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        self.failure = Failure(_error_id(), f"sites.json: {faults[0]}{more}", "\n".join(faults))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the error page."""
+        await pages.unavailable(self.failure.error_id, retry_after=RETRY_CAP)(scope, receive, send)
+
+    def status(self) -> SiteStatus:
+        """Always ``failed``, with the faults as its traceback."""
+        return SiteStatus(self.config.name, self.state, 0, self.config.hosts, failure=self.failure)
+
+
+def _error_id() -> str:
+    """What a visitor can quote and an operator can find in the log."""
+    return secrets.token_hex(4)

@@ -1,0 +1,95 @@
+"""Sites with ``"watch": true`` are reloaded when their code changes.
+
+The files are looked at again and again, as Django's own ``StatReloader`` does it, not waited for:
+events do not come from network file systems and bind mounts, watches are few on a machine, and
+databases, logs and uploads in the same folders would raise them all the time. A reload begins when
+a change has stood for one look, so that an editor or ``git`` can end what it is doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Self
+
+from gateway.errors import listed
+from gateway.sites.registry import Registry
+from gateway.sites.site import Site
+
+logger = logging.getLogger("gateway.autoreload")
+
+LOOK: Final = 0.5
+"""Seconds between looks."""
+SHARE: Final = 0.05
+"""Of a processor, at most: with many files the looks become rarer."""
+_SHOWN: Final = 3
+
+
+class Autoreload:
+    """Looks after the watched sites of a registry, while inside ``async with``.
+
+    ``reload`` brings up what is on disk now.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        reload: Callable[[Site], Awaitable[object]],
+        *,
+        look: float = LOOK,
+    ) -> None:
+        self._registry = registry
+        self._reload = reload
+        self._pause = look
+        self._changes: dict[Site, list[str]] = {}
+        """What has changed since the last reload began, in sites where it may still go on."""
+        self._reloads: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="watch the code of sites")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = {self._task, *self._reloads}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def _run(self) -> None:
+        pause = self._pause
+        while True:
+            await asyncio.sleep(pause)
+            started = time.monotonic()
+            try:
+                await self._look()
+            except Exception:
+                logger.exception("watching the code of sites failed; it goes on in a moment")
+            pause = max(self._pause, (time.monotonic() - started) / SHARE)
+
+    async def _look(self) -> None:
+        sites = self._registry.watched_sites()
+        for site in self._changes.keys() - sites:
+            del self._changes[site]
+        for site in sites:
+            if changed := await asyncio.to_thread(site.sources.changed):
+                self._changes.setdefault(site, []).extend(changed)
+            elif site in self._changes:
+                self._begin(site, self._changes.pop(site))
+
+    def _begin(self, site: Site, changed: list[str]) -> None:
+        different = dict.fromkeys(changed)
+        site.reporter.logger("gateway.autoreload").info(
+            "reloading for changes in %s", listed(different, _SHOWN)
+        )
+        # Not waited for: a site that hangs while it loads must not make the next change unseen.
+        task = asyncio.create_task(self._follow(site), name=f"follow {site.config.name}")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _follow(self, site: Site) -> None:
+        try:
+            await self._reload(site)
+        except Exception:
+            site.reporter.logger("gateway.autoreload").exception("could not be reloaded")

@@ -1,0 +1,180 @@
+"""Watching ``sites.json`` and the files it names, and bringing them into effect when they change.
+
+Events only say when to look: what decides is whether the contents of the files differ from those
+seen last. Editors and mounted configuration replace files or swap symbolic links, so the folders
+are watched, those of every link on the way included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing, suppress
+from functools import cache
+from pathlib import Path
+from typing import Final, Self
+
+from watchfiles import awatch
+
+from gateway.config.source import LARGEST
+from gateway.disk.files import link_target, read_file, way_to
+from gateway.disk.inputs import Look, has_settled, look
+from gateway.errors import ConfigError
+from gateway.sites.registry import Registry
+
+logger = logging.getLogger("gateway.watch")
+
+QUIET: Final = 300
+"""Milliseconds without a further write after which a change counts as complete."""
+PATIENCE: Final = 2_000
+"""Milliseconds after which it is looked at even if writes go on (a log in the same folder)."""
+LOOK_AGAIN: Final = 2_000
+"""Milliseconds after which the files are looked at without an event: network file systems send
+none, a folder may not exist yet, a fault may lie outside the files (a folder that is missing)."""
+
+STOP_TIMEOUT: Final = 1.0
+"""Seconds that leaving waits for the watch to end by itself."""
+
+
+class Watch:
+    """Keeps a registry in step with the files it was made of, while inside ``async with``.
+
+    ``refresh`` brings them into effect, if that is not to be `Registry.refresh` itself.
+    """
+
+    def __init__(
+        self, registry: Registry, refresh: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
+        self._registry = registry
+        self._bring_into_effect = refresh or registry.refresh
+        self._stop = asyncio.Event()
+        self._contents = _Contents()
+        self._seen: bytes | None = None
+        self._refreshes: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="watch sites.json")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Not cancelled at once, because the thread that waits for events has to end first; but a
+        # reload that hangs must not hold up the end.
+        self._stop.set()
+        await asyncio.wait({self._task}, timeout=STOP_TIMEOUT)
+        tasks = {self._task, *self._refreshes}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                await self._watch()
+            except Exception:
+                logger.exception("watching sites.json failed; it goes on in a moment")
+                await self._pause()
+
+    async def _watch(self) -> None:
+        """Look at every event, until other folders are to be watched."""
+        folders = await asyncio.to_thread(_folders, self._registry.watched)
+        # Changes between the last look and this watch are found here, not by an event.
+        await self._look()
+        async with aclosing(self._occasions(folders)) as occasions:
+            async for _ in occasions:
+                await self._look()
+                if await asyncio.to_thread(_folders, self._registry.watched) != folders:
+                    return
+
+    async def _occasions(self, folders: dict[str, int]) -> AsyncGenerator[None, None]:
+        if not folders:
+            await self._pause()
+            yield
+            return
+        async for _ in awatch(
+            *folders,
+            watch_filter=None,
+            debounce=PATIENCE,
+            step=QUIET,
+            stop_event=self._stop,
+            rust_timeout=LOOK_AGAIN,
+            yield_on_timeout=True,
+            recursive=False,
+            ignore_permission_denied=True,
+        ):
+            yield
+
+    async def _look(self) -> None:
+        """Bring the files into effect if they changed or were wrong before."""
+        seen = await asyncio.to_thread(self._contents.digest, self._registry.watched)
+        if seen == self._seen and not self._registry.faulty:
+            return
+        self._seen = seen
+        # Not waited for: a site that hangs while it loads must not make the next change unseen.
+        refresh = asyncio.create_task(self._refresh(), name="bring sites.json into effect")
+        self._refreshes.add(refresh)
+        refresh.add_done_callback(self._refreshes.discard)
+
+    async def _refresh(self) -> None:
+        try:
+            await self._bring_into_effect()
+        except ConfigError:
+            pass  # the registry has logged the faults, once
+        except Exception:
+            logger.exception("bringing sites.json into effect failed; it goes on in a moment")
+            self._seen = None
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN / 1000):
+                await self._stop.wait()
+
+
+class _Contents:
+    """Tells whether the contents of files differ, and reads only those that look different."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Look, bytes]] = {}
+
+    def digest(self, files: Iterable[Path]) -> bytes:
+        """The contents of the files, missing and unreadable ones included, as one value."""
+        before, self._known = self._known, {}
+        digest = hashlib.sha256()
+        for path in sorted(map(os.fspath, files)):
+            seen = look(path)
+            known = before.get(path)
+            if known is None or known[0] != seen:
+                known = seen, _content(path)
+            if has_settled(seen):
+                self._known[path] = known
+            digest.update(known[1])
+        return digest.digest()
+
+
+def _content(path: str) -> bytes:
+    """What a file holds, or why that cannot be told, as a short value."""
+    try:
+        content = read_file(Path(path), LARGEST)
+    except OSError as error:
+        content = repr(error).encode()
+    return hashlib.sha256(content).digest()
+
+
+def _folders(files: Iterable[Path]) -> dict[str, int]:
+    """The folders in which something can happen to the files, with their inode numbers.
+
+    A folder that was removed and made again is another one.
+    """
+    found: dict[str, int] = {}
+    # Most of the way to a file is that to others, too.
+    link = cache(link_target)
+    for path in files:
+        # What cannot be followed now is tried again at the next look.
+        with suppress(OSError):
+            for place in way_to(os.fspath(path), link):
+                folder = os.path.dirname(place)
+                if folder not in found:
+                    found[folder] = os.stat(folder).st_ino
+    return found

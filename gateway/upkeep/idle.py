@@ -1,0 +1,144 @@
+"""Sites that nobody uses are unloaded, and load again with their next request.
+
+For two reasons: a site was not asked for anything for its ``idle_timeout``, or the process is about
+to have more memory than its budget: what it has, what the sites need that wait to be loaded, and
+what it will have, at the rate at which it grew lately, before anything is given back. Then the
+sites go that were used least recently, as many as are worth the difference, and a garbage
+collection is asked for, amid requests if need be: without one their memory stays. The next ones go
+only when that has happened, for before it nobody can tell what the first have freed. A site that
+has just been used stays in any case, so that two sites do not push each other out with every
+request; if nothing can go, the log says so.
+
+A site stays as well while a request is in flight or waits at its gate, and after a reload that
+failed: the code that serves is then not the one on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from operator import itemgetter
+from typing import Final, Self
+
+from gateway.memory.budget import Budget
+from gateway.sites.registry import Registry
+from gateway.sites.site import Site
+
+logger = logging.getLogger("gateway.rest")
+
+LOOK: Final = 1.0
+"""Seconds between looks."""
+SETTLED: Final = 5.0
+"""Seconds without a request before the budget counts for a site."""
+AHEAD: Final = 5.0
+"""Seconds at least that it takes until the memory of sites that are unloaded is given back."""
+_FADING: Final = 0.9
+"""What is left, a look later, of the rate of growth that is reckoned with."""
+
+
+class Rest:
+    """Looks after the sites of a registry, while inside ``async with``.
+
+    ``reclaim`` gives back what unloaded sites had. ``note`` is told of each site that was unloaded,
+    with its generation and ``idle`` or ``memory``.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        budget: Budget,
+        note: Callable[[str, int, str], None],
+        reclaim: Callable[[], Awaitable[None]],
+        *,
+        look: float = LOOK,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._budget = budget
+        self._note = note
+        self._reclaim = reclaim
+        self._pause = look
+        self._clock = clock
+        self._told = False
+        self._before = budget.memory()
+        self._growth = 0.0
+        self._ahead = AHEAD
+        self._reclaiming: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="let idle sites rest")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = {self._task, *({self._reclaiming} if self._reclaiming else ())}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause)
+            try:
+                self.look()
+            except Exception:
+                logger.exception("looking for idle sites failed; it goes on in a moment")
+
+    def look(self) -> None:
+        """Unload what may rest now."""
+        now = self._clock()
+        idle = sorted(
+            (
+                (now - since, site)
+                for site in self._registry.loaded()
+                if (since := site.idle_since) is not None
+            ),
+            key=itemgetter(0),
+            reverse=True,
+        )
+        for seconds, site in idle:
+            timeout = site.config.limits.idle_timeout
+            if timeout and seconds >= timeout:
+                self._unload(site, "idle")
+        if self._budget.limit:
+            self._keep_the_budget([site for seconds, site in idle if seconds >= SETTLED])
+
+    def _keep_the_budget(self, settled: list[Site]) -> None:
+        memory, each = self._budget.memory(), self._budget.learn(len(self._registry.loaded()))
+        grown, self._before = (memory - self._before) / self._pause, memory
+        self._growth = max(grown, self._growth * _FADING)
+        if self._reclaiming is not None:
+            return
+        excess = self._budget.excess + self._growth * self._ahead
+        if excess <= 0:
+            self._told = False
+            return
+        unloads = [self._unload(site, "memory") for site in settled[: math.ceil(excess / each)]]
+        if leaving := {unload for unload in unloads if unload is not None}:
+            self._reclaiming = asyncio.create_task(self._give_back(leaving), name="give back")
+        elif memory > self._budget.limit and not self._told:
+            self._told = True
+            logger.warning(
+                "the process has %d MB, and %d as its budget: all sites that are loaded are in use",
+                memory >> 20,
+                self._budget.limit >> 20,
+            )
+
+    async def _give_back(self, leaving: set[asyncio.Task[None]]) -> None:
+        began = self._clock()
+        try:
+            await asyncio.wait(leaving, timeout=AHEAD)
+            await self._reclaim()
+        finally:
+            self._ahead = max(AHEAD, self._clock() - began)
+            self._reclaiming = None
+
+    def _unload(self, site: Site, why: str) -> asyncio.Task[None] | None:
+        generation = site.status().generation
+        unload = site.rest()
+        if unload is not None:
+            logger.info("%s: generation %d was unloaded (%s)", site.config.name, generation, why)
+            self._note(site.config.name, generation, why)
+        return unload

@@ -1,0 +1,401 @@
+"""Workers agree: real stores and registries in one process, of which each thinks it is a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cluster import Control, Identity, Journal, control
+from gateway.cluster.identity import _born
+from gateway.cluster.store import Worker
+from gateway.cluster.store.desk import Desk
+from gateway.cluster.store.sqlite import SqliteStore
+from gateway.config import Config
+from gateway.errors import LoadError, UnknownSiteError
+from gateway.sites.gate import CHANGES, Mode, ModeError
+from gateway.sites.registry import Registry, Result
+from gateway.sites.state import State
+from tests.conftest import FakeBackend
+
+pytestmark = pytest.mark.anyio
+
+ASKER = "127.0.0.1, token"
+
+
+class Member:
+    """A worker with its own backend and registry."""
+
+    def __init__(
+        self, backend: FakeBackend, registry: Registry, control: Control, journal: Journal
+    ) -> None:
+        self.backend = backend
+        self.registry = registry
+        self.control = control
+        self.journal = journal
+
+    async def use(self, *names: str) -> None:
+        """Load sites as requests would."""
+        for name in names:
+            site = self.registry.find(f"{name}.example")
+            assert site is not None
+            await site.load()
+
+    def generation(self, name: str) -> int:
+        site = self.registry.find(f"{name}.example")
+        assert site is not None
+        return site.status().generation
+
+
+Join = Callable[[], Awaitable[Member]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    """To look at, and to write to, as one more worker would."""
+    store = SqliteStore(path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]:
+    """Start one more worker for a shop and a blog."""
+    async with AsyncExitStack() as stack:
+
+        async def make() -> Member:
+            identity = Identity.mine()
+            backend = FakeBackend()
+            entries = config("shop", "blog")
+            desk = await stack.enter_async_context(Desk(lambda: SqliteStore(path)))
+            journal = Journal(desk, identity.id)
+            registry = await stack.enter_async_context(
+                Registry(entries, backend, lambda _: entries, note=journal.attempted)
+            )
+            member = await stack.enter_async_context(Control(registry, desk, journal, identity))
+            return Member(backend, registry, member, journal)
+
+        yield make
+
+
+@pytest.fixture
+def stranger(store: SqliteStore) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Another process that the store knows as a worker, though it does nothing."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def make() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        started.append(process)
+        born = _born(process.pid)
+        assert born is not None
+        store.report(
+            Worker(
+                f"{process.pid}-stranger",
+                process.pid,
+                Identity.mine().place,
+                born,
+                time.time(),
+                False,
+                {"status": "ok", "sites": {}},
+            )
+        )
+        return process
+
+    yield make
+    for process in started:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def statuses(others: control.Others) -> list[str]:
+    return sorted(other["status"] for other in others.told.values())
+
+
+# Reloads
+
+
+async def test_a_reload_is_carried_out_by_all(join: Join) -> None:
+    asked, other, third = [await join() for _ in range(3)]
+    for member in (asked, other, third):
+        await member.use("shop", "blog")
+    done = await asked.control.reload(["shop"], ASKER)
+    assert statuses(done.others) == ["ok", "ok"]
+    assert not done.failed
+    for member in (asked, other, third):
+        assert (member.generation("shop"), member.generation("blog")) == (2, 1)
+    entries = await asked.control.history("shop", 10)
+    assert [(entry.event, entry.asker) for entry in entries[:3]] == [("reload", ASKER)] * 3
+
+
+async def test_what_fails_where_it_was_asked_is_tried_nowhere_else(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    for member in (asked, other):
+        await member.use("shop", "blog")
+    asked.backend.errors["shop"] = LoadError("no such module")
+    done = await asked.control.reload([], ASKER)
+    assert done.report.sites["shop"].outcome is Result.FAILED
+    assert statuses(done.others) == ["ok"]
+    assert (other.generation("shop"), other.generation("blog")) == (1, 2)
+    # Nothing is left to be ordered.
+    assert (await asked.control.reload(["shop"], ASKER)).others == control.Others()
+    assert other.backend.loads == [("shop", 1), ("blog", 1), ("blog", 2)]
+
+
+async def test_a_failure_elsewhere_is_told(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    await other.use("shop")
+    other.backend.errors["shop"] = LoadError("out of file descriptors")
+    done = await asked.control.reload(["shop"], ASKER)
+    assert done.failed and done.others.failed and not done.report.failed
+    (told,) = done.others.told.values()
+    assert "out of file descriptors" in str(told)
+
+
+async def test_a_name_that_is_unknown_here_is_ordered_all_the_same(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    await other.use("shop")
+    with pytest.raises(UnknownSiteError):
+        await asked.control.reload(["shop", "nope"], ASKER)
+    await until(lambda: other.generation("shop") == 2)
+
+
+async def test_who_takes_too_long_is_late(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    go_on = other.backend.hold("shop")
+    others = await asked.control._order(
+        "reload", {"sites": ["shop"], "except": []}, ASKER, deadline=0.5
+    )
+    assert statuses(others) == ["late"] and others.late and not others.failed
+    go_on.set()
+    await until(lambda: other.generation("shop") == 1)
+
+
+async def test_who_ends_meanwhile_is_gone(
+    join: Join, stranger: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    asked = await join()
+    process = stranger()
+    reload = asyncio.create_task(asked.control.reload(["shop"], ASKER))
+    await until(lambda: asked.generation("shop") == 1)
+    assert not reload.done()
+    end(process)
+    assert statuses((await reload).others) == ["gone"]
+
+
+# Trials
+
+
+@pytest.mark.parametrize(("attempt", "trials"), [(1, 1), (2, 0)])
+async def test_a_trial_whose_worker_dies_is_repeated_by_one_worker_and_once(
+    join: Join,
+    store: SqliteStore,
+    stranger: Callable[[], subprocess.Popen[bytes]],
+    attempt: int,
+    trials: int,
+) -> None:
+    members = [await join() for _ in range(3)]
+    for member in members:
+        await member.use("shop")
+    process = stranger()
+    details = {"sites": ["shop"], "attempt": attempt}
+    number = store.order("trial", details, f"{process.pid}-stranger", ASKER)
+    await asyncio.sleep(1)
+    assert [member.generation("shop") for member in members] == [1, 1, 1]
+    end(process)
+    await until(lambda: len(store.outcomes(number)) == len(members))
+    assert [member.generation("shop") for member in members] == [1 + trials] * 3
+    kinds = [order.kind for order in store.orders(number)]
+    assert kinds == ["trial", "reload"] * trials
+
+
+async def test_a_trial_that_ended_well_is_over(
+    join: Join, store: SqliteStore, stranger: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    member = await join()
+    process = stranger()
+    worker = f"{process.pid}-stranger"
+    number = store.order("trial", {"sites": ["shop"], "attempt": 1}, worker, ASKER)
+    store.settle(number, worker, {"status": "ok"})
+    end(process)
+    await until(lambda: member.control.me in store.outcomes(number))
+    assert member.backend.loads == []
+
+
+# Modes
+
+
+async def test_a_mode_holds_everywhere_and_later(join: Join) -> None:
+    asked, other = [await join() for _ in range(2)]
+    change = await asked.control.change_mode("shop", "maintenance", ASKER)
+    assert statuses(change.others) == ["ok"]
+    late = await join()
+    for member in (asked, other, late):
+        site = member.registry.find("shop.example")
+        assert site is not None and site.status().mode is Mode.MAINTENANCE
+
+
+def mode(member: Member) -> Mode:
+    return member.registry.mode_of("shop")
+
+
+async def test_of_two_operators_at_two_workers_one_comes_last_for_all(join: Join) -> None:
+    members = [await join() for _ in range(3)]
+    one, two, _ = (member.control for member in members)
+    for first, second in itertools.product(CHANGES, CHANGES):
+        await one.change_mode("shop", "open", ASKER)
+        both = [one.change_mode("shop", first, ASKER), two.change_mode("shop", second, ASKER)]
+        answers = await asyncio.gather(*both, return_exceptions=True)
+        assert all(isinstance(answer, ModeError | control.Change) for answer in answers)
+        (newest,) = await one.history("shop", 1)
+        assert {mode(member) for member in members} == {newest.result}, (first, second)
+
+
+async def test_a_conflict_is_that_with_the_mode_in_the_store(
+    join: Join, store: SqliteStore
+) -> None:
+    member = await join()
+    store.change_mode("shop", lambda _: "maintenance", "other", ASKER, 0.0)
+    with pytest.raises(ModeError, match="maintenance"):
+        await member.control.change_mode("shop", "pause", ASKER)
+    await until(lambda: mode(member) is Mode.MAINTENANCE)
+    assert store.last_order() == 1
+
+
+async def test_a_mode_that_a_later_gateway_has_written_is_ended_by_open_alone(
+    join: Join, store: SqliteStore
+) -> None:
+    member = await join()
+    store.change_mode("shop", lambda _: "draining", "other", ASKER, 0.0)
+    with pytest.raises(ModeError):
+        await member.control.change_mode("shop", "resume", ASKER)
+    assert (await member.control.change_mode("shop", "open", ASKER)).mode is Mode.OPEN
+
+
+async def test_a_worker_that_never_sees_the_order_follows(
+    join: Join, path: Path, store: SqliteStore
+) -> None:
+    member = await join()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO modes VALUES ('shop', 'paused', 7)")
+        db.execute("COMMIT")
+    await until(lambda: mode(member) is Mode.PAUSED)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Somebody else writes for a while, and changes what this does."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+        db.execute("COMMIT")
+
+
+async def test_what_a_worker_did_without_the_store_goes_there_later(join: Join, path: Path) -> None:
+    asked, other = [await join() for _ in range(2)]
+    await until(lambda: bool(asked.control.others()))
+    with locked(path):
+        change = await asked.control.change_mode("shop", "maintenance", ASKER)
+        assert change.others.late and change.others.trouble
+        assert (mode(asked), mode(other)) == (Mode.MAINTENANCE, Mode.OPEN)
+        with pytest.raises(ModeError):
+            await asked.control.change_mode("shop", "pause", ASKER)
+    await until(lambda: mode(other) is Mode.MAINTENANCE)
+    (entry,) = await other.control.history("shop", 9)
+    assert (entry.result, entry.asker, entry.worker) == ("maintenance", ASKER, asked.control.me)
+
+
+async def test_what_has_changed_in_the_store_meanwhile_counts(
+    join: Join, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, other = [await join() for _ in range(2)]
+    with locked(path) as db:
+        await asked.control.change_mode("shop", "maintenance", ASKER)
+        assert mode(asked) is Mode.MAINTENANCE
+        db.execute("INSERT INTO orders VALUES (1, 'trial', '{}', 'third', 'x')")
+        db.execute("DELETE FROM orders")
+        db.execute("INSERT INTO modes VALUES ('shop', 'paused', 1)")
+    await until(lambda: (mode(asked), mode(other)) == (Mode.PAUSED, Mode.PAUSED))
+    assert "maintenance, which only this worker had, counts no longer" in caplog.text
+    # The next change is made of that.
+    assert (await asked.control.change_mode("shop", "resume", ASKER)).mode is Mode.OPEN
+
+
+async def test_a_store_that_is_new_learns_the_modes(
+    join: Join, path: Path, store: SqliteStore
+) -> None:
+    members = [await join() for _ in range(2)]
+    await members[0].control.change_mode("shop", "maintenance", ASKER)
+    await members[0].control.change_mode("blog", "pause", ASKER)
+    await members[0].control.change_mode("blog", "resume", ASKER)
+    store.close()
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    await until(path.exists)
+    with contextlib.closing(SqliteStore(path)) as new:
+        await until(lambda: "shop" in new.modes())
+        assert {site: held.mode for site, held in new.modes().items()} == {"shop": "maintenance"}
+        assert [entry.asker for entry in new.history(None, 9)] == ["recall"]
+    assert {mode(member) for member in members} == {Mode.MAINTENANCE}
+    late = await join()
+    assert mode(late) is Mode.MAINTENANCE
+
+
+# Starting, and doing without
+
+
+async def test_what_was_in_use_is_loaded_at_the_start(join: Join) -> None:
+    first = await join()
+    await first.use("shop")
+    await until(
+        lambda: first.control._reported["sites"].get("shop", {}).get("state") == State.READY
+    )
+    second = await join()
+    await until(lambda: bool(second.control.others()))
+    await second.control.warm()  # this process is too old for a worker's start to wait
+    await until(lambda: second.generation("shop") == 1)
+    assert second.generation("blog") == 0
+
+
+async def test_without_a_store_a_reload_is_done_here_and_says_so(
+    join: Join, path: Path, store: SqliteStore
+) -> None:
+    asked = await join()
+    await join()
+    await until(lambda: bool(asked.control.others()))
+    store.close()
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    path.mkdir()
+    done = await asked.control.reload(["shop"], ASKER)
+    assert done.report.sites["shop"].outcome is Result.LOADED
+    assert statuses(done.others) == ["late"]
+    assert done.others.trouble is not None and str(path) in done.others.trouble
+    assert asked.control.trouble == done.others.trouble

@@ -1,0 +1,530 @@
+"""The state folder: nothing that others could have put there counts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.admin.token import TokenError, obtain_token
+from gateway.cluster.store import StoreError
+from gateway.cluster.store.sqlite import SqliteStore, store_path
+from gateway.config import ADMIN_HOSTS, LastGood
+from gateway.config.file import SitesFile
+from gateway.disk.statefolder import StateError, StateFolder, last_good_name
+from gateway.errors import ConfigError
+from gateway.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = f"user-{os.geteuid()}"
+LIMIT = 1000
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+NOBODY = pwd.getpwnam("nobody")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    path.mkdir(mode=0o700)
+    return path
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user can reach."""
+    with tempfile.TemporaryDirectory(prefix="gateway-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def as_nobody(do: Callable[[], str]) -> str:
+    """What a process of ``nobody`` says, or the error that it ends with."""
+    source, sink = os.pipe()
+    if not (pid := os.fork()):
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY.pw_gid)
+            os.setuid(NOBODY.pw_uid)
+            answer = do()
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}"
+        os.write(sink, answer.encode())
+        os._exit(0)
+    os.close(sink)
+    with os.fdopen(source) as answers:
+        said = answers.read()
+    os.waitpid(pid, 0)
+    return said
+
+
+# Whose folder it is
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o770, 0o1777, 0o2775])
+def test_below_a_folder_that_others_can_write_to_is_one_of_our_own(state: Path, mode: int) -> None:
+    state.chmod(mode)
+    folder = StateFolder(state)
+    folder.replace("it", b"content")
+    assert folder.below() == OWN
+    assert (state / OWN / "it").read_bytes() == b"content"
+    assert (state / OWN).stat().st_mode & 0o777 == 0o700
+    assert os.listdir(state) == [OWN]
+    assert StateFolder(state).read("it", LIMIT) == b"content"
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o750])
+def test_a_folder_that_only_we_can_write_to_is_used_itself(state: Path, mode: int) -> None:
+    state.chmod(mode)
+    StateFolder(state).replace("it", b"content")
+    assert StateFolder(state).below() == ""
+    assert os.listdir(state) == ["it"]
+
+
+@as_root
+def test_below_a_folder_of_somebody_else_is_one_of_our_own(state: Path) -> None:
+    os.chown(state, NOBODY.pw_uid, NOBODY.pw_gid)
+    (state / "it").write_text("planted")
+    assert StateFolder(state).read("it", LIMIT) is None
+    assert StateFolder(state).below() == OWN
+
+
+@as_root
+def test_every_user_has_a_folder_of_its_own_on_a_volume(reachable: Path) -> None:
+    volume = reachable / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    folder = StateFolder(volume)
+    folder.replace("it", b"ours")
+
+    def use() -> str:
+        found = folder.read("it", LIMIT)
+        folder.replace("it", b"theirs")
+        return f"{found} {folder.below()}"
+
+    assert as_nobody(use) == f"None user-{NOBODY.pw_uid}"
+    assert folder.read("it", LIMIT) == b"ours"
+
+
+@as_root
+def test_a_folder_that_cannot_be_used_is_named_with_its_remedy(reachable: Path) -> None:
+    folder = reachable / "state"
+    folder.mkdir(0o755)
+    said = as_nobody(lambda: str(obtain_token(Settings(state_dir=folder))))
+    assert said.startswith("TokenError: ")
+    assert "it belongs to user 0" in said
+    assert "Permission denied" in said
+    assert "GATEWAY_ADMIN_TOKEN" in said
+    # The remedy works as it is printed.
+    (remedy,) = (part for part in said.split("; ") if "chown" in part)
+    command = remedy.partition(": ")[2].partition(", or")[0]
+    subprocess.run(command, shell=True, check=True)
+    said = as_nobody(lambda: obtain_token(Settings(state_dir=folder)).shell)
+    assert said == '$(cat "$GATEWAY_STATE_DIR/admin-token")'
+
+
+def _foreign(path: Path) -> None:
+    path.mkdir()
+    os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+
+
+def _open_to_all(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o777)
+
+
+def _link(path: Path) -> None:
+    target = path.with_name("elsewhere")
+    target.mkdir(mode=0o700)
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    "plant", [pytest.param(_foreign, marks=as_root), _open_to_all, _link, os.mkfifo, Path.touch]
+)
+def test_a_planted_folder_is_refused_with_a_remedy(
+    state: Path, plant: Callable[[Path], None]
+) -> None:
+    state.chmod(0o777)
+    plant(state / OWN)
+    with pytest.raises(StateError, match="somebody else may have put it there") as raised:
+        StateFolder(state).replace("it", b"content")
+    assert not list(state.rglob("it"))
+    subprocess.run(str(raised.value).rpartition(": ")[2], shell=True, check=True)
+    StateFolder(state).replace("it", b"content")
+    assert (state / OWN / "it").read_bytes() == b"content"
+
+
+@as_root
+def test_a_link_that_others_could_make_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir(mode=0o700)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "state").symlink_to(tmp_path / "ours")
+    # Our own link is an arrangement of ours.
+    StateFolder(shared / "state").replace("it", b"content")
+    assert (tmp_path / "ours/it").read_bytes() == b"content"
+    os.lchown(shared / "state", NOBODY.pw_uid, NOBODY.pw_gid)
+    for path in ("state", "state/below"):
+        with pytest.raises(StateError, match="may lead anywhere"):
+            StateFolder(shared / path).replace("other", b"content")
+    assert os.listdir(tmp_path / "ours") == ["it"]
+    # So is one in a folder where only its owner can make links.
+    shared.chmod(0o755)
+    StateFolder(shared / "state").replace("other", b"content")
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077])
+def test_what_is_made_is_for_its_owner_only(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        folder = StateFolder(tmp_path / "var/lib/state")
+        folder.replace("it", b"content")
+        folder.make_once("token", lambda: b"content", LIMIT)
+        folder.prepare("store")
+    finally:
+        os.umask(before)
+    for name in ("it", "token", "store"):
+        assert stat.S_IMODE((tmp_path / "var/lib/state" / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "var/lib/state").stat().st_mode) == 0o700
+    assert not (tmp_path / "var").stat().st_mode & 0o022
+
+
+def test_what_others_could_read_is_put_right(state: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (state / "it").write_text("content")
+    (state / "it").chmod(0o644)
+    assert StateFolder(state).read("it", LIMIT) == b"content"
+    assert stat.S_IMODE((state / "it").stat().st_mode) == 0o600
+    assert "others could read" in caplog.text
+
+
+# What is in it
+
+
+def _link_to_ours(path: Path) -> None:
+    target = path.parent.parent / "target"
+    target.write_text("target\n")
+    path.symlink_to(target)
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to(path.parent.parent / "target")
+
+
+def _of_another(path: Path) -> None:
+    path.write_text("planted\n")
+    path.chmod(0o600)
+    os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+
+
+def _writable(path: Path) -> None:
+    path.write_text("planted\n")
+    path.chmod(0o620)
+
+
+def _endless(path: Path) -> None:
+    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+
+
+PLANTED = pytest.mark.parametrize(
+    "plant",
+    [
+        _link_to_ours,
+        _dangling,
+        pytest.param(_of_another, marks=as_root),
+        _writable,
+        os.mkfifo,
+        Path.mkdir,
+        pytest.param(_endless, marks=as_root),
+    ],
+)
+Plant = Callable[[Path], None]
+
+
+@PLANTED
+def test_a_planted_token_gives_no_orders(state: Path, plant: Plant) -> None:
+    plant(state / "admin-token")
+    with pytest.raises(TokenError, match=r"remove it: rm -r ") as raised:
+        obtain_token(Settings(state_dir=state))
+    _untouched(state)
+    command = str(raised.value).partition("remove it: ")[2].partition(";")[0]
+    subprocess.run(command, shell=True, check=True)
+    assert len(obtain_token(Settings(state_dir=state)).secret) > 32
+    _untouched(state)
+
+
+@PLANTED
+def test_a_planted_draft_is_not_written_to(state: Path, plant: Plant) -> None:
+    plant(state / ".admin-token.draft")
+    with pytest.raises(TokenError, match="remove it"):
+        obtain_token(Settings(state_dir=state))
+    _untouched(state)
+
+
+@PLANTED
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal"])
+def test_a_planted_store_gives_no_orders(state: Path, plant: Plant, suffix: str) -> None:
+    path = store_path(state, Path("sites.json"))
+    plant(path.with_name(path.name + suffix))
+    with pytest.raises(StoreError, match="remove it"):
+        SqliteStore(path)
+    _untouched(state)
+
+
+@PLANTED
+def test_a_planted_copy_runs_no_code(
+    state: Path, plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    sites = state.parent / "sites.json"
+    sites.write_text("{")
+    copy = state / last_good_name(sites)
+    plant(copy)
+    with pytest.raises(ConfigError, match="not JSON"):
+        SitesFile(sites, state, ADMIN_HOSTS).read_at_start()
+    assert "remove it" in caplog.text
+    # What is written takes the place of what was there, and goes through no link.
+    if not copy.is_dir() or copy.is_symlink():
+        LastGood(StateFolder(state), sites).save(b"new")
+        assert copy.read_bytes() == b"new"
+        assert not copy.is_symlink()
+    _untouched(state)
+
+
+def _untouched(state: Path) -> None:
+    target = state.parent / "target"
+    assert not target.exists() or target.read_text() == "target\n"
+
+
+def test_what_stands_in_a_folder_that_others_can_write_to_does_not_count(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sites = state.parent / "sites.json"
+    sites.write_text("{")
+    (state / "admin-token").write_text("planted\n")
+    (state / "admin-token").chmod(0o600)
+    (state / last_good_name(sites)).write_text('{"sites": {}}')
+    (state / "last-good-sites.json").write_text('{"sites": {}}')
+    store = SqliteStore(store_path(state, sites))
+    store.order("mode", {"site": "shop", "mode": "paused"}, "w", "a")
+    store.close()
+    state.chmod(0o777)
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+
+    assert obtain_token(Settings(state_dir=state)).secret != b"planted"
+    assert "IS NOT USED ANY MORE" in caplog.text
+    with pytest.raises(ConfigError, match="not JSON"):
+        SitesFile(sites, state, ADMIN_HOSTS).read_at_start()
+    store = SqliteStore(store_path(state, sites))
+    assert store.modes() == {}
+    store.close()
+    after = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_the_command_line_finds_the_token_in_the_folder_below(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.chmod(0o777)
+    monkeypatch.chdir(state.parent)
+    (state.parent / ".gateway").symlink_to(state)
+    for settings in (Settings(), Settings(state_dir=state)):
+        token = obtain_token(settings)
+        shown = subprocess.run(
+            f"echo {token.shell}",
+            shell=True,
+            env={"GATEWAY_STATE_DIR": str(state)},
+            capture_output=True,
+            check=True,
+        )
+        assert shown.stdout.strip() == token.secret
+        assert str(state) not in token.shell
+
+
+# Old installations
+
+
+def test_what_an_earlier_version_has_left_goes_on_being_used(state: Path) -> None:
+    sites = state.parent / "sites.json"
+    sites.write_text("{")
+    (state / "admin-token").write_text("theirs\n")
+    (state / "admin-token").chmod(0o600)
+    (state / "last-good-sites.json").write_text('{"sites": {}}')
+    (state / "last-good-sites.json").chmod(0o600)
+    # As it was: a key of the path, and the schema of version 1.
+    SqliteStore(store_path(state, sites)).close()
+    assert obtain_token(Settings(state_dir=state)).secret == b"theirs"
+    config, faults = SitesFile(sites, state, ADMIN_HOSTS).read_at_start()
+    assert (dict(config.sites), len(faults)) == ({}, 1)
+    with pytest.raises(ConfigError):
+        SitesFile(state.parent / "other.json", state, ADMIN_HOSTS).read_at_start()
+
+
+# Made once, whatever happens
+
+
+STEPS = """
+import fcntl, os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from gateway.disk import statefolder
+
+last = int(sys.argv[2])
+
+class Mortal:
+    def __init__(self, module):
+        self._module = module
+    def __getattr__(self, name):
+        found = getattr(self._module, name)
+        if not callable(found) or isinstance(found, type):
+            return found
+        def step(*args, **kwargs):
+            global last
+            if last == 0:
+                os._exit(9)
+            last -= 1
+            return found(*args, **kwargs)
+        return step
+
+def content():
+    print("made", flush=True)
+    return b"x" * 40 + b"\\n"
+
+statefolder.os, statefolder.fcntl = Mortal(os), Mortal(fcntl)
+folder = statefolder.StateFolder(Path(sys.argv[1]))
+content = folder.make_once("token", content, 1000)
+os._exit(0 if len(content) == 41 else 8)
+"""
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_a_process_that_dies_between_two_steps_leaves_no_half_token(state: Path, mode: int) -> None:
+    for step in range(200):
+        shutil.rmtree(state)
+        state.mkdir()
+        state.chmod(mode)
+        command = [sys.executable, "-c", STEPS, state]
+        died = subprocess.run([*command, str(step)], cwd=ROOT, check=False)
+        folder = StateFolder(state)
+        left = folder.read("token", LIMIT)
+        assert left is None or len(left) == 41
+        expected = left or b"another"
+        assert folder.make_once("token", lambda: b"another", LIMIT) == expected
+        assert folder.make_once("token", lambda: b"a third", LIMIT) == expected
+        if died.returncode == 0:
+            break
+        assert died.returncode == 9
+    assert step > 15, "the steps were not found"
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_processes_that_start_at_once_have_one_token(state: Path, mode: int) -> None:
+    racer = (
+        "import os, sys; from pathlib import Path;"
+        "from gateway.disk.statefolder import StateFolder;"
+        "sys.stdin.read();"
+        "print(StateFolder(Path(sys.argv[1])).make_once('token', lambda: os.urandom(9).hex()"
+        ".encode(), 99).decode())"
+    )
+    for _ in range(3):
+        shutil.rmtree(state)
+        state.mkdir()
+        state.chmod(mode)
+        racers = [
+            subprocess.Popen(
+                [sys.executable, "-c", racer, state],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for _ in range(6)
+        ]
+        for one in racers:
+            assert one.stdin is not None
+            one.stdin.close()
+        tokens = []
+        for one in racers:
+            assert one.stdout is not None
+            tokens.append(one.stdout.read().strip())
+            one.stdout.close()
+            assert one.wait() == 0
+        assert len(tokens[0]) == 18
+        assert set(tokens) == {tokens[0]}
+        (folder,) = {path.parent for path in state.rglob("token")}
+        assert os.listdir(folder) == ["token"]
+
+
+def test_no_hard_link_is_needed(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object, **__: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert obtain_token(Settings(state_dir=state)) == obtain_token(Settings(state_dir=state))
+
+
+# Disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KB; only root mounts one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_leaves_no_half_token(small_disk: Path) -> None:
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError):
+        while True:
+            filler.write(bytes(4096))
+    with pytest.raises(TokenError, match="No space left"):
+        obtain_token(Settings(state_dir=small_disk))
+    assert os.listdir(small_disk) == ["filler"]
+    with pytest.raises(StateError, match="No space left"):
+        StateFolder(small_disk).replace("it", b"content")
+    assert os.listdir(small_disk) == ["filler"]
+    (small_disk / "filler").unlink()
+    assert len(obtain_token(Settings(state_dir=small_disk)).secret) > 32
+
+
+def test_what_is_there_is_read_from_a_disk_that_cannot_be_written(small_disk: Path) -> None:
+    token = obtain_token(Settings(state_dir=small_disk / "state"))
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    assert obtain_token(Settings(state_dir=small_disk / "state")) == token
+    with pytest.raises(StateError, match="Read-only file system"):
+        StateFolder(small_disk / "state").replace("it", b"content")
+
+
+def test_the_store_keeps_its_locks_while_another_looks_at_it(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Closing a file takes a process' locks on it, whoever has them (fcntl_locking(2)).
+    caplog.set_level(logging.WARNING)
+    path = store_path(state, Path("sites.json"))
+    first = SqliteStore(path)
+    first._db.execute("BEGIN IMMEDIATE")
+    StateFolder(state).prepare(path.name, f"{path.name}-wal", f"{path.name}-shm")
+    other = subprocess.run(
+        [sys.executable, "-c", f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0)"
+         ".execute('BEGIN IMMEDIATE')"],
+        capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert b"locked" in other.stderr
+    first._db.execute("ROLLBACK")
+    first.close()
+    assert not caplog.records
+    sqlite3.connect(path).close()

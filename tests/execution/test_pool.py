@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import contextvars
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.execution.pool import Pool, Threads
+from gateway.sites.reporting import Reporter
+
+DEADLINE = 30.0
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    threads = Threads(Reporter("shop", {}), Pool(2))
+    yield threads
+    threads.shutdown()
+    assert not threads.seats
+
+
+def test_a_result_and_an_error_reach_the_caller(threads: Threads) -> None:
+    assert threads.submit(divmod, 7, 2).result(DEADLINE) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        threads.submit(divmod, 7, 0).result(DEADLINE)
+
+
+def test_sys_exit_in_a_task_ends_neither_thread_nor_process(threads: Threads) -> None:
+    with pytest.raises(SystemExit):
+        threads.submit(sys.exit, 3).result(DEADLINE)
+    assert threads.submit(int, "1").result(DEADLINE) == 1
+
+
+def test_never_more_threads_than_the_limit_and_everything_is_run(threads: Threads) -> None:
+    gate = threading.Barrier(2)
+    running = [threads.submit(gate.wait, DEADLINE) for _ in range(2)]
+    waiting = [threads.submit(threading.get_ident) for _ in range(20)]
+    idents = {future.result(DEADLINE) for future in waiting}
+    assert len(idents) <= 2
+    assert sorted(future.result(DEADLINE) for future in running) == [0, 1]
+    assert len(threads._pool.alive()) == 2
+
+
+def test_the_thread_used_last_is_taken_first(threads: Threads) -> None:
+    ends = [threading.Event(), threading.Event()]
+    started = threading.Barrier(3)
+
+    def hold(end: threading.Event) -> int:
+        started.wait(DEADLINE)
+        end.wait(DEADLINE)
+        return threading.get_ident()
+
+    first, second = (threads.submit(hold, end) for end in ends)
+    started.wait(DEADLINE)
+    ends[0].set()
+    first_ident = first.result(DEADLINE)
+    ends[1].set()
+    last_ident = second.result(DEADLINE)
+    assert first_ident != last_ident
+    wait_until_idle(threads, 2)
+    assert threads.submit(threading.get_ident).result(DEADLINE) == last_ident
+
+
+def wait_until_idle(threads: Threads, count: int) -> None:
+    """A future is done a moment before its thread is idle again."""
+    for _ in range(100_000):
+        with threads._pool.lock:
+            if len(threads._pool._idle) == count:
+                return
+    raise AssertionError("the threads did not become idle")
+
+
+def test_a_thread_keeps_its_context_from_task_to_task() -> None:
+    threads = Threads(Reporter("shop", {}), Pool(1))
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+    threads.submit(variable.set, "kept").result(DEADLINE)
+    assert threads.submit(variable.get).result(DEADLINE) == "kept"
+    assert variable.get() == "unset"
+    threads.shutdown()
+
+
+def test_idle_threads_end_and_new_ones_start() -> None:
+    ended = threading.Event()
+    pool = Pool(1, idle=0.01)
+    threads = Threads(Reporter("shop", {}), pool, end=ended.set)
+    before = threads.submit(threading.current_thread).result(DEADLINE)
+    assert ended.wait(DEADLINE)
+    before.join(DEADLINE)
+    assert not pool.alive() and not threads.seats
+    assert threads.submit(threading.current_thread).result(DEADLINE) is not before
+    threads.shutdown()
+
+
+def test_a_seat_is_given_up_on_its_thread_and_errors_stop_nothing() -> None:
+    ended: list[int] = []
+
+    def end() -> None:
+        ended.append(threading.get_ident())
+        raise RuntimeError("the database is down")
+
+    pool = Pool(1)
+    threads = Threads(Reporter("shop", {}), pool, end=end)
+    ident = threads.submit(threading.get_ident).result(DEADLINE)
+    threads.shutdown()
+    assert ended == [ident]
+    # The thread is not the generation's: it goes on for others.
+    assert Threads(Reporter("blog", {}), pool).submit(threading.get_ident).result(DEADLINE) == ident
+
+
+def test_after_shutdown_nothing_is_taken_and_what_waits_is_cancelled() -> None:
+    threads = Threads(Reporter("shop", {}), Pool(1))
+    end = threading.Event()
+    running = threads.submit(end.wait, DEADLINE)
+    waiting = threads.submit(int)
+    threads.shutdown(wait=False, cancel_futures=True)
+    assert waiting.cancelled()
+    with pytest.raises(RuntimeError, match="shop"):
+        threads.submit(int)
+    end.set()
+    assert running.result(DEADLINE)
+    threads.shutdown()
+
+
+def test_the_threads_of_a_closed_pool_end_when_they_are_free() -> None:
+    pool = Pool(2)
+    seats_given_up = threading.Semaphore(0)
+    threads = Threads(Reporter("shop", {}), pool, end=seats_given_up.release)
+    end = threading.Event()
+    started = threading.Event()
+
+    def hold() -> bool:
+        started.set()
+        return end.wait(DEADLINE)
+
+    busy = threads.submit(hold)
+    assert started.wait(DEADLINE)
+    (held,) = pool.alive()
+    idle = threads.submit(threading.current_thread).result(DEADLINE)
+    pool.close()
+    idle.join(DEADLINE)
+    assert pool.alive() == [held]
+    with pytest.raises(RuntimeError, match="shop"):
+        threads.submit(int)
+    end.set()
+    assert busy.result(DEADLINE)
+    held.join(DEADLINE)
+    assert not pool.alive() and not threads.seats
+    assert all(seats_given_up.acquire(timeout=DEADLINE) for _ in range(2))
+
+
+def test_threads_never_block_the_exit(threads: Threads) -> None:
+    assert threads.submit(threading.current_thread).result(DEADLINE).daemon
