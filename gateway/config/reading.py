@@ -19,7 +19,7 @@ from gateway.config.model import Config, FaultySite, SiteConfig
 from gateway.config.resolve import SiteDraft, Surroundings, merge_limits
 from gateway.config.source import parse_source, read_source
 from gateway.config.translation import type_faults
-from gateway.disk.inputs import look
+from gateway.disk import inputs
 from gateway.errors import ConfigError, Fault
 
 
@@ -29,8 +29,7 @@ class Memory:
     An entry that is the same, in the same surroundings, with the files that were looked at for it
     as they were (`gateway.disk.inputs`), is not resolved again. One thread at a time may use it.
 
-    ``sound`` is whether the last reading, of the same text in the same surroundings, found no
-    fault.
+    ``sound`` is whether the last reading, in the same surroundings, found no fault.
     """
 
     def __init__(self) -> None:
@@ -48,7 +47,7 @@ class Memory:
             self._tree, repetitions = parse_source(text)
             found, self._unsound = _check_types(self._tree)
             self._faults = (*repetitions, *found)
-            self._text, self.sound = text, False
+            self._text = text
         return self._tree, [*self._faults], self._unsound
 
     def drafts(
@@ -63,12 +62,12 @@ class Memory:
             self._drafts, self._around, self.sound = {}, around, False
         known, every = self._drafts, not (names and self.sound)
         wrong = {loc[1] for loc in unsound if loc[:1] == ("sites",)}
-        look_once = cache(look)
+        look_once = cache(inputs.look)
         drafts: dict[str, SiteDraft] = {}
         for name, entry in sites.items():
             draft = None if name in wrong else known.get(name)
-            look_at_it = every or name in names
-            if draft is None or (look_at_it and not draft.holds(entry, look_once)):
+            look = look_once if every or name in names else None
+            if draft is None or not draft.holds(entry, look):
                 draft = SiteDraft(name, entry, unsound, around)
             drafts[name] = draft
         self._drafts = {name: draft for name, draft in drafts.items() if name not in wrong}
@@ -91,8 +90,9 @@ def read_config(
     the folder that ``source`` is in.
 
     With the ``memory`` of an earlier reading, what has not changed since then is used again. With
-    ``names`` too, and if the text is the same and had no fault, only the files of these sites are
-    looked at: what has happened to those of others is left to a reading without names.
+    ``names`` too, and if that reading found no fault, only the files of these sites and of entries
+    that differ are looked at: what has happened to those of others is left to a reading without
+    names.
 
     Raises ``ConfigError`` with every fault of the file.
     """

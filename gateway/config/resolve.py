@@ -98,13 +98,14 @@ class SiteDraft:
         self._wsgi = self._resolve_wsgi()
         self._probe_host = self._resolve_probe_host()
 
-    def holds(self, entry: object, look: Callable[[str], Look]) -> bool:
+    def holds(self, entry: object, look: Callable[[str], Look] | None) -> bool:
         """Tell whether the same would come of ``entry``, in the same surroundings.
 
         Both that and the entry from which this was made have to be without type faults: the JSON
-        values ``1`` and ``true`` are equal here.
+        values ``1`` and ``true`` are equal here. Without a ``look`` at them, files are taken to be
+        as they were.
         """
-        return entry == self._entry and self._inputs.unchanged(look)
+        return entry == self._entry and (look is None or self._inputs.unchanged(look))
 
     def claim_hosts(self, claims: dict[str, Loc]) -> list[Fault]:
         """Enter the site's hosts into ``claims``; a fault for each that an earlier site has."""

@@ -130,6 +130,8 @@ def test_a_reading_for_some_sites_looks_at_their_files_only(
     shutil.rmtree(folder / "site01")
     (folder / "site02" / "env").write_text("A=333\n")
     assert read(["site04"]).sites == before.sites
+    source.write_text(source.read_text() + "\n")
+    assert read(["site04"]).sites == before.sites
     # Of those that it is about, nothing is missed.
     assert read(["site02"]).sites["site02"].env["A"] == "333"
     with pytest.raises(ConfigError, match="site01"):
@@ -148,6 +150,14 @@ def test_a_reading_for_some_sites_sees_every_edit_of_the_file(
 ) -> None:
     source, entries = many
     read()
+    entries["site08"]["env"] = {"B": "2"}
+    source.write_text(json.dumps({"sites": entries}))
+    assert read(["site04"]).sites["site08"].env["B"] == "2"
+    entries["site08"]["path"] = "nowhere"
+    source.write_text(json.dumps({"sites": entries}))
+    with pytest.raises(ConfigError, match="nowhere"):
+        read(["site04"])
+    entries["site08"]["path"] = entries["site07"]["path"]
     entries["site09"]["hosts"] = ["site01.example"]
     source.write_text(json.dumps({"sites": entries}))
     with pytest.raises(ConfigError, match="already served"):
