@@ -106,6 +106,7 @@ def test_both_versions_of_python_are_named(reports: Mapping[str, SiteReport]) ->
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in text
 
 
+@pytest.mark.timed
 def test_a_site_that_hangs_is_given_up_after_its_time(tmp_path: Path) -> None:
     hanging = {
         "waits": "import threading; threading.Event().wait()",
@@ -130,6 +131,7 @@ def test_a_site_that_hangs_is_given_up_after_its_time(tmp_path: Path) -> None:
     os.close(os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK))
 
 
+@pytest.mark.timed
 def test_what_a_site_prints_is_limited_and_masked(tmp_path: Path) -> None:
     settings = """
     for number in range(50_000):
