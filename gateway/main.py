@@ -18,9 +18,9 @@ from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
 from gateway.backends.inprocess import InProcessBackend
-from gateway.cluster import Control, Identity, Journal
-from gateway.cluster.store.desk import Desk
+from gateway.cluster import Control, History, Identity
 from gateway.cluster.store.sqlite import SqliteStore, store_path
+from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS
 from gateway.config.file import SitesFile
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
@@ -32,9 +32,9 @@ from gateway.memory.budget import Budget
 from gateway.settings import Settings, SettingsError
 from gateway.sites.gate import ModeError
 from gateway.sites.registry import Registry
-from gateway.upkeep.code_watch import Autoreload
+from gateway.upkeep.code_watch import CodeWatch
 from gateway.upkeep.file_watch import Watch
-from gateway.upkeep.idle import Rest
+from gateway.upkeep.idle import IdleSites
 
 START_FAILED: Final = "lifespan.startup.failed"
 
@@ -88,10 +88,10 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     path = store_path(settings.state_dir, settings.sites)
     identity = Identity.mine()
     budget = Budget(settings.memory_budget << 20)
-    desk = Desk(partial(SqliteStore, path))
-    journal = Journal(desk, identity.id)
+    store_thread = StoreThread(partial(SqliteStore, path))
+    history = History(store_thread, identity.id)
     async with (
-        desk,
+        store_thread,
         InProcessBackend(settings.threads, budget) as backend,
         Registry(
             config,
@@ -99,13 +99,13 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             file.read,
             faults=faults,
             retry=settings.load_retry,
-            report_faults=journal.faults,
-            note=journal.attempted,
+            report_faults=history.faults,
+            note=history.attempted,
         ) as registry,
-        Control(registry, desk, journal, identity) as control,
-        Rest(registry, budget, journal.rested, backend.reclaim),
+        Control(registry, store_thread, history, identity) as control,
+        IdleSites(registry, budget, history.rested, backend.reclaim),
         Watch(registry, control.refresh),
-        Autoreload(registry, control.follow),
+        CodeWatch(registry, control.follow),
     ):
         app.state.admin_hosts = admin_hosts
         app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)

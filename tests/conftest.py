@@ -32,7 +32,7 @@ class Clock:
         return self.now
 
 
-class FakeGeneration:
+class FakeCode:
     """Answers with its name and number; some paths misbehave."""
 
     def __init__(self, backend: FakeBackend, name: str, number: int) -> None:
@@ -94,9 +94,7 @@ class FakeBackend:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(
-        self, config: SiteConfig, number: int, sources: Sources | None
-    ) -> FakeGeneration:
+    async def load(self, config: SiteConfig, number: int, sources: Sources | None) -> FakeCode:
         self.read(sources)
         self.loads.append((config.name, number))
         self.configs.append(config)
@@ -109,7 +107,7 @@ class FakeBackend:
                 raise
         if config.name in self.errors:
             raise self.errors[config.name]
-        return FakeGeneration(self, config.name, number)
+        return FakeCode(self, config.name, number)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ _LOOK: Final = 0.1
 
 
 class InProcessBackend:
-    """A ``service.Backend``. As a context manager it has the namespace hooks in the process,
+    """A ``generation.Backend``. As a context manager it has the namespace hooks in the process,
     and the threads of all sites.
 
     ``threads`` is how many all sites together may have, ``budget`` how much memory; ``keep_failed``
@@ -78,15 +78,15 @@ class InProcessBackend:
 
     async def load(
         self, config: SiteConfig, number: int, sources: Sources | None = None
-    ) -> InProcessGeneration:
-        """Load the code of a site into a new namespace; see ``service.Backend``."""
+    ) -> InProcessCode:
+        """Load the code of a site into a new namespace; see ``generation.Backend``."""
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
             with held(staying=True):  # here, not on the thread: that may hang
                 return await self._load(config, number, sources)
 
     def survivors(self, site: str) -> list[str]:
-        """See ``service.Backend``."""
+        """See ``generation.Backend``."""
         return self._unloading.survivors(site)
 
     async def reclaim(self) -> None:
@@ -130,7 +130,7 @@ class InProcessBackend:
 
     async def _load(
         self, config: SiteConfig, number: int, sources: Sources | None
-    ) -> InProcessGeneration:
+    ) -> InProcessCode:
         assert self._traffic is not None, "the backend has not been entered"
         build = functools.partial(
             _build,
@@ -157,8 +157,8 @@ class InProcessBackend:
             raise
 
 
-class InProcessGeneration:
-    """A ``service.Generation``: the WSGI application of a site in its namespace."""
+class InProcessCode:
+    """A ``generation.LoadedCode``: the WSGI application of a site in its namespace."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class InProcessGeneration:
         await self._bridge(scope, receive, send)
 
     def in_flight(self) -> list[str]:
-        """See ``service.Generation``."""
+        """See ``generation.LoadedCode``."""
         return self._bridge.in_flight()
 
     async def close(self) -> None:
@@ -211,7 +211,7 @@ def _build(
     unloading: Unloading,
     *,
     keep_failed: bool,
-) -> InProcessGeneration:
+) -> InProcessCode:
     reporter = Reporter(config.name, config.env)
     if sources is not None:
         sources.add(os.fspath(config.path))
@@ -255,7 +255,7 @@ def _build(
         enter=functools.partial(django.put_connections, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessGeneration(reporter, number, namespace, threads, bridge, unloading)
+    return InProcessCode(reporter, number, namespace, threads, bridge, unloading)
 
 
 def _import_site(
@@ -320,6 +320,6 @@ def _on_daemon_thread(
     return thread, future
 
 
-def _unload_unwanted(future: concurrent.futures.Future[InProcessGeneration]) -> None:
+def _unload_unwanted(future: concurrent.futures.Future[InProcessCode]) -> None:
     if future.exception() is None:
         future.result().unload()

@@ -21,7 +21,7 @@ import time
 from dataclasses import replace
 from typing import Any, Final
 
-from gateway.backends.inprocess import InProcessBackend, InProcessGeneration
+from gateway.backends.inprocess import InProcessBackend, InProcessCode
 from gateway.checks import asking, observing
 from gateway.checks.facts import (
     ASKING_SECONDS,
@@ -81,7 +81,7 @@ class Probe:
     def _learn(self, **facts: Any) -> None:
         self._facts = replace(self._facts, **facts)
 
-    async def _load(self, backend: InProcessBackend) -> InProcessGeneration | None:
+    async def _load(self, backend: InProcessBackend) -> InProcessCode | None:
         start = time.perf_counter()
         try:
             generation = await backend.load(self._request.site, 1, Sources())
@@ -128,7 +128,7 @@ class Probe:
         threads.shutdown(wait=False)
         pool.close()
 
-    async def _unload(self, generation: InProcessGeneration, namespace: Namespace) -> None:
+    async def _unload(self, generation: InProcessCode, namespace: Namespace) -> None:
         threads = observing.running_threads(namespace)
         try:
             await asyncio.wait_for(generation.close(), _EXIT_SECONDS)

@@ -1,7 +1,7 @@
 """Agreement between the worker processes of one gateway, and its history."""
 
 from gateway.cluster.control import Control, Round
+from gateway.cluster.history import History
 from gateway.cluster.identity import Identity
-from gateway.cluster.journal import Journal
 
-__all__ = ["Control", "Identity", "Journal", "Round"]
+__all__ = ["Control", "History", "Identity", "Round"]

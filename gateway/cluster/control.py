@@ -7,7 +7,7 @@ starts needs no earlier order: it reads its code from the disk anyway.
 
 A reload is tried by the worker that was asked, and only the sites that came up there are ordered
 from the others: a bad deploy costs one load, and no worker but that one spends it. The others know
-of the trial, and if that worker dies in it, one of them tries again (`gateway.cluster.trial`).
+of the trial, and if that worker dies in it, one of them tries again (`gateway.cluster.takeover`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
-from gateway.cluster.ending import Ending
+from gateway.cluster.history import History
 from gateway.cluster.identity import Identity, seconds_of_life
-from gateway.cluster.journal import Journal
 from gateway.cluster.modes import Modes
+from gateway.cluster.stopping import StopSignal
 from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
-from gateway.cluster.store.desk import Desk
-from gateway.cluster.trial import TRIAL, Trials
+from gateway.cluster.store.thread import StoreThread
+from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry, Report, Result
@@ -116,21 +116,21 @@ class Control:
     def __init__(
         self,
         registry: Registry,
-        desk: Desk,
-        journal: Journal,
+        store_thread: StoreThread,
+        history: History,
         identity: Identity,
     ) -> None:
         self._registry = registry
-        self._desk = desk
-        self._journal = journal
+        self._store_thread = store_thread
+        self._history = history
         self._identity = identity
-        self._ending = Ending()
-        self._trials = Trials(desk, identity)
-        self._modes = Modes(registry, desk, identity.id)
+        self._stop_signal = StopSignal()
+        self._takeovers = Takeovers(store_thread, identity)
+        self._modes = Modes(registry, store_thread, identity.id)
         self._kinds = {
             "reload": self._reload_here,
             "mode": self._mode_here,
-            TRIAL: self._succeed_here,
+            TRIAL: self._take_over_here,
         }
         self._store_identity = ""
         self._carried = 0
@@ -141,19 +141,19 @@ class Control:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._ending.__enter__()
+        self._stop_signal.__enter__()
         await self._look()
         self._task = asyncio.create_task(self._run(), name="agree with the other workers")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._ending.__exit__()
+        self._stop_signal.__exit__()
         tasks = {self._task, *self._tasks}
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         worker = self._worker(self._health(), ended=True)
-        self._desk.tell(lambda store: store.report(worker))
+        self._store_thread.tell(lambda store: store.report(worker))
 
     async def warm(self) -> None:
         """Load what wants it and what was in use, and wait for the latter as long as there is time.
@@ -174,7 +174,7 @@ class Control:
             await asyncio.wait({loading}, timeout=left)
 
     async def _load_at_start(self, names: frozenset[str]) -> None:
-        with self._journal.asked("load", "start", names | self._registry.preloaded):
+        with self._history.asked("load", "start", names | self._registry.preloaded):
             await self._registry.preload(names)
 
     # What somebody asks for
@@ -185,7 +185,7 @@ class Control:
         The ``attempt`` is the second if the worker that was asked first died in its own.
         """
         named = sorted(set(names))
-        async with self._trials.announced(named, asker, attempt):
+        async with self._takeovers.announced(named, asker, attempt):
             try:
                 report = await self._reload(named, asker)
             except UnknownSiteError:
@@ -200,14 +200,14 @@ class Control:
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect here; the others watch it themselves."""
-        with self._journal.asked("reload", "file", self._registry.warm):
+        with self._history.asked("reload", "file", self._registry.warm):
             report = await self._registry.refresh()
-        self._journal.removed(report, "file")
+        self._history.removed(report, "file")
         return report
 
     async def follow(self, site: Site) -> None:
         """Reload a site whose code has changed, here; the others watch it themselves."""
-        with self._journal.asked("reload", "watch", {site.config.name}):
+        with self._history.asked("reload", "watch", {site.config.name}):
             await site.reload()
 
     async def change_mode(
@@ -220,7 +220,7 @@ class Control:
         """
         try:
             # In this sequence: who is seen before the order exists will find it.
-            workers = await self._desk.ask(lambda store: store.workers())
+            workers = await self._store_thread.ask(lambda store: store.workers())
             held = await self._modes.change(site, action, asker, patience)
         except StoreError as error:
             mode = self._modes.change_alone(site, action, asker)
@@ -233,7 +233,7 @@ class Control:
 
     async def history(self, site: str | None, limit: int) -> list[Entry]:
         """The newest entries of the history; raises `StoreError`."""
-        return await self._desk.ask(lambda store: store.history(site, limit))
+        return await self._store_thread.ask(lambda store: store.history(site, limit))
 
     # What is known
 
@@ -245,12 +245,12 @@ class Control:
     @property
     def stopping(self) -> bool:
         """Whether this worker was asked to end."""
-        return self._ending.asked
+        return self._stop_signal.asked
 
     @property
     def trouble(self) -> str | None:
         """Why the workers cannot agree at the moment."""
-        return self._desk.error
+        return self._store_thread.error
 
     def others(self) -> dict[str, Mapping[str, Any]]:
         """How the other workers are, as they said last; by id."""
@@ -272,7 +272,7 @@ class Control:
             return store.workers(), store.order(kind, details, self.me, asker)
 
         try:
-            workers, number = await self._desk.ask(place)
+            workers, number = await self._store_thread.ask(place)
         except StoreError as error:
             return self._unasked(error)
         return await self._told(number, workers, deadline)
@@ -299,7 +299,7 @@ class Control:
     ) -> dict[str, Mapping[str, Any]]:
         until = time.monotonic() + deadline
         while True:
-            outcomes, workers = await self._desk.ask(
+            outcomes, workers = await self._store_thread.ask(
                 lambda store: (store.outcomes(number), store.workers())
             )
             there = {worker.id for worker in workers if self._identity.can_reach(worker)}
@@ -319,7 +319,7 @@ class Control:
         except Exception as error:
             logger.exception("order %d (%s) failed", order.number, order.kind)
             outcome = {"status": "failed", "error": type(error).__name__}
-        self._desk.tell(lambda store: store.settle(order.number, self.me, outcome))
+        self._store_thread.tell(lambda store: store.settle(order.number, self.me, outcome))
 
     async def _reload_here(self, order: Order) -> dict[str, Any]:
         named, left_out = order.details["sites"], set(order.details["except"])
@@ -331,8 +331,8 @@ class Control:
         report = await self._reload([name for name in named if name not in left_out], order.asker)
         return report.document()
 
-    async def _succeed_here(self, order: Order) -> dict[str, Any]:
-        if await self._trials.falls_to_me(order):
+    async def _take_over_here(self, order: Order) -> dict[str, Any]:
+        if await self._takeovers.must_take_over(order):
             logger.warning("worker %s ended amid a reload, which is done here", order.worker)
             await self.reload(order.details["sites"], order.asker, attempt=2)
         return {"status": "ok"}
@@ -343,9 +343,9 @@ class Control:
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
-        with self._journal.asked("reload", asker, self._registry.warm.union(names)):
+        with self._history.asked("reload", asker, self._registry.warm.union(names)):
             report = await self._registry.reload(names)
-        self._journal.removed(report, asker)
+        self._history.removed(report, asker)
         return report
 
     # Looking at the store
@@ -362,7 +362,7 @@ class Control:
         """Report, learn what is new and begin to carry it out."""
         me = self._news_of_me()
         try:
-            news = await self._desk.ask(
+            news = await self._store_thread.ask(
                 partial(
                     _news,
                     me=me,
@@ -436,7 +436,7 @@ class Control:
 def _news(
     store: Store, *, me: Worker | None, known: str, after: int, modes_after: int, missed: bool
 ) -> _News | None:
-    """What is new since the last look. Runs on the desk's thread.
+    """What is new since the last look. Runs on the store's thread.
 
     ``missed`` is whether an answer may have been lost that said so.
     """

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.cluster.store import Held
-from gateway.cluster.store.desk import Desk
+from gateway.cluster.store.thread import StoreThread
 from gateway.sites.gate import Mode, after
 from gateway.sites.registry import Registry
 
@@ -44,11 +44,11 @@ class _OvertakenError(Exception):
 class Modes:
     """The modes of the sites in one worker. Used from the event loop only."""
 
-    def __init__(self, registry: Registry, desk: Desk, worker: str) -> None:
+    def __init__(self, registry: Registry, store_thread: StoreThread, worker: str) -> None:
         self.seen = -1
         """The highest number up to which everything that was in the store is known here."""
         self._registry = registry
-        self._desk = desk
+        self._store_thread = store_thread
         self._worker = worker
         self._numbers: dict[str, int] = {}
         self._alone: dict[str, _Alone] = {}
@@ -61,7 +61,7 @@ class Modes:
         """
         self._registry.mode_of(site)
         await self.offer()
-        held = await self._desk.ask(
+        held = await self._store_thread.ask(
             lambda store: store.change_mode(
                 site, lambda held: after(action, _mode(held)), self._worker, asker, patience
             )
@@ -110,7 +110,7 @@ class Modes:
                 raise _OvertakenError
             return own.mode
 
-        held = await self._desk.ask(
+        held = await self._store_thread.ask(
             lambda store: store.change_mode(site, unless_overtaken, self._worker, own.asker, 0.0)
         )
         if self._alone.get(site) is own:

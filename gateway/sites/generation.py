@@ -1,4 +1,4 @@
-"""One generation in the service of a site: the requests that it took, and its retirement."""
+"""One generation of a site: the code, the requests that it took, and its retirement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
 
 
-class Generation(Protocol):
+class LoadedCode(Protocol):
     """One loading of a site's code, able to serve."""
 
     number: int
@@ -34,10 +34,10 @@ class Generation(Protocol):
 
 
 class Backend(Protocol):
-    """A way to bring up and run generations."""
+    """A way to load and run the code of sites."""
 
-    async def load(self, config: SiteConfig, number: int, sources: Sources | None) -> Generation:
-        """Bring up generation ``number`` of a site; raises `LoadError`.
+    async def load(self, config: SiteConfig, number: int, sources: Sources | None) -> LoadedCode:
+        """Load the code of generation ``number`` of a site; raises `LoadError`.
 
         What the code is made of is added to ``sources``, now and whenever it reads more, whatever
         becomes of the attempt.
@@ -48,19 +48,20 @@ class Backend(Protocol):
         """What is left of generations of ``site`` that were closed, a line for each; masked."""
 
 
-class Service:
-    """A generation and the requests it has taken; ``with`` it to be one of them.
+class Generation:
+    """Code that was loaded and the requests it has taken; ``with`` it to be one of them.
 
     ``reporter`` speaks for the site, with the environment that the generation was loaded with.
     """
 
     def __init__(
         self,
-        generation: Generation,
+        code: LoadedCode,
         reporter: Reporter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.generation = generation
+        self.code = code
+        self.number = code.number
         self.log = reporter.logger("gateway.site")
         self.in_flight = 0
         self.used_at = clock()
@@ -94,8 +95,8 @@ class Service:
         if self.in_flight:
             self.log.warning(
                 "generation %d is unloaded although %d of its requests have not ended:\n%s",
-                self.generation.number,
+                self.number,
                 self.in_flight,
-                "\n".join(self.generation.in_flight()),
+                "\n".join(self.code.in_flight()),
             )
-        await self.generation.close()
+        await self.code.close()

@@ -22,7 +22,7 @@ from gateway.config import FaultySite, SiteConfig
 from gateway.errors import LoadError, one_line, traceback_of
 from gateway.front import pages
 from gateway.sites.gate import Client, Gate, Mode, own_page
-from gateway.sites.generation import Backend, Service
+from gateway.sites.generation import Backend, Generation
 from gateway.sites.probe import probe
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
@@ -117,10 +117,10 @@ class Site:
         self._retry_at = 0.0
         self._loaded_at: str | None = None
         self._load_ms: float | None = None
-        self._service: Service | None = None
+        self._serving: Generation | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._next_attempt: asyncio.Task[None] | None = None
-        self._retiring: dict[Service, asyncio.Task[None]] = {}
+        self._retiring: dict[Generation, asyncio.Task[None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, loading the site first if nothing is loaded."""
@@ -131,25 +131,25 @@ class Site:
             if page is not None or client.gone:
                 return
             receive = client.receive
-        if self._service is None and (attempt := self._attempt or self._due_attempt()):
+        if self._serving is None and (attempt := self._attempt or self._due_attempt()):
             # Waiting neither cancels the attempt when this client leaves nor raises what it raised.
             await asyncio.wait({attempt}, timeout=LOAD_WAIT)
         # No await between this look and the count in __enter__: a generation that is swapped out
         # has either counted this request already or will never see it.
-        service = self._service
-        if service is None:
+        generation = self._serving
+        if generation is None:
             await self._unavailable()(scope, receive, send)
             return
-        log.served_by.set((self.config.name, service.generation.number))
-        with service:
-            await self._answer(service, scope, receive, send)
+        log.served_by.set((self.config.name, generation.number))
+        with generation:
+            await self._answer(generation, scope, receive, send)
 
     async def load(self) -> None:
         """Have a generation: join the attempt under way or begin one. `failure` tells of the end.
 
         Does nothing when one serves already.
         """
-        if self._service is None:
+        if self._serving is None:
             await asyncio.wait({self._attempt or self._begin()})
 
     async def reload(self) -> None:
@@ -171,8 +171,8 @@ class Site:
     @property
     def idle_since(self) -> float | None:
         """Since when its code has had nothing to do; ``None`` while it has, or if there is none."""
-        service = self._service
-        return service.used_at if service is not None and not service.in_flight else None
+        generation = self._serving
+        return generation.used_at if generation is not None and not generation.in_flight else None
 
     def rest(self) -> asyncio.Task[None] | None:
         """Unload until the next request, if the code may go now; returns the unloading, if it does.
@@ -183,10 +183,10 @@ class Site:
         busy = self._attempt or self._next_attempt or self.gate.waiting or self.failure
         if self.idle_since is None or busy:
             return None
-        assert self._service is not None
+        assert self._serving is not None
         self._advance(Event.REST, None)
-        service, self._service = self._service, None
-        return self._retire(service)
+        generation, self._serving = self._serving, None
+        return self._retire(generation)
 
     async def close(self, drain: float | None = None) -> None:
         """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
@@ -197,9 +197,9 @@ class Site:
         drain = self.config.limits.drain_timeout if drain is None else drain
         self._advance(Event.CLOSE, self.failure)
         self.gate.set(Mode.OPEN)  # who waits there learns that nobody is in any more
-        if self._service is not None:
-            self._retire(self._service)
-            self._service = None
+        if self._serving is not None:
+            self._retire(self._serving)
+            self._serving = None
         if self._attempt is not None:
             self._attempt.cancel()
             # It may have new code that has to be unloaded as well.
@@ -217,7 +217,7 @@ class Site:
         return SiteStatus(
             name=self.config.name,
             state=self.state,
-            generation=self._service.generation.number if self._service else 0,
+            generation=self._serving.number if self._serving else 0,
             hosts=self.config.hosts,
             mode=self.gate.mode,
             loaded_at=self._loaded_at,
@@ -229,8 +229,8 @@ class Site:
     @property
     def in_flight(self) -> int:
         """How many requests its code is at, that of replaced generations included."""
-        services = [*self._retiring, self._service] if self._service else [*self._retiring]
-        return sum(service.in_flight for service in services)
+        generations = [*self._retiring, self._serving] if self._serving else [*self._retiring]
+        return sum(generation.in_flight for generation in generations)
 
     # The gate
 
@@ -263,7 +263,7 @@ class Site:
 
     def _begin(self) -> asyncio.Task[None]:
         assert self._attempt is None, "a site has one attempt at a time"
-        if self._service is None:
+        if self._serving is None:
             self._advance(Event.LOAD, self.failure)
         # An empty context: code loaded on behalf of a request must not keep that request's.
         self._attempt = asyncio.get_running_loop().create_task(
@@ -278,9 +278,9 @@ class Site:
         reporter = self.reporter = Reporter(config.name, config.env)
         reason, sources = None, Sources()
         try:
-            generation = await self._backend.load(config, number, sources if config.watch else None)
-            new = Service(generation, reporter, self._clock)
-            if self._service is not None:
+            code = await self._backend.load(config, number, sources if config.watch else None)
+            new = Generation(code, reporter, self._clock)
+            if self._serving is not None:
                 # Else the request that waits is the probe.
                 await self._try_out(new, config)
         except (Exception, SystemExit) as error:
@@ -293,19 +293,19 @@ class Site:
             self._attempt = None
         self._note(Attempt(config.name, number, self._clock() - started, reason))
 
-    async def _try_out(self, new: Service, config: SiteConfig) -> None:
-        self.generations = new.generation.number  # used up, also if it does not take over
+    async def _try_out(self, new: Generation, config: SiteConfig) -> None:
+        self.generations = new.number  # used up, also if it does not take over
         try:
             with new:
-                await probe(new.generation, config)
+                await probe(new.code, config)
         except BaseException:
             self._retire(new)
             raise
 
-    def _take_over(self, new: Service, started: float) -> None:
+    def _take_over(self, new: Generation, started: float) -> None:
         self._advance(Event.LOADED, None)
-        old, self._service = self._service, new
-        self.generations = new.generation.number
+        old, self._serving = self._serving, new
+        self.generations = new.number
         self._delay = self._retry
         self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._load_ms = round((self._clock() - started) * 1000, 1)
@@ -326,14 +326,16 @@ class Site:
             "did not load (error %s): %s%s\n%s",
             failure.error_id,
             failure.reason,
-            "; the old code goes on serving" if self._service else "",
+            "; the old code goes on serving" if self._serving else "",
             failure.traceback,
         )
         return failure
 
     # Requests
 
-    async def _answer(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, generation: Generation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         started = False
 
         async def watched_send(message: Message) -> None:
@@ -342,14 +344,14 @@ class Site:
             await send(message)
 
         try:
-            await service.generation(scope, receive, watched_send)
+            await generation.code(scope, receive, watched_send)
         except (Exception, SystemExit) as error:
             error_id = _error_id()
-            service.log.error(
+            generation.log.error(
                 "%s %r failed in generation %d (error %s)",
                 scope["method"],
                 scope["path"],
-                service.generation.number,
+                generation.number,
                 error_id,
                 exc_info=error,
             )
@@ -366,17 +368,17 @@ class Site:
 
     # Retirement
 
-    def _retire(self, service: Service) -> asyncio.Task[None]:
+    def _retire(self, generation: Generation) -> asyncio.Task[None]:
         task = asyncio.create_task(
-            service.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
+            generation.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
         )
-        self._retiring[service] = task
-        task.add_done_callback(lambda _: self._retiring.pop(service))
+        self._retiring[generation] = task
+        task.add_done_callback(lambda _: self._retiring.pop(generation))
         return task
 
     def _give_up(self) -> None:
-        for service in self._retiring:
-            service.give_up()
+        for generation in self._retiring:
+            generation.give_up()
 
     def _advance(self, event: Event, failure: Failure | None) -> None:
         self.state, self.failure = advance(self.state, event), failure

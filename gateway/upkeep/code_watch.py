@@ -27,7 +27,7 @@ SHARE: Final = 0.05
 _SHOWN: Final = 3
 
 
-class Autoreload:
+class CodeWatch:
     """Looks after the watched sites of a registry, while inside ``async with``.
 
     ``reload`` brings up what is on disk now.

@@ -39,7 +39,7 @@ _FADING: Final = 0.9
 """What is left, a look later, of the rate of growth that is reckoned with."""
 
 
-class Rest:
+class IdleSites:
     """Looks after the sites of a registry, while inside ``async with``.
 
     ``reclaim`` gives back what unloaded sites had. ``note`` is told of each site that was unloaded,

@@ -21,9 +21,9 @@ import gateway
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import Token, TokenError, obtain_token
-from gateway.cluster import Control, Identity, Journal
-from gateway.cluster.store.desk import Desk
+from gateway.cluster import Control, History, Identity
 from gateway.cluster.store.sqlite import SqliteStore
+from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS, Config
 from gateway.errors import ConfigError, Fault, LoadError, UnknownSiteError
 from gateway.settings import Settings
@@ -62,8 +62,8 @@ async def control(sites: Registry, tmp_path: Path) -> AsyncIterator[Control]:
     """The only worker there is."""
     identity = Identity.mine()
     async with (
-        Desk(lambda: SqliteStore(tmp_path / "gateway.db")) as desk,
-        Control(sites, desk, Journal(desk, identity.id), identity) as control,
+        StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as store_thread,
+        Control(sites, store_thread, History(store_thread, identity.id), identity) as control,
     ):
         yield control
 

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 from starlette.types import Message, Scope
 
-from gateway.backends.inprocess import InProcessGeneration
+from gateway.backends.inprocess import InProcessCode
 from gateway.config import SiteConfig
 
 
@@ -26,7 +26,7 @@ def project(folder: Path, source: str, **environ: str) -> SiteConfig:
     )
 
 
-async def ask(generation: InProcessGeneration) -> bytes:
+async def ask(generation: InProcessCode) -> bytes:
     scope: Scope = {
         "type": "http",
         "http_version": "1.1",

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from gateway.cluster import Control, Identity, Journal, control
+from gateway.cluster import Control, History, Identity, control
 from gateway.cluster.identity import _born
 from gateway.cluster.store import Worker
-from gateway.cluster.store.desk import Desk
 from gateway.cluster.store.sqlite import SqliteStore
+from gateway.cluster.store.thread import StoreThread
 from gateway.config import Config
 from gateway.errors import LoadError, UnknownSiteError
 from gateway.sites.gate import CHANGES, Mode, ModeError
@@ -37,12 +37,12 @@ class Member:
     """A worker with its own backend and registry."""
 
     def __init__(
-        self, backend: FakeBackend, registry: Registry, control: Control, journal: Journal
+        self, backend: FakeBackend, registry: Registry, control: Control, history: History
     ) -> None:
         self.backend = backend
         self.registry = registry
         self.control = control
-        self.journal = journal
+        self.history = history
 
     async def use(self, *names: str) -> None:
         """Load sites as requests would."""
@@ -82,13 +82,15 @@ async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]
             identity = Identity.mine()
             backend = FakeBackend()
             entries = config("shop", "blog")
-            desk = await stack.enter_async_context(Desk(lambda: SqliteStore(path)))
-            journal = Journal(desk, identity.id)
+            store_thread = await stack.enter_async_context(StoreThread(lambda: SqliteStore(path)))
+            history = History(store_thread, identity.id)
             registry = await stack.enter_async_context(
-                Registry(entries, backend, lambda _: entries, note=journal.attempted)
+                Registry(entries, backend, lambda _: entries, note=history.attempted)
             )
-            member = await stack.enter_async_context(Control(registry, desk, journal, identity))
-            return Member(backend, registry, member, journal)
+            member = await stack.enter_async_context(
+                Control(registry, store_thread, history, identity)
+            )
+            return Member(backend, registry, member, history)
 
         yield make
 
@@ -209,7 +211,7 @@ async def test_who_ends_meanwhile_is_gone(
     assert statuses((await reload).others) == ["gone"]
 
 
-# Trials
+# Takeovers
 
 
 @pytest.mark.parametrize(("attempt", "trials"), [(1, 1), (2, 0)])

@@ -85,11 +85,11 @@ async def test_what_is_wanted_is_done_in_the_next_quiet_moment() -> None:
         quiet = True
         await asyncio.wait_for(freed.wait(), DEADLINE)
         await until(lambda: held.last)
-        assert held.pauses == 1, "wishes are put together"
+        assert held.pauses == 1, "causes are put together"
         assert held.last is not None and held.last.idle and held.last.seconds > 0
         looks = 0
         await until(lambda: looks > 3)
-        assert held.pauses == 1, "and nothing is collected that nobody wishes for"
+        assert held.pauses == 1, "and nothing is collected that nobody causes for"
 
 
 @pytest.mark.anyio

@@ -15,7 +15,7 @@ from gateway.memory.figures import resident
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry
 from gateway.sites.state import State
-from gateway.upkeep.idle import SETTLED, Rest
+from gateway.upkeep.idle import SETTLED, IdleSites
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def registry(config: Any, entry: Any, backend: Any, clock: Any) -> AsyncIt
         yield registry
 
 
-class Watched(Rest):
+class Watched(IdleSites):
     """Its memory is what a test says; it notes what was unloaded."""
 
     def __init__(self, registry: Registry, clock: Any, budget: int = 0) -> None:
@@ -185,7 +185,9 @@ async def test_it_looks_by_itself(registry: Registry, clock: Any, get: Any) -> N
     await visit(registry, get, "shop")
     clock.now += HOUR
     reclaim = asyncio.Event().wait
-    async with Rest(registry, Budget(), lambda *_: unloaded.set(), reclaim, look=0.01, clock=clock):
+    async with IdleSites(
+        registry, Budget(), lambda *_: unloaded.set(), reclaim, look=0.01, clock=clock
+    ):
         await asyncio.wait_for(unloaded.wait(), 5)
 
 

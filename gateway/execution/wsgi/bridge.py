@@ -100,7 +100,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             Ticket(self.account, self.account.route(_route(scope["method"], scope["path"]))),
             self.executor,
             traffic.governor,
-            traffic.mailbox,
+            traffic.loop_queue,
         )
         traffic.governor.submit(responder.ticket, responder)
         traffic.watch()

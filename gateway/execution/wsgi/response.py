@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from a2wsgi.wsgi import WSGIResponder
 
-from gateway.execution.crossing import Mailbox
 from gateway.execution.governor import Governor, Lane, OverloadedError, Ticket
+from gateway.execution.loop_queue import LoopQueue
 from gateway.execution.pool import Seat, Threads, stack_of
 from gateway.front.head import IN_VALUES, LENGTH_DIGITS
 from gateway.log import request_id
@@ -175,7 +175,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         ticket: Ticket,
         threads: Threads,
         governor: Governor,
-        mailbox: Mailbox,
+        loop_queue: LoopQueue,
     ) -> None:
         self.app = app
         self.environ = environ
@@ -187,7 +187,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self._thread_id = 0
         self.threads = threads
         self._governor = governor
-        self._mailbox = mailbox
+        self._loop_queue = loop_queue
         self._head_only = environ["REQUEST_METHOD"] == "HEAD"
         self._head_taken = False
         self._iterable: Any = None
@@ -225,7 +225,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     async def ready(self) -> None:
         """Wait until there is something to `take`; raises what it was told to `fail` with."""
         if self._verdict is None and not (self._announced or self.done):
-            self._waiter = self._mailbox.loop.create_future()
+            self._waiter = self._loop_queue.loop.create_future()
             await self._waiter
         if self._verdict is not None:
             raise self._verdict
@@ -324,7 +324,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         """Give the place with the governor to others."""
         self._governor.finished(self._passage)
         if not self._governor.crowded:
-            self._mailbox.wake()
+            self._loop_queue.wake()
 
     def cancel(self) -> None:
         """The threads end before its turn came."""
@@ -437,7 +437,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             self._announced = True
             # What is complete can wait for others; what comes piece by piece waits for the loop.
             patient = self.done and self._passage.lane is Lane.FAST
-            self._mailbox.post(self._notice, patient=patient)
+            self._loop_queue.post(self._notice, patient=patient)
 
     def _close(self) -> None:
         """On the thread that ran the view, after the last piece: Django ends the request here."""

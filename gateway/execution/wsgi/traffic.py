@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import Final, Self
 
-from gateway.execution.crossing import Mailbox
 from gateway.execution.governor import Governor
+from gateway.execution.loop_queue import LoopQueue
 from gateway.execution.pool import Pool
 from gateway.execution.wsgi.body import Intake
 
@@ -26,7 +26,7 @@ class Traffic:
         self.loop = asyncio.get_running_loop()
         self.governor = Governor(threads)
         self.pool = Pool(threads)
-        self.mailbox = Mailbox(self.loop)
+        self.loop_queue = LoopQueue(self.loop)
         self.intake = Intake()
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
@@ -69,7 +69,7 @@ class Traffic:
             self._passing = self._may_rest()
             if not self._passing:
                 return
-            self.mailbox.rest(_REST, self._may_rest)
+            self.loop_queue.rest(_REST, self._may_rest)
         self.loop.call_soon(self._pass)
 
     def _may_rest(self) -> bool:

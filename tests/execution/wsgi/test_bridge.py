@@ -98,13 +98,13 @@ def compute(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 def note_rests(app: Bridge) -> list[float]:
     rests: list[float] = []
-    rest = app.traffic.mailbox.rest
+    rest = app.traffic.loop_queue.rest
 
     def noted(*args: Any) -> None:
         rests.append(time.monotonic())
         rest(*args)
 
-    app.traffic.mailbox.rest = noted  # type: ignore[method-assign]
+    app.traffic.loop_queue.rest = noted  # type: ignore[method-assign]
     return rests
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.execution.crossing import _FEW, Mailbox
+from gateway.execution.loop_queue import _FEW, LoopQueue
 
 pytestmark = pytest.mark.anyio
 
 DEADLINE = 30.0
 
 
-def rest_amid(mailbox: Mailbox, others: Callable[[], None], seconds: float) -> bool:
+def rest_amid(loop_queue: LoopQueue, others: Callable[[], None], seconds: float) -> bool:
     """Call ``others`` on another thread while the loop rests; whether it rested to the end."""
     begun = threading.Event()
 
@@ -30,21 +30,21 @@ def rest_amid(mailbox: Mailbox, others: Callable[[], None], seconds: float) -> b
         return True
 
     started = time.monotonic()
-    mailbox.rest(seconds, worth)
+    loop_queue.rest(seconds, worth)
     lasted = time.monotonic() - started
     thread.join()
     return lasted >= seconds * 0.9
 
 
 async def test_posts_are_delivered_in_order() -> None:
-    mailbox = Mailbox(asyncio.get_running_loop())
+    loop_queue = LoopQueue(asyncio.get_running_loop())
     got: list[int] = []
     done = asyncio.Event()
 
     def post() -> None:
         for number in range(100):
-            mailbox.post(lambda number=number: got.append(number))  # type: ignore[misc]
-        mailbox.post(done.set)
+            loop_queue.post(lambda number=number: got.append(number))  # type: ignore[misc]
+        loop_queue.post(done.set)
 
     threading.Thread(target=post).start()
     await asyncio.wait_for(done.wait(), DEADLINE)
@@ -52,44 +52,44 @@ async def test_posts_are_delivered_in_order() -> None:
 
 
 async def test_a_rest_lasts_though_a_few_patient_calls_come() -> None:
-    mailbox = Mailbox(asyncio.get_running_loop())
+    loop_queue = LoopQueue(asyncio.get_running_loop())
     got: list[int] = []
 
     def post() -> None:
         for number in range(_FEW - 1):
-            mailbox.post(lambda number=number: got.append(number), patient=True)  # type: ignore[misc]
+            loop_queue.post(lambda number=number: got.append(number), patient=True)  # type: ignore[misc]
 
-    assert rest_amid(mailbox, post, seconds=0.2)
+    assert rest_amid(loop_queue, post, seconds=0.2)
     await asyncio.sleep(0)
     assert got == list(range(_FEW - 1)), "they are delivered when it ends"
 
 
 @pytest.mark.parametrize("reason", ["one that is not patient", "many", "woken"])
 async def test_a_rest_ends_when_there_is_reason(reason: str) -> None:
-    mailbox = Mailbox(asyncio.get_running_loop())
+    loop_queue = LoopQueue(asyncio.get_running_loop())
     got: list[int] = []
 
     def post() -> None:
         if reason == "woken":
-            mailbox.wake()
+            loop_queue.wake()
             return
         for number in range(_FEW if reason == "many" else 1):
-            mailbox.post(lambda number=number: got.append(number), patient=reason == "many")  # type: ignore[misc]
+            loop_queue.post(lambda number=number: got.append(number), patient=reason == "many")  # type: ignore[misc]
 
-    assert not rest_amid(mailbox, post, seconds=DEADLINE)
+    assert not rest_amid(loop_queue, post, seconds=DEADLINE)
     await asyncio.sleep(0)
     assert len(got) == {"one that is not patient": 1, "many": _FEW, "woken": 0}[reason]
 
 
 async def test_what_was_posted_before_is_not_kept_waiting() -> None:
-    mailbox = Mailbox(asyncio.get_running_loop())
+    loop_queue = LoopQueue(asyncio.get_running_loop())
     got: list[int] = []
-    mailbox.post(lambda: got.append(1), patient=True)
-    mailbox.rest(DEADLINE, lambda: True)
+    loop_queue.post(lambda: got.append(1), patient=True)
+    loop_queue.rest(DEADLINE, lambda: True)
     assert got == [1]
 
 
 async def test_it_does_not_rest_for_nothing() -> None:
-    mailbox = Mailbox(asyncio.get_running_loop())
-    mailbox.wake()  # before the rest: it is asked again
-    mailbox.rest(DEADLINE, lambda: False)
+    loop_queue = LoopQueue(asyncio.get_running_loop())
+    loop_queue.wake()  # before the rest: it is asked again
+    loop_queue.rest(DEADLINE, lambda: False)

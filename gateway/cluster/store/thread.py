@@ -27,7 +27,7 @@ _MOST_WAITING: Final = 500
 _T = TypeVar("_T")
 
 
-class Desk:
+class StoreThread:
     """Puts questions to a store, one at a time, while inside ``async with``.
 
     ``open`` makes the store, again after every failure. ``error`` says what is wrong now.
@@ -53,7 +53,7 @@ class Desk:
         await asyncio.to_thread(self._thread.join, LEAVE_WITHIN)
 
     async def ask(self, question: Callable[[Store], _T]) -> _T:
-        """The answer to a question, which runs on the desk's thread; raises `StoreError`."""
+        """The answer to a question, which runs on that thread; raises `StoreError`."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 return await asyncio.wrap_future(self._put(question))

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-class Ending:
+class StopSignal:
     """Watches the signals that end a server, while inside ``with``; the server gets them as ever.
 
     Python delivers signals to the main thread only: elsewhere this notices nothing.

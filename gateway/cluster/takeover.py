@@ -15,7 +15,7 @@ from typing import Final
 
 from gateway.cluster.identity import Identity
 from gateway.cluster.store import Order, Store, StoreError
-from gateway.cluster.store.desk import Desk
+from gateway.cluster.store.thread import StoreThread
 
 TRIAL: Final = "trial"
 """The kind of these orders."""
@@ -24,11 +24,11 @@ LOOK: Final = 0.3
 _ATTEMPTS: Final = 2
 
 
-class Trials:
+class Takeovers:
     """The trials of one worker, and its part in those of others."""
 
-    def __init__(self, desk: Desk, identity: Identity) -> None:
-        self._desk = desk
+    def __init__(self, store_thread: StoreThread, identity: Identity) -> None:
+        self._store_thread = store_thread
         self._identity = identity
 
     @asynccontextmanager
@@ -39,16 +39,18 @@ class Trials:
         me = self._identity.id
         details = {"sites": sites, "attempt": attempt}
         try:
-            number = await self._desk.ask(lambda store: store.order(TRIAL, details, me, asker))
+            number = await self._store_thread.ask(
+                lambda store: store.order(TRIAL, details, me, asker)
+            )
         except StoreError:
             yield  # the order that follows says what is wrong with it
             return
         try:
             yield
         finally:
-            self._desk.tell(lambda store: store.settle(number, me, {"status": "ok"}))
+            self._store_thread.tell(lambda store: store.settle(number, me, {"status": "ok"}))
 
-    async def falls_to_me(self, trial: Order) -> bool:
+    async def must_take_over(self, trial: Order) -> bool:
         """Wait until a trial is over, and tell whether this worker has to try in its place.
 
         Raises `StoreError`.
@@ -64,7 +66,7 @@ class Trials:
             return not settled and store.claim(trial.number, self._identity.id)
 
         can_reach = self._identity.can_reach
-        while await self._desk.ask(under_way):
+        while await self._store_thread.ask(under_way):
             await asyncio.sleep(LOOK)
         first: bool = trial.details["attempt"] < _ATTEMPTS
-        return first and await self._desk.ask(claimed)
+        return first and await self._store_thread.ask(claimed)

@@ -13,7 +13,7 @@ _FEW: Final = 8
 """Calls that may wait for the end of a rest."""
 
 
-class Mailbox:
+class LoopQueue:
     """``post`` may be called on any thread; what is posted is called on the event loop, in order.
 
     ``call_soon_threadsafe`` wakes the loop for each call. Here those that come before the loop got

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.cluster.store import Entry, Store
-from gateway.cluster.store.desk import Desk
+from gateway.cluster.store.thread import StoreThread
 from gateway.errors import Fault
 from gateway.sites.registry import Report, Result, log_faults
 from gateway.sites.site import Attempt
@@ -20,41 +20,41 @@ SAME_EDIT: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Wish:
+class _Cause:
     event: str
     asker: str
     sites: frozenset[str]
 
 
-class Journal:
+class History:
     """Writes the history of one worker."""
 
-    def __init__(self, desk: Desk, worker: str) -> None:
-        self._desk = desk
+    def __init__(self, store_thread: StoreThread, worker: str) -> None:
+        self._store_thread = store_thread
         self._worker = worker
-        self._wishes: list[_Wish] = []
+        self._causes: list[_Cause] = []
 
     @contextmanager
     def asked(self, event: str, asker: str, sites: Collection[str]) -> Iterator[None]:
         """Loads of these sites that begin meanwhile are what ``asker`` wanted."""
-        wish = _Wish(event, asker, frozenset(sites))
-        self._wishes.append(wish)
+        cause = _Cause(event, asker, frozenset(sites))
+        self._causes.append(cause)
         try:
             yield
         finally:
-            self._wishes.remove(wish)
+            self._causes.remove(cause)
 
     def attempted(self, attempt: Attempt) -> None:
         """A site was loaded, or was not."""
-        wish = next(
-            (wish for wish in reversed(self._wishes) if attempt.site in wish.sites),
-            _Wish("load", "request", frozenset()),
+        cause = next(
+            (cause for cause in reversed(self._causes) if attempt.site in cause.sites),
+            _Cause("load", "request", frozenset()),
         )
         self._note(
             self._entry(
-                wish.event,
+                cause.event,
                 Result.LOADED if attempt.reason is None else Result.FAILED,
-                wish.asker,
+                cause.asker,
                 site=attempt.site,
                 generation=attempt.generation,
                 reason=attempt.reason,
@@ -85,14 +85,14 @@ class Journal:
             if told.exception() is not None:
                 log_faults(faults)
 
-        self._desk.tell(say).add_done_callback(said)
+        self._store_thread.tell(say).add_done_callback(said)
 
     def rested(self, site: str, generation: int, why: str) -> None:
         """A site was unloaded because it was ``idle``, or for ``memory``."""
         self._note(self._entry("rest", "unloaded", why, site=site, generation=generation))
 
     def _note(self, entry: Entry) -> None:
-        self._desk.tell(lambda store: store.note(entry))
+        self._store_thread.tell(lambda store: store.note(entry))
 
     def _entry(
         self,

@@ -1,4 +1,4 @@
-"""The desk: the event loop never waits, and a store that fails is opened again."""
+"""The thread of the store: the event loop never waits, and a store that fails is opened again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cluster.store import Entry, Store, StoreError, desk
-from gateway.cluster.store.desk import Desk
+from gateway.cluster.store import Entry, Store, StoreError, store_thread
 from gateway.cluster.store.sqlite import SqliteStore
+from gateway.cluster.store.thread import StoreThread
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +23,7 @@ async def test_everything_happens_on_one_thread_that_ends(tmp_path: Path) -> Non
         threads.add(threading.current_thread())
         return store.last_order()
 
-    async with Desk(lambda: SqliteStore(tmp_path / "gateway.db")) as asked:
+    async with StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as asked:
         assert await asked.ask(question) == 0
         assert await asked.ask(question) == 0
         asked.tell(lambda store: store.note(ENTRY))
@@ -39,10 +39,10 @@ async def test_everything_happens_on_one_thread_that_ends(tmp_path: Path) -> Non
 async def test_a_store_that_fails_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(desk, "OPEN_AGAIN", 0.0)
+    monkeypatch.setattr(store_thread, "OPEN_AGAIN", 0.0)
     path = tmp_path / "gateway.db"
     path.mkdir()
-    async with Desk(lambda: SqliteStore(path)) as asked:
+    async with StoreThread(lambda: SqliteStore(path)) as asked:
         for _ in range(3):
             with pytest.raises(StoreError, match="directory"):
                 await asked.ask(Store.last_order)
@@ -59,11 +59,11 @@ async def test_a_store_that_fails_is_opened_again(
 async def test_a_store_that_hangs_holds_up_neither_the_loop_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "ANSWER_WITHIN", 0.05)
-    monkeypatch.setattr(desk, "LEAVE_WITHIN", 0.05)
-    monkeypatch.setattr(desk, "_MOST_WAITING", 3)
+    monkeypatch.setattr(store_thread, "ANSWER_WITHIN", 0.05)
+    monkeypatch.setattr(store_thread, "LEAVE_WITHIN", 0.05)
+    monkeypatch.setattr(store_thread, "_MOST_WAITING", 3)
     release = threading.Event()
-    async with Desk(lambda: SqliteStore(tmp_path / "gateway.db")) as asked:
+    async with StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as asked:
         with pytest.raises(StoreError, match="within"):
             await asked.ask(lambda _: release.wait())
         for _ in range(3):
