@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
-from gateway.namespace import callers, remains, tables
+from gateway.namespace import callers, cleanup, tables
 from gateway.namespace.views import disguise
 
 
@@ -36,7 +36,7 @@ class _Cache:
 
     def release(self, domain: callers.Domain) -> None:
         """See ``tables.Released``."""
-        remains.take_out(self._mapping, domain)
+        cleanup.take_out(self._mapping, domain)
 
 
 class _Divided:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from gateway.namespace import callers, encodings, patches, recording, remains, tables, views
+from gateway.namespace import callers, cleanup, encodings, patches, recording, tables, views
 from gateway.namespace.children import end_helpers
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Import, Importer, Modules
@@ -123,11 +123,11 @@ class Namespace:
 
         Modules go when the last thread that runs their code is gone.
         """
-        errors = self.recorded.run_exit_functions() + remains.finalize(self)
+        errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
         end_helpers(self.modules)
         tables.release(self)
         patches.release(self)
-        remains.clear(self)
+        cleanup.clear(self)
         self._closed = True
         return errors
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cluster.store import Entry, Store, StoreError, store_thread
+from gateway.cluster.store import Entry, Store, StoreError, thread
 from gateway.cluster.store.sqlite import SqliteStore
 from gateway.cluster.store.thread import StoreThread
 
@@ -39,7 +39,7 @@ async def test_everything_happens_on_one_thread_that_ends(tmp_path: Path) -> Non
 async def test_a_store_that_fails_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store_thread, "OPEN_AGAIN", 0.0)
+    monkeypatch.setattr(thread, "OPEN_AGAIN", 0.0)
     path = tmp_path / "gateway.db"
     path.mkdir()
     async with StoreThread(lambda: SqliteStore(path)) as asked:
@@ -59,9 +59,9 @@ async def test_a_store_that_fails_is_opened_again(
 async def test_a_store_that_hangs_holds_up_neither_the_loop_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_thread, "ANSWER_WITHIN", 0.05)
-    monkeypatch.setattr(store_thread, "LEAVE_WITHIN", 0.05)
-    monkeypatch.setattr(store_thread, "_MOST_WAITING", 3)
+    monkeypatch.setattr(thread, "ANSWER_WITHIN", 0.05)
+    monkeypatch.setattr(thread, "LEAVE_WITHIN", 0.05)
+    monkeypatch.setattr(thread, "_MOST_WAITING", 3)
     release = threading.Event()
     async with StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as asked:
         with pytest.raises(StoreError, match="within"):
