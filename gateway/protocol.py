@@ -9,7 +9,10 @@ and adds what no application can do, because it is called once a head is complet
 - Clients that send a head slowly, or without an end, are cut off.
 - A target in absolute form is held against ``Host``, which uvicorn has no longer when it calls
   the application.
-- A request that is refused ends the connection, after the answers to those before it.
+- A request that is refused ends the connection, after the answers to those before it; and so does
+  one that was answered before its body was there.
+- Of the requests that a client sends before it has read the answers, few are taken in.
+- A client of HTTP/1.0 gets no chunks, and is not told to continue.
 - A client that does not read fills no buffer of the system.
 - A connection that is accepted just before the server stops still gets its answer.
 
@@ -21,11 +24,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from functools import cache
+import sys
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from httptools import HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.front.head import RefusedError, Rule, check_authority, host_of
@@ -33,7 +38,12 @@ from gateway.front.proxies import CONNECTION
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
+    from uvicorn._types import (
+        ASGI3Application,
+        ASGIReceiveCallable,
+        ASGISendCallable,
+        HTTPScope,
+    )
     from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
@@ -43,6 +53,16 @@ logger = logging.getLogger("gateway.protocol")
 LAST_CALL: Final = 1.0
 """Seconds that a connection has for its first request when the server stops just after accepting
 it. uvicorn alone closes it at once, and a request that is already on its way is lost."""
+
+LINGER: Final = 5.0
+"""Seconds that a client has to read an answer that came before the end of its request, and to go.
+Closing at once would reset the connection, and the answer could be lost (RFC 9112, section 9.6)."""
+
+FEW: Final = 8
+"""Requests that may wait for their turn on one connection; what follows them is not even parsed,
+unless it came in the same piece."""
+PIECE: Final = 1 << 12
+"""Bytes that are parsed at a time if there are many requests in what was read."""
 
 NOT_SENT: Final = 1 << 17
 """Bytes of a response that the system takes before it can send them (``TCP_NOTSENT_LOWAT``).
@@ -93,6 +113,16 @@ class _Parser(HttpRequestParser):
                 HttpRequestParser.feed_data(parser, head)
 
 
+class _Flow(FlowControl):
+    """Lets uvicorn read on only if nothing is held back that has been read already."""
+
+    holds = False
+
+    def resume_reading(self) -> None:
+        if not self.holds:
+            super().resume_reading()
+
+
 class Protocol(HttpToolsProtocol):
     """One connection of a client.
 
@@ -124,10 +154,17 @@ class Protocol(HttpToolsProtocol):
         """The exchange whose turn it is; ``cycle`` is the newest one, which may have to wait."""
         self._refusal: bytes | None = None
         """The answer that ends the connection, once those before it are there."""
+        self._held: bytes = b""
+        """What has been read and is not parsed before there is room for further requests."""
+        self._keep_alive = True
+        """Whether another exchange may follow the newest one, if its body comes as it should."""
+        self._answered_early = False
+        self._lingers = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self.flow: _Flow = _Flow(transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in _TCP:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
@@ -142,8 +179,21 @@ class Protocol(HttpToolsProtocol):
             _leave(running)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came, and refuse a head that grows beyond its limit."""
-        if self._refusal is not None:
+        """Take in what came: all of it, or as much as may wait."""
+        if self._held:
+            self._held += data
+            return
+        # Pieces only for who sends many requests at once: bodies are large, and come as they come.
+        size = len(data) if data.count(b"\r\n\r\n") <= FEW else PIECE
+        for begin in range(0, len(data), size):
+            if len(self.pipeline) >= FEW:
+                self._hold(data[begin:])
+                return
+            self._take_in(data[begin : begin + size])
+
+    def _take_in(self, data: bytes) -> None:
+        """Parse, and refuse a head that grows beyond its limit."""
+        if self._refusal is not None or self._lingers or self.transport.is_closing():
             return
         self._received += len(data)
         super().data_received(data)
@@ -172,14 +222,17 @@ class Protocol(HttpToolsProtocol):
             raise RefusedError(Rule.TARGET)  # uvicorn cuts off what follows
         if b"://" in self.url and not self.url.startswith(b"/"):
             self._make_path()
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # RFC 9110, section 10.1.1
         super().on_headers_complete()
         # What is still to come for the list are trailers, and they go nowhere.
         self.headers = []
         self._awaits_head = self._in_head = self._is_new = False
         self._received = 0
         self._stop_deadline()
-        if self._last_call:
-            self.cycle.keep_alive = False
+        # Not before its end is there: what is answered earlier may be followed by anything.
+        self._keep_alive = self.cycle.keep_alive and not self._last_call
+        self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Take in a piece of the body."""
@@ -193,12 +246,21 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
         self._received = 0
         self._awaits_head = True
+        if not self.cycle.response_started:
+            # A trailer, too, can make the parser read no further: `Connection: close`.
+            self.cycle.keep_alive = self._keep_alive and self.parser.should_keep_alive()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or refuse it if that has been decided."""
+        if self._answered_early:
+            self.pipeline.clear()
         super().on_response_complete()
-        if self._refusal is not None and self._under_way() is None:
+        if self._answered_early:
+            self._linger()
+        elif self._refusal is not None and self._under_way() is None:
             self._end(self._refusal)
+        elif self._held and len(self.pipeline) < FEW:
+            self._go_on()
 
     def head_without_offer(self) -> bytes:
         """The head that the parser has stopped behind, as it is without an offer to upgrade."""
@@ -217,8 +279,11 @@ class Protocol(HttpToolsProtocol):
         if self._is_new:
             self._last_call = True
             self.loop.call_later(LAST_CALL, super().shutdown)
-        else:
-            super().shutdown()
+            return
+        super().shutdown()
+        self._keep_alive = False
+        if (running := self._under_way()) is not None:
+            running.keep_alive = False  # what waits behind it is not answered any more
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser did not understand."""
@@ -226,7 +291,53 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, partial(self._serve, cycle, app))
+
+    async def _serve(
+        self,
+        cycle: RequestResponseCycle,
+        app: ASGI3Application,
+        scope: HTTPScope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+    ) -> None:
+        """Call the application; what uvicorn does not know of its answer, it is told."""
+        if cycle.more_body:
+            send = partial(self._send_early, cycle, send)
+        if scope["http_version"] == "1.0":
+            send = partial(_send_whole, cycle, send)
+        await app(scope, receive, send)
+
+    async def _send_early(
+        self, cycle: RequestResponseCycle, send: ASGISendCallable, message: Any
+    ) -> None:
+        """Send an answer that may come before the end of its request."""
+        await send(message)
+        if message["type"] == "http.response.start" and cycle.more_body:
+            # It has said `Connection: close`, and uvicorn would close as soon as it is complete.
+            cycle.keep_alive = self._answered_early = True
+
+    def _linger(self) -> None:
+        """Read no more, and let the client read what was sent."""
+        if self.transport.is_closing():
+            return
+        self._lingers = True
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._stop_deadline()
+        self._deadline = self.loop.call_later(LINGER, self.transport.close)
+
+    def _hold(self, data: bytes) -> None:
+        self._held = data
+        self.flow.holds = True
+        self.flow.pause_reading()
+
+    def _go_on(self) -> None:
+        data, self._held = self._held, b""
+        self.flow.holds = False
+        self.flow.resume_reading()
+        self.data_received(data)
 
     def _under_way(self) -> RequestResponseCycle | None:
         """The exchange whose answer is being made or sent."""
@@ -284,6 +395,20 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(answer)
             self.transport.close()
+
+
+async def _send_whole(cycle: RequestResponseCycle, send: ASGISendCallable, message: Any) -> None:
+    """Send an answer whose end is that of the connection, if nothing else tells (RFC 9112, 6.3).
+
+    uvicorn would send chunks, which HTTP/1.0 does not know (RFC 9112, section 6.1).
+    """
+    if message["type"] == "http.response.start":
+        if all(name.lower() != b"content-length" for name, _ in message.get("headers", ())):
+            cycle.chunked_encoding = False
+            cycle.expected_content_length = sys.maxsize
+    elif cycle.expected_content_length > sys.maxsize >> 1 and not message.get("more_body"):
+        cycle.expected_content_length = len(message.get("body", b""))
+    await send(message)
 
 
 def _leave(cycle: RequestResponseCycle) -> None:

@@ -1,8 +1,8 @@
 """After an unload: is the generation gone, and if not, what holds it?
 
 That can be told only after a full garbage collection, which waits for an idle moment
-(`memory/collector.py`); so each generation is looked at after the next few of them, on a thread of its
-own. Threads that run code of the site are seen without one.
+(`memory/collector.py`); so each generation is looked at after the next few of them, on a thread of
+its own. Threads that run code of the site are seen without one.
 
 What survives is counted by site. A site whose scheduler goes on after every reload would soon have
 ten of them; past ``max_survivors`` it is not reloaded any more.

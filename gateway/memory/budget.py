@@ -2,8 +2,8 @@
 
 Unloading a site gives its memory back only seconds later (``collector.py``), while sites that
 nobody has loaded yet may be asked for at any time. So a load waits for room; who unloads others
-(`upkeep.idle`) sees that somebody waits. Not for ever: a budget that cannot be kept costs time, never
-an answer.
+(`upkeep.idle`) sees that somebody waits. Not for ever: a budget that cannot be kept costs time,
+never an answer.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _is_dropped(name: bytes) -> bool:
     return b"_" in name
 
 
-class _Transport(asyncio.Transport):
+class Transport(asyncio.Transport):
     """A connection whose client reads at once."""
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ async def _read(segments: Sequence[bytes], kind: type[HttpToolsProtocol]) -> Rea
 
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
     config.load()
-    state, transport = ServerState(), _Transport()
+    state, transport = ServerState(), Transport()
     protocol = kind(config, state, {})
     protocol.connection_made(transport)
     try:

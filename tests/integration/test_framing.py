@@ -349,3 +349,60 @@ def test_trusted_proxies_need_a_server_that_drops_trailers(
         stack.enter_context(refused)
     assert "--http gateway.protocol:Protocol" in refused.output
     assert "Traceback" not in refused.output
+
+
+@pytest.mark.parametrize("trailer", ["Connection: close", "Connection: upgrade\r\nUpgrade: h2c"])
+def test_no_trailer_swallows_the_next_request(
+    gateway: Gateway, protocol: str, trailer: str
+) -> None:
+    """It is answered, or the answer before says that it will not be."""
+    if protocol == "httptools":
+        pytest.skip("uvicorn adds them: docs/upstream.md")
+    head = request("Transfer-Encoding: chunked")
+    with Raw(gateway.port) as client:
+        client.send(head + f"3\r\nabc\r\n0\r\n{trailer}\r\n\r\n".encode() + NEXT)
+        answers = client.read(2)
+        assert len(answers) == 2 or b"connection: close\r\n" in client.received
+        assert len(answers) == 2 or client.closed
+
+
+def test_an_answer_before_the_end_of_its_request_is_the_last(
+    gateway: Gateway, protocol: str
+) -> None:
+    if protocol != OURS:
+        pytest.skip("uvicorn answers a second time: docs/upstream.md")
+    rest = b"3\r\nabc\r\n0\r\nContent-Length: 1\r\n\r\n" + NEXT
+    for head in (request("Transfer-Encoding: chunked", host="nobody.test"),):
+        with Raw(gateway.port) as client:
+            client.send(head)
+            while b"\r\n\r\n" not in client.received:
+                client._more()
+            assert b"connection: close\r\n" in client.received.lower()
+            client.send(rest)
+            assert client.read_all() == [404]
+
+
+def test_a_client_that_does_not_end_its_request_is_let_go(gateway: Gateway, protocol: str) -> None:
+    if protocol != OURS:
+        pytest.skip("uvicorn waits for ever: docs/upstream.md")
+    with Raw(gateway.port) as client:
+        client.send(request("Content-Length: 1000", host="nobody.test"))
+        while b"\r\n\r\n" not in client.received:
+            client._more()
+        client.send(b"a")
+        assert client.read_all() == [404]
+
+
+def test_a_client_of_http_1_0_gets_no_chunks_and_no_100(gateway: Gateway, protocol: str) -> None:
+    if protocol == "httptools":
+        pytest.skip("uvicorn sends both: docs/upstream.md")
+    with Raw(gateway.port) as client:
+        client.send(b"GET /stream HTTP/1.0\r\nHost: public.localhost\r\n\r\n")
+        assert client.read_all() == [200]
+    head, _, body = client.received.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert body.startswith(b"and so on\n") and len(body) == 512 * 6554 * len(b"and so on\n")
+    with Raw(gateway.port) as client:
+        head = request("Content-Length: 3", "Expect: 100-continue").replace(b"/1.1", b"/1.0", 1)
+        client.send(head + b"abc")
+        assert client.read_all() == [200]
