@@ -156,7 +156,7 @@ class Proxies:
         if (
             (chain and (client or _NOBODY)[0] != (said.client or _NOBODY)[0])
             or (scheme and said.scheme and scheme != said.scheme)
-            or (host and said.host and host != said.host)
+            or (host and said.host and not _same_host(host, said.host))
         ):
             raise RefusedError(Rule.FORWARDED)
         return _Said(client, scheme or said.scheme, host or said.host, said.port)
@@ -183,6 +183,10 @@ class Proxies:
         except ValueError:
             return False
         return any(address in network for network in self._networks)
+
+
+def _same_host(one: str, other: str) -> bool:
+    return host_of(one.encode("latin-1")) == host_of(other.encode("latin-1"))
 
 
 def hand_over(scope: Scope, *, trusted: bool) -> str:

@@ -308,3 +308,9 @@ def test_a_request_id_that_no_log_should_hold_is_replaced(value: str) -> None:
 def test_two_request_ids_are_none() -> None:
     scope = scope_of(("X-Request-ID", "one"), ("X-Request-ID", "two"))
     assert hand_over(scope, trusted=True) not in {"one", "two"}
+
+
+def test_the_same_host_in_other_words_is_no_contradiction() -> None:
+    forwarded = ("Forwarded", "for=203.0.113.9;host=Blog.Example:80")
+    scope = scope_of(forwarded, ("X-Forwarded-Host", "blog.example"))
+    assert follow(scope, TRUSTED_WITH_HOST) == ("blog.example", True)

@@ -54,17 +54,25 @@ class Head:
     __slots__ = ("headers", "length", "status")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
-        """Raises `ResponseError`, for what is no list of pairs ``TypeError`` or ``ValueError``."""
-        self.status = _code(status)
+        """Raises `ResponseError`."""
+        self.status = _code(status if type(status) is str else _plain(status, "the status"))
         self.length: int | None = None
         self.headers: Headers = []
         if not headers:
             return
-        names, values = zip(*headers, strict=True)
+        try:
+            names, values = zip(*headers, strict=True)
+        except (TypeError, ValueError):
+            raise ResponseError(
+                f"the headers (a {_kind(headers)}) are no list of pairs of a name and a value"
+            ) from None
+        if not _PLAIN.issuperset(map(type, names)):
+            names = tuple(_plain(name, "the name of a header") for name in names)
         seen = _look_at(names)
         try:
-            written = [value.encode("latin-1").strip(b" \t") for value in values]
-        except (AttributeError, UnicodeEncodeError):
+            # Of a subclass of str, its own way to encode does not count.
+            written = [str.encode(value, "latin-1").strip(b" \t") for value in values]
+        except (TypeError, UnicodeEncodeError):
             raise _wrong_value(headers) from None
         if b"".join(written).translate(None, IN_VALUES):
             raise _wrong_value(headers)
@@ -93,10 +101,15 @@ def _look_at(names: tuple[str, ...]) -> _Names:
     return _Names(sent, lengths)
 
 
+def _plain(text: object, what: str) -> str:
+    """The same as `str`, and no class of a site's: in a cache that would keep the site's code."""
+    if not isinstance(text, str):
+        raise ResponseError(f"{what} is of the type {_kind(text)}, and has to be str")
+    return str.__str__(text)
+
+
 def _key(name: str) -> bytes:
     """RFC 9110, section 5.1."""
-    if not isinstance(name, str):
-        raise ResponseError(f"the name of a header is of the type {_kind(name)}, and has to be str")
     if not _TOKEN.fullmatch(name):
         raise ResponseError(f"{name!r:.100} is not the name of a header (RFC 9110, section 5.1)")
     return name.encode("latin-1").lower()
@@ -108,8 +121,6 @@ def _code(status: str) -> int:
 
     The reason may be left out, and is never sent: ASGI has no place for it.
     """
-    if not isinstance(status, str):
-        raise ResponseError(f"the status is of the type {_kind(status)}, and has to be str")
     code, _, reason = status.partition(" ")
     if not _STATUS.fullmatch(code):
         raise ResponseError(
@@ -154,6 +165,7 @@ def _kind(value: object) -> str:
     return type(value).__name__
 
 
+_PLAIN: Final = frozenset({str})
 _LENGTH: Final = b"content-length"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS: Final = re.compile(r"[2-5][0-9]{2}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from typing import Any
+
 import h11
 import pytest
 from hypothesis import example, given
@@ -58,3 +62,26 @@ def test_what_is_no_text_is_named() -> None:
         Head("200 OK", [("X-A", b"1")])  # type: ignore[list-item]
     with pytest.raises(ResponseError, match="the status is of the type bytes"):
         Head(b"200 OK", [])  # type: ignore[arg-type]
+
+
+def test_no_class_of_a_site_stays_in_a_cache() -> None:
+    """It would keep the generation that it is of."""
+
+    class Name(str):
+        def encode(self, *_: object) -> bytes:
+            raise RuntimeError("this is the site's own")
+
+        __hash__ = str.__hash__
+
+    head = Head(Name("200 OK"), [(Name("X-Of-A-Site"), Name("1"))])
+    assert (head.status, head.headers) == (200, [(b"x-of-a-site", b"1")])
+    gone = weakref.ref(Name)
+    del Name
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("headers", [{"X-Key": "1"}, [("X-Key", "1", "2")], ["X-Key"], [1]])
+def test_headers_that_are_no_pairs_are_said_to_be_so(headers: Any) -> None:
+    with pytest.raises(ResponseError, match="no list of pairs"):
+        Head("200 OK", headers)
