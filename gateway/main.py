@@ -30,6 +30,7 @@ from gateway.front.proxies import Proxies
 from gateway.memory import figures
 from gateway.memory.budget import Budget
 from gateway.settings import Settings, SettingsError
+from gateway.sites.events import Events
 from gateway.sites.gate import ModeError
 from gateway.sites.registry import Registry
 from gateway.upkeep.code_watch import CodeWatch
@@ -89,7 +90,8 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     identity = Identity.mine()
     budget = Budget(settings.memory_budget << 20)
     store_thread = StoreThread(partial(SqliteStore, path))
-    history = History(store_thread, identity.id)
+    events = Events()
+    events.subscribe(History(store_thread, identity.id))
     async with (
         store_thread,
         InProcessBackend(settings.threads, budget) as backend,
@@ -99,11 +101,10 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             file.read,
             faults=faults,
             retry=settings.load_retry,
-            report_faults=history.faults,
-            note=history.attempted,
+            events=events,
         ) as registry,
-        Control(registry, store_thread, history, identity) as control,
-        IdleSites(registry, budget, history.rested, backend.reclaim),
+        Control(registry, store_thread, identity) as control,
+        IdleSites(registry, budget, backend.reclaim),
         Watch(registry, control.refresh),
         CodeWatch(registry, control.follow),
     ):

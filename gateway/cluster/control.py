@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
-from gateway.cluster.history import History
 from gateway.cluster.identity import Identity, seconds_of_life
 from gateway.cluster.modes import Modes
 from gateway.cluster.stopping import StopSignal
@@ -31,6 +30,7 @@ from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
+from gateway.sites.events import Cause
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry, Report, Result
 from gateway.sites.site import Site
@@ -117,12 +117,10 @@ class Control:
         self,
         registry: Registry,
         store_thread: StoreThread,
-        history: History,
         identity: Identity,
     ) -> None:
         self._registry = registry
         self._store_thread = store_thread
-        self._history = history
         self._identity = identity
         self._stop_signal = StopSignal()
         self._takeovers = Takeovers(store_thread, identity)
@@ -174,8 +172,7 @@ class Control:
             await asyncio.wait({loading}, timeout=left)
 
     async def _load_at_start(self, names: frozenset[str]) -> None:
-        with self._history.asked("load", "start", names | self._registry.preloaded):
-            await self._registry.preload(names)
+        await self._registry.preload(names, Cause("load", "start"))
 
     # What somebody asks for
 
@@ -200,15 +197,11 @@ class Control:
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect here; the others watch it themselves."""
-        with self._history.asked("reload", "file", self._registry.warm):
-            report = await self._registry.refresh()
-        self._history.removed(report, "file")
-        return report
+        return await self._registry.refresh(Cause("reload", "file"))
 
     async def follow(self, site: Site) -> None:
         """Reload a site whose code has changed, here; the others watch it themselves."""
-        with self._history.asked("reload", "watch", {site.config.name}):
-            await site.reload()
+        await site.reload(Cause("reload", "watch"))
 
     async def change_mode(
         self, site: str, action: str, asker: str, patience: float = 0.0
@@ -326,7 +319,7 @@ class Control:
         if not named and left_out:
             named = sorted(self._registry.warm - left_out)
             if not named:
-                await self._registry.refresh()
+                await self._registry.refresh(Cause("reload", order.asker))
                 return {"status": "ok", "sites": {}}
         report = await self._reload([name for name in named if name not in left_out], order.asker)
         return report.document()
@@ -343,10 +336,7 @@ class Control:
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
-        with self._history.asked("reload", asker, self._registry.warm.union(names)):
-            report = await self._registry.reload(names)
-        self._history.removed(report, asker)
-        return report
+        return await self._registry.reload(names, Cause("reload", asker))
 
     # Looking at the store
 

@@ -22,9 +22,18 @@ from typing import Any, Final, Self, TypeVar
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.config.hosts import HostTable
 from gateway.errors import ConfigError, Fault, UnknownSiteError
+from gateway.sites.events import (
+    A_REQUEST,
+    Cause,
+    Events,
+    FaultsChanged,
+    Happening,
+    ModeChanged,
+    Removed,
+)
 from gateway.sites.gate import Mode
 from gateway.sites.generation import Backend
-from gateway.sites.site import Attempt, Site, SiteStatus, UnusableSite
+from gateway.sites.site import Site, SiteStatus, UnusableSite
 from gateway.sites.state import State
 
 logger = logging.getLogger("gateway.registry")
@@ -99,21 +108,30 @@ class GatewayStatus:
 class _Demand:
     """What a run has to bring up beside the sites whose entries changed.
 
+    ``by`` is who asked first; ``named`` has who asked for each site, ``every`` who asked for all.
     ``whole`` is whether it has to see what changed in the files of any site: their ``env_file``,
     say. One for some sites leaves that to the watch.
     """
 
-    every: bool = False
-    named: frozenset[str] = frozenset()
+    by: Cause
+    every: Cause | None = None
+    named: Mapping[str, Cause] = MappingProxyType({})
     whole: bool = True
 
     def __or__(self, other: _Demand) -> _Demand:
         return _Demand(
-            self.every or other.every, self.named | other.named, self.whole or other.whole
+            self.by,
+            self.every or other.every,
+            {**other.named, **self.named},
+            self.whole or other.whole,
         )
 
     def covers(self, name: str, state: State) -> bool:
-        return name in self.named or (self.every and state is not State.COLD)
+        return name in self.named or (self.every is not None and state is not State.COLD)
+
+    def cause_of(self, name: str) -> Cause:
+        """Who wants what happens to a site."""
+        return self.named.get(name) or self.every or self.by
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +183,23 @@ def log_faults(faults: tuple[Fault, ...]) -> None:
         logger.warning("sites.json is valid again")
 
 
+def _logged() -> Events:
+    def log(event: Happening) -> None:
+        if isinstance(event, FaultsChanged):
+            log_faults(event.faults)
+
+    events = Events()
+    events.subscribe(log)
+    return events
+
+
 class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
     ``config`` may come from a lenient reading; ``faults`` are what is wrong with the file on disk.
     ``read`` reads the file strictly (it blocks, and raises `ConfigError`), for the sake of the
-    sites whose names it is given, or of all if there is none; ``retry``, ``clock`` and ``note`` are
-    those of `Site`. ``report_faults`` is told of the faults whenever they change, instead of the
-    log.
+    sites whose names it is given, or of all if there is none; ``retry`` and ``clock`` are
+    those of `Site`. What happens is published in ``events``; without any, faults are logged.
     """
 
     def __init__(
@@ -184,13 +211,11 @@ class Registry:
         faults: Iterable[Fault] = (),
         retry: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
-        report_faults: Callable[[tuple[Fault, ...]], None] | None = None,
-        note: Callable[[Attempt], None] = lambda _: None,
+        events: Events | None = None,
     ) -> None:
         self._backend = backend
         self._read = read
-        self._report_faults = report_faults or log_faults
-        self._note = note
+        self.events = events or _logged()
         self._retry = retry
         self._clock = clock
         self._sites: Mapping[str, Site | UnusableSite] = {}
@@ -284,7 +309,10 @@ class Registry:
         self._modes.update(modes)
         for name, mode in modes.items():
             if isinstance(site := self._sites.get(name), Site):
+                changed = site.gate.mode is not mode
                 site.gate.set(mode)
+                if changed:
+                    self.events.publish(ModeChanged(name, mode))
 
     async def quiet(self, name: str, patience: float) -> int:
         """How many requests are in flight at a site once none is, or after ``patience`` seconds."""
@@ -309,13 +337,16 @@ class Registry:
         """The sites that want to be loaded before anybody asks for them."""
         return frozenset(name for name, entry in self._config.sites.items() if entry.preload)
 
-    def preload(self, names: Iterable[str] = ()) -> asyncio.Task[list[None]]:
+    def preload(
+        self, names: Iterable[str] = (), cause: Cause = A_REQUEST
+    ) -> asyncio.Task[list[None]]:
         """Load, in the background, the sites that want it, and those of ``names`` that exist."""
         wanted = self.preloaded.union(names)
         sites = [self._sites[name] for name in self._sites if name in wanted]
-        return self._start(_in_turns(site.load for site in sites if isinstance(site, Site)))
+        loads = (partial(site.load, cause) for site in sites if isinstance(site, Site))
+        return self._start(_in_turns(loads))
 
-    async def reload(self, names: Iterable[str] = ()) -> Report:
+    async def reload(self, names: Iterable[str] = (), cause: Cause = A_REQUEST) -> Report:
         """Re-read the file, apply what changed, and reload.
 
         With ``names``, those sites are reloaded, or loaded if they are cold; without, all that are
@@ -324,15 +355,17 @@ class Registry:
         The report covers the sites that the caller asked for or the file changed. Raises
         `ConfigError` (nothing changed) and `UnknownSiteError` (the rest was applied).
         """
-        named = frozenset(names)
-        report = await self._submit(_Demand(every=not named, named=named, whole=not named))
-        if unknown := sorted(named - self._sites.keys()):
+        named = dict.fromkeys(names, cause)
+        report = await self._submit(
+            _Demand(cause, every=None if named else cause, named=named, whole=not named)
+        )
+        if unknown := sorted(named.keys() - self._sites.keys()):
             raise UnknownSiteError(f"sites.json has no site {', '.join(map(repr, unknown))}")
         return report
 
-    async def refresh(self) -> Report:
+    async def refresh(self, cause: Cause = A_REQUEST) -> Report:
         """Re-read the file and bring it into effect; raises `ConfigError` (nothing changed)."""
-        return await self._submit(_Demand())
+        return await self._submit(_Demand(cause))
 
     def _site(self, name: str) -> Site:
         site = self._sites.get(name)
@@ -367,7 +400,7 @@ class Registry:
             # From here on the file may already be read: later demands form the next run.
             self._waiting = None
             try:
-                names = frozenset() if run.demand.whole else run.demand.named
+                names = frozenset(() if run.demand.whole else run.demand.named)
                 config = await asyncio.to_thread(self._read, names)
             except ConfigError as error:
                 self._note_faults(error.faults)
@@ -377,8 +410,8 @@ class Registry:
             sites = self._sites
         # Loading is outside the turn: a site that hangs holds up its own reloads and no others.
         demand = run.demand
-        told = sites.keys() if demand.every else demand.named | diff.added | diff.changed
-        wanted = diff.stale | demand.named | self.preloaded | (self.warm if demand.every else set())
+        told = sites.keys() if demand.every else diff.added | diff.changed | demand.named.keys()
+        wanted = diff.stale.union(demand.named, self.preloaded, self.warm if demand.every else ())
         outcomes = {
             name: Outcome(Result.ADDED if name in diff.added else Result.UNCHANGED, 0)
             for name in sites
@@ -395,6 +428,8 @@ class Registry:
             name: Outcome(Result.REMOVED, self._generations.get(name, 0))
             for name in sorted(diff.removed)
         }
+        for name, outcome in removed.items():
+            self.events.publish(Removed(name, outcome.generation, demand.by))
         return diff, MappingProxyType({**outcomes, **removed})
 
     async def _settle(self, site: Site | UnusableSite, diff: _Diff, demand: _Demand) -> Outcome:
@@ -409,7 +444,7 @@ class Registry:
             result = Result.ADDED if name in diff.added else Result.UNCHANGED
             return Outcome(result, before.generation)
         started = self._clock()
-        await site.reload()
+        await site.reload(demand.cause_of(name))
         after = site.status()
         duration = round((self._clock() - started) * 1000, 1)
         if after.state is State.CLOSED:
@@ -456,7 +491,7 @@ class Registry:
             generations=self._generations.get(entry.name, 0),
             mode=self._modes.get(entry.name, Mode.OPEN),
             clock=self._clock,
-            note=self._note,
+            events=self.events,
             changed=self._follow,
         )
 
@@ -480,7 +515,7 @@ class Registry:
     def _note_faults(self, faults: tuple[Fault, ...]) -> None:
         """Remember what is wrong with the file, and say it once."""
         if faults != self._faults:
-            self._report_faults(faults)
+            self.events.publish(FaultsChanged(faults))
         self._faults = faults
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:

@@ -21,6 +21,17 @@ from gateway import log
 from gateway.config import FaultySite, SiteConfig
 from gateway.errors import LoadError, one_line, traceback_of
 from gateway.front import pages
+from gateway.sites.events import (
+    A_REQUEST,
+    Cause,
+    Events,
+    Failed,
+    Loaded,
+    Loading,
+    Rested,
+    SiteEvent,
+    Unloaded,
+)
 from gateway.sites.gate import Client, Gate, Mode, own_page
 from gateway.sites.generation import Backend, Generation
 from gateway.sites.probe import probe
@@ -49,16 +60,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """What became of bringing up one generation; ``reason`` says why it did not take over."""
-
-    site: str
-    generation: int
-    seconds: float
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class SiteStatus:
     """What a site looks like at one moment, for those who may see details.
 
@@ -84,7 +85,7 @@ class Site:
 
     ``retry`` is the number of seconds before a request may start another attempt after a failed
     one; it doubles with each failure. ``generations`` is how many an earlier site of this name
-    had: numbers are never used twice. ``note`` is told of every attempt when it ends, ``changed``
+    had: numbers are never used twice. What happens is published in ``events``; ``changed`` is told
     whenever ``state`` or ``failure`` may have changed.
     """
 
@@ -97,7 +98,7 @@ class Site:
         generations: int = 0,
         mode: Mode = Mode.OPEN,
         clock: Callable[[], float] = time.monotonic,
-        note: Callable[[Attempt], None] = lambda _: None,
+        events: Events | None = None,
         changed: Callable[[Site], None] = lambda _: None,
     ) -> None:
         self.config = config
@@ -110,7 +111,7 @@ class Site:
         """Of the last attempt."""
         self._backend = backend
         self._clock = clock
-        self._note = note
+        self._events = events or Events()
         self._changed = changed
         self._retry = retry
         self._delay = retry
@@ -144,15 +145,15 @@ class Site:
         with generation:
             await self._answer(generation, scope, receive, send)
 
-    async def load(self) -> None:
+    async def load(self, cause: Cause = A_REQUEST) -> None:
         """Have a generation: join the attempt under way or begin one. `failure` tells of the end.
 
         Does nothing when one serves already.
         """
         if self._serving is None:
-            await asyncio.wait({self._attempt or self._begin()})
+            await asyncio.wait({self._attempt or self._begin(cause)})
 
-    async def reload(self) -> None:
+    async def reload(self, cause: Cause = A_REQUEST) -> None:
         """Bring up a generation from what is on disk now, and let it take over.
 
         The old one serves until then, and goes on serving when the new one does not come up
@@ -160,11 +161,11 @@ class Site:
         read code that has changed since. All reloads that come during it share the one after it.
         """
         if self._attempt is None:
-            await asyncio.wait({self._begin()})
+            await asyncio.wait({self._begin(cause)})
             return
         if self._next_attempt is None:
             self._next_attempt = asyncio.get_running_loop().create_task(
-                self._reload_after_this(), name=f"reload {self.config.name}"
+                self._reload_after_this(cause), name=f"reload {self.config.name}"
             )
         await asyncio.wait({self._next_attempt})
 
@@ -174,7 +175,7 @@ class Site:
         generation = self._serving
         return generation.used_at if generation is not None and not generation.in_flight else None
 
-    def rest(self) -> asyncio.Task[None] | None:
+    def rest(self, why: str) -> asyncio.Task[None] | None:
         """Unload until the next request, if the code may go now; returns the unloading, if it does.
 
         Not while somebody waits, and not after a reload that failed: loading again would bring up
@@ -186,6 +187,7 @@ class Site:
         assert self._serving is not None
         self._advance(Event.REST, None)
         generation, self._serving = self._serving, None
+        self._events.publish(Rested(self.config.name, generation.number, why))
         return self._retire(generation)
 
     async def close(self, drain: float | None = None) -> None:
@@ -249,34 +251,36 @@ class Site:
 
     # Attempts
 
-    async def _reload_after_this(self) -> None:
+    async def _reload_after_this(self, cause: Cause) -> None:
         while self._attempt is not None:
             await asyncio.wait({self._attempt})
         self._next_attempt = None
         if self.state is not State.CLOSED:
-            await asyncio.wait({self._begin()})
+            await asyncio.wait({self._begin(cause)})
 
     def _due_attempt(self) -> asyncio.Task[None] | None:
         """A new attempt, if a request may start one now."""
         due = self.state is State.FAILED and self._clock() >= self._retry_at
-        return self._begin() if due or self.state is State.COLD else None
+        return self._begin(A_REQUEST) if due or self.state is State.COLD else None
 
-    def _begin(self) -> asyncio.Task[None]:
+    def _begin(self, cause: Cause) -> asyncio.Task[None]:
         assert self._attempt is None, "a site has one attempt at a time"
         if self._serving is None:
             self._advance(Event.LOAD, self.failure)
         # An empty context: code loaded on behalf of a request must not keep that request's.
         self._attempt = asyncio.get_running_loop().create_task(
-            self._try_load(), name=f"load {self.config.name}", context=contextvars.Context()
+            self._try_load(cause), name=f"load {self.config.name}", context=contextvars.Context()
         )
         return self._attempt
 
-    async def _try_load(self) -> None:
+    async def _try_load(self, cause: Cause) -> None:
         started = self._clock()
         # Both of this moment: the entry may change before the attempt ends.
         config, number = self.config, self.generations + 1
         reporter = self.reporter = Reporter(config.name, config.env)
-        reason, sources = None, Sources()
+        sources = Sources()
+        outcome: SiteEvent | None = None
+        self._events.publish(Loading(config.name, number, cause))
         try:
             code = await self._backend.load(config, number, sources if config.watch else None)
             new = Generation(code, reporter, self._clock)
@@ -286,12 +290,14 @@ class Site:
         except (Exception, SystemExit) as error:
             reason = self._failed(error, reporter).reason
             self.sources.take(sources)
+            outcome = Failed(config.name, number, cause, self._clock() - started, reason)
         else:
-            self._take_over(new, started)
+            replaced = self._take_over(new, started)
             self.sources = sources
+            outcome = Loaded(config.name, number, cause, self._clock() - started, replaced)
         finally:
             self._attempt = None
-        self._note(Attempt(config.name, number, self._clock() - started, reason))
+        self._events.publish(outcome)
 
     async def _try_out(self, new: Generation, config: SiteConfig) -> None:
         self.generations = new.number  # used up, also if it does not take over
@@ -302,7 +308,8 @@ class Site:
             self._retire(new)
             raise
 
-    def _take_over(self, new: Generation, started: float) -> None:
+    def _take_over(self, new: Generation, started: float) -> int:
+        """Let a generation serve; returns the number of the one that it replaces, 0 for none."""
         self._advance(Event.LOADED, None)
         old, self._serving = self._serving, new
         self.generations = new.number
@@ -312,6 +319,7 @@ class Site:
         if old is not None:
             self._retire(old)
         new.log.info("generation %d loaded in %.0f ms", self.generations, self._load_ms)
+        return old.number if old is not None else 0
 
     def _failed(self, error: BaseException, reporter: Reporter) -> Failure:
         if isinstance(error, LoadError):
@@ -373,8 +381,12 @@ class Site:
             generation.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
         )
         self._retiring[generation] = task
-        task.add_done_callback(lambda _: self._retiring.pop(generation))
+        task.add_done_callback(lambda _: self._retired(generation))
         return task
+
+    def _retired(self, generation: Generation) -> None:
+        self._retiring.pop(generation)
+        self._events.publish(Unloaded(self.config.name, generation.number))
 
     def _give_up(self) -> None:
         for generation in self._retiring:

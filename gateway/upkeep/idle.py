@@ -42,15 +42,13 @@ _FADING: Final = 0.9
 class IdleSites:
     """Looks after the sites of a registry, while inside ``async with``.
 
-    ``reclaim`` gives back what unloaded sites had. ``note`` is told of each site that was unloaded,
-    with its generation and ``idle`` or ``memory``.
+    ``reclaim`` gives back what unloaded sites had.
     """
 
     def __init__(
         self,
         registry: Registry,
         budget: Budget,
-        note: Callable[[str, int, str], None],
         reclaim: Callable[[], Awaitable[None]],
         *,
         look: float = LOOK,
@@ -58,7 +56,6 @@ class IdleSites:
     ) -> None:
         self._registry = registry
         self._budget = budget
-        self._note = note
         self._reclaim = reclaim
         self._pause = look
         self._clock = clock
@@ -137,8 +134,7 @@ class IdleSites:
 
     def _unload(self, site: Site, why: str) -> asyncio.Task[None] | None:
         generation = site.status().generation
-        unload = site.rest()
+        unload = site.rest(why)
         if unload is not None:
             logger.info("%s: generation %d was unloaded (%s)", site.config.name, generation, why)
-            self._note(site.config.name, generation, why)
         return unload

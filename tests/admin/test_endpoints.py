@@ -21,7 +21,7 @@ import gateway
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import Token, TokenError, obtain_token
-from gateway.cluster import Control, History, Identity
+from gateway.cluster import Control, Identity
 from gateway.cluster.store.sqlite import SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS, Config
@@ -63,7 +63,7 @@ async def control(sites: Registry, tmp_path: Path) -> AsyncIterator[Control]:
     identity = Identity.mine()
     async with (
         StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as store_thread,
-        Control(sites, store_thread, History(store_thread, identity.id), identity) as control,
+        Control(sites, store_thread, identity) as control,
     ):
         yield control
 

@@ -23,6 +23,7 @@ from gateway.cluster.store.sqlite import SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import Config
 from gateway.errors import LoadError, UnknownSiteError
+from gateway.sites.events import Events
 from gateway.sites.gate import CHANGES, Mode, ModeError
 from gateway.sites.registry import Registry, Result
 from gateway.sites.state import State
@@ -36,13 +37,10 @@ ASKER = "127.0.0.1, token"
 class Member:
     """A worker with its own backend and registry."""
 
-    def __init__(
-        self, backend: FakeBackend, registry: Registry, control: Control, history: History
-    ) -> None:
+    def __init__(self, backend: FakeBackend, registry: Registry, control: Control) -> None:
         self.backend = backend
         self.registry = registry
         self.control = control
-        self.history = history
 
     async def use(self, *names: str) -> None:
         """Load sites as requests would."""
@@ -83,14 +81,13 @@ async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]
             backend = FakeBackend()
             entries = config("shop", "blog")
             store_thread = await stack.enter_async_context(StoreThread(lambda: SqliteStore(path)))
-            history = History(store_thread, identity.id)
+            events = Events()
+            events.subscribe(History(store_thread, identity.id))
             registry = await stack.enter_async_context(
-                Registry(entries, backend, lambda _: entries, note=history.attempted)
+                Registry(entries, backend, lambda _: entries, events=events)
             )
-            member = await stack.enter_async_context(
-                Control(registry, store_thread, history, identity)
-            )
-            return Member(backend, registry, member, history)
+            member = await stack.enter_async_context(Control(registry, store_thread, identity))
+            return Member(backend, registry, member)
 
         yield make
 

@@ -233,7 +233,7 @@ class Lifecycle(RuleBasedStateMachine):
             in_flight = site.status().generation and site.idle_since is None
 
             async def rest() -> bool:
-                return site.rest() is not None
+                return site.rest("idle") is not None
 
             assert not (self.run(rest()) and in_flight), "unloaded while in use"
             self.settle()

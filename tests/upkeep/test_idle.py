@@ -12,6 +12,7 @@ from gateway.config.limits import Limits
 from gateway.errors import LoadError
 from gateway.memory.budget import Budget
 from gateway.memory.figures import resident
+from gateway.sites.events import Events, Happening, Rested
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry
 from gateway.sites.state import State
@@ -27,7 +28,8 @@ MB = 1 << 20
 async def registry(config: Any, entry: Any, backend: Any, clock: Any) -> AsyncIterator[Registry]:
     """Three sites; one has an ``idle_timeout`` of an hour."""
     sites = config(entry("shop", limits=Limits(idle_timeout=HOUR)), "blog", "wiki")
-    async with Registry(sites, backend, lambda _: sites, clock=clock) as registry:
+    events = Events()
+    async with Registry(sites, backend, lambda _: sites, clock=clock, events=events) as registry:
         yield registry
 
 
@@ -41,10 +43,14 @@ class Watched(IdleSites):
         super().__init__(
             registry,
             Budget(budget, memory=lambda: self.used),
-            lambda *event: self.unloaded.append(event),
             self.reclaimed.wait,
             clock=clock,
         )
+        registry.events.subscribe(self._note)
+
+    def _note(self, event: Happening) -> None:
+        if isinstance(event, Rested):
+            self.unloaded.append((event.site, event.generation, event.why))
 
     def stay(self) -> None:
         """Reckon with no growth."""
@@ -182,12 +188,11 @@ async def test_what_grows_is_met_before_it_is_there(
 
 async def test_it_looks_by_itself(registry: Registry, clock: Any, get: Any) -> None:
     unloaded = asyncio.Event()
+    registry.events.subscribe(lambda event: unloaded.set() if isinstance(event, Rested) else None)
     await visit(registry, get, "shop")
     clock.now += HOUR
     reclaim = asyncio.Event().wait
-    async with IdleSites(
-        registry, Budget(), lambda *_: unloaded.set(), reclaim, look=0.01, clock=clock
-    ):
+    async with IdleSites(registry, Budget(), reclaim, look=0.01, clock=clock):
         await asyncio.wait_for(unloaded.wait(), 5)
 
 
