@@ -210,7 +210,7 @@ def test_another_user_starts_on_the_volume_of_a_platform(mode: int) -> None:
         if mode == 0o755:
             with pytest.raises(AssertionError, match="before it was ready"), gateway:
                 pass
-            assert f"chown {user.pw_uid} {volume}" in gateway.output
+            assert f"chown -h {user.pw_uid} {volume}" in gateway.output
             assert "Traceback" not in gateway.output
             gateway.environ["GATEWAY_ADMIN_TOKEN"] = "secret"
         with gateway:
