@@ -40,7 +40,10 @@ class TokenWatch:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            await self._look()
+            try:
+                await self._look()
+            except Exception:
+                logger.exception("looking at the token failed; it goes on in a moment")
 
     async def _look(self) -> None:
         authority = self._authority
