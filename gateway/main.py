@@ -17,6 +17,7 @@ from gateway import log
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
+from gateway.admin.token_watch import TokenWatch
 from gateway.backends.inprocess import InProcessBackend
 from gateway.cluster import Control, History, Identity
 from gateway.cluster.store.sqlite import SqliteStore, store_path
@@ -85,6 +86,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     admin_hosts = ADMIN_HOSTS.union(settings.admin_hosts)
     file = SitesFile(settings.sites, settings.state_dir, admin_hosts)
     token = await asyncio.to_thread(obtain_token, settings)
+    authority = Authority(token, admin_hosts, open_locally=settings.admin_open)
     config, faults = await asyncio.to_thread(file.read_at_start)
     path = store_path(settings.state_dir, settings.sites)
     identity = Identity.mine()
@@ -107,9 +109,10 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         IdleSites(registry, budget, backend.reclaim),
         Watch(registry, control.refresh),
         CodeWatch(registry, control.follow),
+        TokenWatch(authority, settings),
     ):
         app.state.admin_hosts = admin_hosts
-        app.state.authority = Authority(token, admin_hosts, open_locally=settings.admin_open)
+        app.state.authority = authority
         app.state.limits = HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose)
         app.state.proxies = Proxies(
             settings.trusted_proxies, trust_host=settings.trust_forwarded_host

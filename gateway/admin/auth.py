@@ -45,6 +45,8 @@ class Authority:
 
     def __init__(self, token: Token, admin_hosts: Collection[str], *, open_locally: bool) -> None:
         self.token = token
+        self.trouble: str | None = None
+        """Why it cannot be said whether that is the token still."""
         self._admin_hosts = frozenset(admin_hosts)
         self._open_locally = open_locally
 

@@ -100,6 +100,7 @@ async def health(request: Request) -> Response:
     troubled = (
         registry.degraded
         or control.trouble
+        or _authority(request).trouble
         or any(other["status"] == "degraded" for other in others.values())
     )
     body: dict[str, Any] = {"status": "degraded" if troubled else "ok"}
@@ -107,6 +108,8 @@ async def health(request: Request) -> Response:
         body["status"] = "stopping"
     if verdict is Verdict.TRUSTED:
         body |= _details(registry.status()) | _agreement(control.me, control.trouble, others)
+        if trouble := _authority(request).trouble:
+            body["token"] = trouble
     return JSONResponse(body, 503 if control.stopping else 200)
 
 

@@ -30,10 +30,10 @@ class Token:
     shell: str
 
 
-def obtain_token(settings: Settings) -> Token:
+def obtain_token(settings: Settings, known: Token | None = None) -> Token:
     """The token that the settings name, else the one of the state directory, made if needed.
 
-    Blocks. Raises `TokenError`.
+    What is made there is ``known`` again, if a token was known before. Blocks. Raises `TokenError`.
     """
     if settings.admin_token is not None:
         secret = settings.admin_token.get_secret_value().encode()
@@ -42,15 +42,15 @@ def obtain_token(settings: Settings) -> Token:
         # How the file is protected is its owner's business: mounted secrets are often 0444.
         secret = _read(settings.admin_token_file)
         return Token(secret, f'$(cat "${PREFIX}ADMIN_TOKEN_FILE")')
-    secret, shown = _own(settings)
+    secret, shown = _own(settings, known)
     return Token(secret, f"$(cat {shown})")
 
 
-def _own(settings: Settings) -> tuple[bytes, str]:
+def _own(settings: Settings, known: Token | None) -> tuple[bytes, str]:
     """The token in the state folder, made if there is none, and its file for a command line."""
     folder = StateFolder(settings.state_dir)
     try:
-        secret = folder.make_once(TOKEN, _new, _LARGEST)
+        secret = folder.make_once(TOKEN, lambda: _new(known), _LARGEST)
         file, path = Path(folder.below(), TOKEN), folder.path_of(TOKEN)
     except StateError as error:
         raise TokenError(
@@ -62,8 +62,8 @@ def _own(settings: Settings) -> tuple[bytes, str]:
     return _checked(secret, path), str(shown)
 
 
-def _new() -> bytes:
-    return f"{secrets.token_urlsafe(32)}\n".encode()
+def _new(known: Token | None) -> bytes:
+    return (known.secret if known else secrets.token_urlsafe(32).encode()) + b"\n"
 
 
 def _read(path: Path) -> bytes:

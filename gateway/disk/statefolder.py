@@ -2,23 +2,33 @@
 
 Who can write into the folder gives the gateway a token, orders and code to run. So the folder
 belongs to the gateway's user, and nobody else can write to it. Where that is not so, as on the
-volumes of many platforms, a folder of the gateway's own below it takes its place, ``user-UID``. One
-that stands there already and is somebody else's may have been planted, and is refused.
+volumes of many platforms, a folder of the gateway's own below it takes its place: ``user-UID``, or
+``user-UID-RANDOM`` where somebody else has taken that name. One counts if it is ours alone, for
+nobody else can make one that is.
 
-Of a file in it the same is asked again, on the open file: no link, a regular file, ours, and for
-nobody else to write to. Others could have put it there before the folder was closed to them.
+Of a file in it the same is asked again, on the open file: no link, a regular file with one name,
+ours, and for nobody else to write to. Others could have put it there before the folder was closed
+to them.
 
-What remains: whoever can write to a folder *above* can rename what is below, and so take the state
-away or put another folder of the gateway's user in its place, but none of his own making. SQLite
-opens its files by their names; in a folder that only we write to, these are what they were when
-they were looked at.
+Whoever can rename what is on the way to the folder, because a folder *above* is his or for others
+to write to, can put another one in its place at any moment. Files that are opened here do not mind:
+they are opened from the descriptor of the folder that was looked at. SQLite opens its files by
+their path, several at several times, and resolves every link of it first, that of a descriptor in
+``/proc`` included. So there its path leads through a folder with a name that nobody can guess or
+list, ``store/RANDOM``: in a folder that took the place of ours nothing has that name, so nothing is
+found and nothing can be made. The name is never shown; messages have ``*`` for it.
+
+What remains: such a person can take the state away by renaming it, or put another folder of the
+gateway's user in its place, but none of his own making.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
+import re
 import secrets
 import shlex
 import stat
@@ -45,6 +55,9 @@ _OURS: Final = stat.S_IRUSR | stat.S_IWUSR
 _OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking, for what is a FIFO or a device after all.
 _OPEN_FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_HIDDEN: Final = "store"
+"""The folder that hides the name of the one in which SQLite opens files."""
+_NO_GUESS: Final = re.compile(r"[0-9a-f]{32}")
 _ANOTHER: Final = "name another folder with GATEWAY_STATE_DIR"
 
 
@@ -76,34 +89,78 @@ def _key(sites: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class FileOfStore:
+    """A file for SQLite: its ``path``, how it is ``shown``, and which file that is (``id``)."""
+
+    path: Path
+    shown: str
+    id: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Folder:
-    """An open folder, and its path without links. ``below`` is its name if it is our own one."""
+    """An open folder, and its path without links. ``below`` is its name if it is our own one.
+
+    ``hidden`` if the last part of the path is never to be shown.
+    """
 
     descriptor: int
     path: Path
     below: str = ""
+    hidden: bool = False
 
-    def look(self, name: str) -> None:
-        """See that a file can be trusted, and that others cannot read it."""
-        path = self.path / name
-        status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-        _require_ours(status, path)
-        if status.st_mode & _OTHERS:
-            os.chmod(name, _OURS, dir_fd=self.descriptor)
-            logger.warning(
-                "others could read %s, which is now put right; if it is the admin token and "
-                "somebody may have read it, remove the file and start again to get a new one",
-                path,
-            )
+    def shown(self, name: str) -> Path:
+        """The path of a file, for people."""
+        return (self.path.with_name("*") if self.hidden else self.path) / name
 
-    def open(self, name: str, flags: int) -> int:
+    def quoted(self, name: str) -> str:
+        """The path of a file, for a shell."""
+        quoted = shlex.quote(str(self.shown(name)))
+        return re.sub(r"/\*/([^/]*)$", r"'/*/'\1", quoted) if self.hidden else quoted
+
+    def why_not(self, name: str, status: os.stat_result) -> str | None:
+        """Say why a file may come from somebody else, ``None`` if it cannot."""
+        if not stat.S_ISREG(status.st_mode):
+            return f"{self.shown(name)} is not a file but {kind_of(status.st_mode)}"
+        problem = _why_not_ours(status)
+        # None at all is fine: it was replaced since it was opened.
+        if problem is None and status.st_nlink > 1:
+            problem = "it has another name elsewhere (a hard link)"
+        return f"{self.shown(name)} cannot be trusted, {problem}" if problem else None
+
+    def look(self, *names: str, secret: bool = False) -> None:
+        """See that files can be trusted, and that others cannot read them.
+
+        What others could read is put right; not so a ``secret``, which they may have read.
+        """
+        problems = {}
+        for name in names:
+            try:
+                status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if problem := self.why_not(name, status):
+                problems[name] = problem
+            elif status.st_mode & _OTHERS and secret:
+                raise StateError(
+                    f"others could read {self.shown(name)}; if nobody can have done so, keep it: "
+                    f"chmod 600 {self.quoted(name)}; else remove it: rm -r {self.quoted(name)}"
+                )
+            elif status.st_mode & _OTHERS:
+                os.chmod(name, _OURS, dir_fd=self.descriptor)
+                logger.warning("others could read %s, which is now put right", self.shown(name))
+        if problems:
+            files = " ".join(map(self.quoted, problems))
+            raise StateError(f"{', and '.join(problems.values())}; remove it: rm -r {files}")
+
+    def open(self, name: str, flags: int, *, secret: bool = False) -> int:
         """Open a file that can be trusted."""
-        with suppress(FileNotFoundError):
-            self.look(name)
+        self.look(name, secret=secret)
         descriptor = os.open(name, flags | _OPEN_FILE, _OURS, dir_fd=self.descriptor)
         try:
             status = os.fstat(descriptor)
-            _require_ours(status, self.path / name)
+            if problem := self.why_not(name, status):
+                raise StateError(f"{problem}; remove it: rm -r {self.quoted(name)}")
             # An unusual umask takes from us what is ours.
             if status.st_mode & _OURS != _OURS:
                 os.fchmod(descriptor, _OURS)
@@ -112,10 +169,10 @@ class _Folder:
             raise
         return descriptor
 
-    def read(self, name: str, limit: int) -> bytes | None:
+    def read(self, name: str, limit: int, *, secret: bool = False) -> bytes | None:
         """The content of a file, ``None`` if there is none."""
         try:
-            descriptor = self.open(name, os.O_RDONLY)
+            descriptor = self.open(name, os.O_RDONLY, secret=secret)
         except FileNotFoundError:
             return None
         try:
@@ -131,10 +188,10 @@ class _Folder:
         """Remove a file."""
         os.unlink(name, dir_fd=self.descriptor)
 
-    def inode(self, name: str) -> int | None:
+    def id(self, name: str) -> tuple[int, int] | None:
         """Which file has a name; ``None`` if none has."""
         try:
-            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_ino
+            return _id(os.stat(name, dir_fd=self.descriptor, follow_symlinks=False))
         except FileNotFoundError:
             return None
 
@@ -184,20 +241,20 @@ class StateFolder:
                 os.close(descriptor)
 
     def make_once(self, name: str, content: Callable[[], bytes], limit: int) -> bytes:
-        """The content of a file, which is written if there is none.
+        """The content of a file that is a secret, and that is written if there is none.
 
         Of several processes that want it at the same time one writes, and all get what it wrote,
         also if some of them die meanwhile. No hard link is needed; some file systems have none.
         """
         draft = f".{name}.draft"
         with self._opened() as folder:
-            while (found := folder.read(name, limit)) is None:
+            while (found := folder.read(name, limit, secret=True)) is None:
                 with _locked(folder, draft) as descriptor:
-                    if folder.inode(draft) != os.fstat(descriptor).st_ino:
+                    if folder.id(draft) != _id(os.fstat(descriptor)):
                         # Whoever had the lock before has made the file out of this draft.
                         continue
                     try:
-                        if folder.inode(name) is None:
+                        if folder.id(name) is None:
                             _write(descriptor, content())
                             folder.rename(draft, name)
                             logger.info("made %s", folder.path / name)
@@ -214,21 +271,26 @@ class StateFolder:
         with self._opened() as folder, suppress(FileNotFoundError):
             folder.rename(old, new)
 
-    def prepare(self, name: str, *beside: str) -> Path:
-        """Make a file if there is none, and return its path, for what opens it by that.
+    def prepare(self, name: str, *beside: str) -> FileOfStore:
+        """Make a file if there is none, for SQLite, which opens it by its path.
 
         The files ``beside`` are not made, only looked at. What is there is not even opened: closing
         it again would take the locks that this process has on it (howtocorrupt.html, 2.2, of
         https://www.sqlite.org).
         """
-        with self._opened() as folder:
-            for each in (name, *beside):
-                with suppress(FileNotFoundError):
-                    folder.look(each)
-            if folder.inode(name) is None:
+        with self._opened() as folder, _where_paths_hold(folder, name, *beside) as safe:
+            safe.look(name, *beside)
+            if safe.id(name) is None:
                 with suppress(FileExistsError):
-                    os.close(folder.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-            return folder.path / name
+                    os.close(safe.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+            if (id := safe.id(name)) is None:
+                raise StateError(f"{safe.shown(name)} was removed while it was made")
+            return FileOfStore(safe.path / name, str(safe.shown(name)), id)
+
+    def id_of_store(self, name: str) -> tuple[int, int] | None:
+        """Which file `prepare` would find now, ``None`` if there is none."""
+        with self._opened() as folder, _where_paths_hold(folder) as safe:
+            return safe.id(name)
 
     @contextmanager
     def _opened(self) -> Iterator[_Folder]:
@@ -255,12 +317,31 @@ def _followed(path: Path) -> Path:
     *links, end = map(Path, way_to(os.fspath(path)))
     for link in links:
         owner = link.lstat().st_uid
-        if owner not in {os.geteuid(), 0} and link.parent.stat().st_mode & _OTHERS_WRITE:
+        if _is_strange(owner) and _others_write(link.parent.stat()):
             raise StateError(
                 f"{link} is a link of user {owner} in a folder that others can write to, so it may "
                 "lead anywhere; name the folder that is meant with GATEWAY_STATE_DIR"
             )
     return end
+
+
+def _is_strange(user: int) -> bool:
+    return user not in {os.geteuid(), 0}
+
+
+def _others_write(folder: os.stat_result) -> bool:
+    """Whether somebody else than root can put something into a folder."""
+    return bool(folder.st_mode & _OTHERS_WRITE) or _is_strange(folder.st_uid)
+
+
+def _can_be_moved(path: Path) -> bool:
+    """Whether others can put something else in the place of a folder of ours, or of one above."""
+    return any(
+        _is_strange(status.st_uid)
+        # In a sticky folder only their owners rename things (unlink(2), EPERM).
+        or (status.st_mode & _OTHERS_WRITE and not status.st_mode & stat.S_ISVTX)
+        for status in map(os.stat, path.parents)
+    )
 
 
 def _make(path: Path) -> None:
@@ -269,8 +350,29 @@ def _make(path: Path) -> None:
         return
     missing = [folder for folder in path.parents if not folder.exists()]
     for folder in reversed(missing):
-        folder.mkdir(0o755, exist_ok=True)
-    path.mkdir(0o700, exist_ok=True)
+        _mkdir(folder, 0o755)
+    _mkdir(path, 0o700)
+
+
+def _mkdir(path: Path | str, mode: int, within: int | None = None) -> bool:
+    """Make a folder that its owner can use, whatever the umask; false if there is something."""
+    try:
+        os.mkdir(path, mode, dir_fd=within)
+    except FileExistsError:
+        return False
+    status = os.stat(path, dir_fd=within, follow_symlinks=False)
+    if status.st_mode & stat.S_IRWXU != stat.S_IRWXU and status.st_uid == os.geteuid():
+        # Never through a link, which others may have put there by now.
+        if os.chmod in os.supports_follow_symlinks:
+            os.chmod(path, stat.S_IRWXU, dir_fd=within, follow_symlinks=False)
+        else:
+            # Linux; a folder that may not be read is opened by O_PATH alone.
+            descriptor = os.open(path, _OPEN_FOLDER | os.O_PATH, dir_fd=within)
+            try:
+                os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IRWXU)
+            finally:
+                os.close(descriptor)
+    return True
 
 
 @contextmanager
@@ -285,54 +387,123 @@ def _open(path: Path | str, within: int | None = None) -> Iterator[int]:
 @contextmanager
 def _own(outer: _Folder, problem: str) -> Iterator[_Folder]:
     """The folder of our own in one that is not ours, or that others can write to."""
+    name, descriptor = _found_own(outer) or _made_own(outer, problem)
+    try:
+        yield _Folder(descriptor, outer.path / name, name)
+    finally:
+        os.close(descriptor)
+
+
+def _found_own(outer: _Folder) -> tuple[str, int] | None:
+    """The folder of our own that is there, open.
+
+    Of several, as a first start of several workers can leave them where somebody else has the usual
+    name, the first one counts for all.
+    """
+    usual = f"user-{os.geteuid()}"
+    if (descriptor := _open_own(outer, usual)) is not None:
+        return usual, descriptor
+    other = re.compile(rf"{usual}-[0-9a-f]{{16}}")
+    for name in sorted(filter(other.fullmatch, os.listdir(outer.descriptor))):
+        if (descriptor := _open_own(outer, name)) is not None:
+            return name, descriptor
+    return None
+
+
+def _open_own(outer: _Folder, name: str) -> int | None:
+    """Open a folder if it is ours alone."""
+    try:
+        descriptor = os.open(name, _OPEN_FOLDER, dir_fd=outer.descriptor)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}:
+            return None
+        raise
+    if _why_not_ours(os.fstat(descriptor)) is None:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _made_own(outer: _Folder, problem: str) -> tuple[str, int]:
+    """Make the folder of our own, and open it."""
     name = f"user-{os.geteuid()}"
+    taken = ""
+    try:
+        if not _mkdir(name, 0o700, outer.descriptor):
+            # Another worker may have made it just now.
+            if (descriptor := _open_own(outer, name)) is not None:
+                return name, descriptor
+            taken = f"; {outer.path / name} may be somebody else's"
+            name = f"{name}-{secrets.token_hex(8)}"
+            _mkdir(name, 0o700, outer.descriptor)
+    except OSError as error:
+        raise StateError(_cannot_make_own(outer.path, problem, error)) from None
     path = outer.path / name
-    made = _make_own(outer, name, problem)
-    status = os.stat(name, dir_fd=outer.descriptor, follow_symlinks=False)
-    why_not = _why_not_ours(status) if stat.S_ISDIR(status.st_mode) else None
-    if made and why_not is not None:
+    if (descriptor := _open_own(outer, name)) is None:
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=outer.descriptor)
         raise StateError(
             f"the file system of {outer.path} keeps no permissions: {path} was made for its owner "
-            f"only, and {why_not}; {_ANOTHER}"
+            f"only, and is not; {_ANOTHER}"
         )
-    if not stat.S_ISDIR(status.st_mode) or why_not is not None:
-        raise StateError(
-            f"{path} cannot be trusted: {why_not or f'it is {kind_of(status.st_mode)}'}, and "
-            f"somebody else may have put it there; move it away: "
-            f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.found')}"
-        )
-    with _open(name, outer.descriptor) as descriptor:
-        # It may have been changed for another one since it was looked at.
-        if (why_not := _why_not_ours(os.fstat(descriptor))) is not None:
-            raise StateError(f"{path} cannot be trusted: {why_not}")
-        yield _Folder(descriptor, path, name)
-
-
-def _make_own(outer: _Folder, name: str, problem: str) -> bool:
-    """Make the folder of our own; false if there is something."""
-    path = outer.path / name
-    try:
-        os.mkdir(name, 0o700, dir_fd=outer.descriptor)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        user = os.geteuid()
-        quoted = shlex.quote(str(outer.path))
-        raise StateError(
-            f"{outer.path} is not the gateway's alone ({problem}), and the gateway, as user "
-            f"{user}, cannot make {path} for itself ({error.strerror}); give it that folder: "
-            f"chown {user} {quoted} && chmod go-w {quoted}, or {_ANOTHER}"
-        ) from None
     logger.warning(
-        "%s is not the gateway's alone (%s), so its state is kept in %s", outer.path, problem, path
+        "%s is not the gateway's alone (%s), so its state is kept in %s%s",
+        outer.path,
+        problem,
+        path,
+        taken,
     )
-    if outer.inode(TOKEN) is not None:
+    if outer.id(TOKEN) is not None:
         logger.warning(
             "%s IS NOT USED ANY MORE, because others could have put it there; the token is in %s",
             outer.path / TOKEN,
             path / TOKEN,
         )
-    return True
+    return name, descriptor
+
+
+def _cannot_make_own(outer: Path, problem: str, error: OSError) -> str:
+    user = os.geteuid()
+    # What others can move away may be something else by the time that root gives it away.
+    give = f"give it that folder: chown -h {user} {shlex.quote(str(outer))}, or "
+    return (
+        f"{outer} is not the gateway's alone ({problem}), and the gateway, as user {user}, cannot "
+        f"make a folder for itself there ({error.strerror}); "
+        f"{'' if _can_be_moved(outer) else give}{_ANOTHER}"
+    )
+
+
+@contextmanager
+def _where_paths_hold(folder: _Folder, *names: str) -> Iterator[_Folder]:
+    """Where the path of a file leads to that file, whatever others do.
+
+    That is the folder itself, unless others can move it, or could once. Files that lie in it then,
+    of before, are moved; the first of ``names`` decides.
+    """
+    if folder.id(_HIDDEN) is None and not _can_be_moved(folder.path):
+        yield folder
+        return
+    _mkdir(_HIDDEN, 0o700, folder.descriptor)
+    with _open(_HIDDEN, folder.descriptor) as outer:
+        status = os.fstat(outer)
+        if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
+            raise StateError(
+                f"others could look into {folder.shown(_HIDDEN)}; stop the gateway and remove it: "
+                f"rm -r {folder.quoted(_HIDDEN)}"
+            )
+        # Nobody else can hold this lock: to do so he would have to open the folder.
+        fcntl.flock(outer, fcntl.LOCK_EX)
+        name = min(filter(_NO_GUESS.fullmatch, os.listdir(outer)), default="")
+        if not name:
+            name = secrets.token_hex(16)
+            _mkdir(name, 0o700, outer)
+        with _open(name, outer) as inner:
+            safe = _Folder(inner, folder.path / _HIDDEN / name, hidden=True)
+            if names and safe.id(names[0]) is None and folder.id(names[0]) is not None:
+                for each in reversed(names):
+                    with suppress(FileNotFoundError):
+                        os.rename(each, each, src_dir_fd=folder.descriptor, dst_dir_fd=inner)
+            yield safe
 
 
 @contextmanager
@@ -362,10 +533,5 @@ def _why_not_ours(status: os.stat_result) -> str | None:
     return "others can write to it" if status.st_mode & _OTHERS_WRITE else None
 
 
-def _require_ours(status: os.stat_result, path: Path) -> None:
-    """Raise `StateError` if a file in the folder may come from somebody else."""
-    remove = f"remove it: rm -r {shlex.quote(str(path))}"
-    if not stat.S_ISREG(status.st_mode):
-        raise StateError(f"{path} is not a file but {kind_of(status.st_mode)}; {remove}")
-    if (problem := _why_not_ours(status)) is not None:
-        raise StateError(f"{path} cannot be trusted, {problem}; {remove}")
+def _id(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

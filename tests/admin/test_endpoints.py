@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import stat
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -526,16 +528,20 @@ def test_a_state_folder_that_cannot_be_is_an_error(tmp_path: Path) -> None:
         obtain_token(Settings(state_dir=tmp_path / "file" / "state"))
 
 
-def test_a_token_that_others_could_read_is_tightened(
-    state_dir: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("remedy", "kept"), [(0, True), (1, False)])
+def test_a_token_that_others_could_read_is_refused(
+    state_dir: Path, remedy: int, kept: bool
 ) -> None:
     settings = Settings(state_dir=state_dir)
     token = obtain_token(settings)
     (state_dir / "admin-token").chmod(0o644)
-    assert obtain_token(settings) == token
+    with pytest.raises(TokenError, match="others could read") as raised:
+        obtain_token(settings)
+    assert token.secret.decode() not in str(raised.value)
+    command = re.findall(r"(?:keep|remove) it: ([^;]+)", str(raised.value))[remedy]
+    subprocess.run(command, shell=True, check=True)
+    assert (obtain_token(settings) == token) is kept
     assert stat.S_IMODE((state_dir / "admin-token").stat().st_mode) == 0o600
-    assert "others could read" in caplog.text
-    assert token.secret.decode() not in caplog.text
 
 
 def test_the_first_start_makes_a_token_for_its_owner_only(state_dir: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,17 +152,201 @@ def _link(path: Path) -> None:
 @pytest.mark.parametrize(
     "plant", [pytest.param(_foreign, marks=as_root), _open_to_all, _link, os.mkfifo, Path.touch]
 )
-def test_a_planted_folder_is_refused_with_a_remedy(
-    state: Path, plant: Callable[[Path], None]
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_planted_folder_is_avoided(
+    state: Path, plant: Callable[[Path], None], mode: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    state.chmod(0o777)
+    state.chmod(mode)
     plant(state / OWN)
-    with pytest.raises(StateError, match="somebody else may have put it there") as raised:
-        StateFolder(state).replace("it", b"content")
-    assert not list(state.rglob("it"))
-    subprocess.run(str(raised.value).rpartition(": ")[2], shell=True, check=True)
+    planted = (state / OWN).lstat()
     StateFolder(state).replace("it", b"content")
-    assert (state / OWN / "it").read_bytes() == b"content"
+    name = StateFolder(state).below()
+    assert name.startswith(f"{OWN}-")
+    assert f"{state / OWN} may be somebody else's" in caplog.text
+    assert [state / name / "it"] == list(state.rglob("it"))
+    assert stat.S_IMODE((state / name).stat().st_mode) == 0o700
+    # It is found again, and no other one is made.
+    assert StateFolder(state).read("it", LIMIT) == b"content"
+    assert StateFolder(state).below() == name
+    assert (state / OWN).lstat() == planted
+    # Nothing that somebody else gives such a name to comes before it.
+    (state / f"{OWN}-{'0' * 16}").touch()
+    assert StateFolder(state).below() == name
+
+
+def test_workers_that_made_two_folders_agree_on_one(state: Path) -> None:
+    state.chmod(0o777)
+    (state / OWN).touch()
+    store = SqliteStore(store_path(state, Path("sites.json")))
+    token = obtain_token(Settings(state_dir=state))
+    assert store.changed()
+    # The other worker made this one in the same moment.
+    (state / f"{OWN}-{'0' * 16}").mkdir(mode=0o700)
+    assert obtain_token(Settings(state_dir=state), token).secret == token.secret
+    with pytest.raises(StoreError, match="removed or replaced"):
+        store.changed()
+    store.close()
+
+
+def _swap(one: Path, other: Path) -> None:
+    """Give two folders each other's name."""
+    aside = one.with_name("aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+@as_root
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("ours", [OWN, ""])
+def test_a_folder_that_is_swapped_while_the_store_opens_gives_no_orders(
+    reachable: Path, monkeypatch: pytest.MonkeyPatch, early: bool, ours: str
+) -> None:
+    path = store_path(reachable / "state", Path("sites.json"))
+    (reachable / "state").mkdir(mode=0o700)
+    (reachable if not ours else reachable / "state").chmod(0o777)
+    folder = reachable / "state" / ours
+    SqliteStore(path).close()
+    # What he puts in its place: orders, for whatever path he can think of.
+    (reachable / "mine").mkdir(mode=0o700)
+    theirs = SqliteStore(reachable / "mine" / path.name)
+    theirs.change_mode("shop", lambda _: "maintenance", "w", "a", 0)
+    theirs.close()
+    evil = folder.with_name("evil")
+    for made in (evil, evil / "store", evil / "store" / ("0" * 32)):
+        made.mkdir()
+        for store in (reachable / "mine").rglob(path.name):
+            shutil.copy(store, made)
+    for made in (evil, *evil.rglob("*")):
+        os.chown(made, NOBODY.pw_uid, NOBODY.pw_gid)
+        made.chmod(0o777)
+    before = sorted(map(str, evil.rglob("*")))
+
+    def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        if early:
+            _swap(folder, evil)
+        connection = really(*args, **options)
+        if not early:
+            _swap(folder, evil)
+        return connection
+
+    really = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect)
+        with pytest.raises(StoreError, match="unable to open|I/O error") as raised:
+            SqliteStore(path)
+    _swap(folder, evil)
+    assert sorted(map(str, evil.rglob("*"))) == before
+    assert not [each for each in (reachable / "state").rglob("gateway*-*-*")]
+    store = SqliteStore(path)
+    assert store.modes() == {}
+    (hidden,) = os.listdir(folder / "store")
+    assert len(hidden) == 32
+    assert hidden not in str(raised.value)
+    assert (folder / "store").stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_uid for each in folder.rglob("*")} == {0}
+    _swap(folder, evil)
+    with pytest.raises(StoreError):
+        store.changed()
+    store.close()
+
+
+def test_a_store_that_lies_where_others_can_move_it_is_taken_along(reachable: Path) -> None:
+    state = reachable / "state"
+    path = store_path(state, Path("sites.json"))
+    store = SqliteStore(path)
+    store.change_mode("shop", lambda _: "paused", "w", "a", 0)
+    store.close()
+    assert path.exists()
+    reachable.chmod(0o777)
+    for _ in range(2):
+        store = SqliteStore(path)
+        assert store.modes()["shop"].mode == "paused"
+        assert not path.exists()
+        store.close()
+    # It stays there.
+    reachable.chmod(0o755)
+    store = SqliteStore(path)
+    assert store.modes()["shop"].mode == "paused"
+    store.close()
+
+
+def test_a_hiding_place_that_others_can_list_is_refused_with_its_remedy(state: Path) -> None:
+    state.parent.chmod(0o777)
+    path = store_path(state, Path("sites.json"))
+    SqliteStore(path).close()
+    (state / "store").chmod(0o755)
+    with pytest.raises(StoreError, match="could look into") as raised:
+        SqliteStore(path)
+    subprocess.run(str(raised.value).rpartition(": ")[2], shell=True, check=True)
+    SqliteStore(path).close()
+
+
+@as_root
+def test_a_file_in_the_hiding_place_is_named_so_that_a_shell_finds_it(state: Path) -> None:
+    state.chmod(0o777)
+    path = store_path(state, Path("sites.json"))
+    SqliteStore(path).close()
+    (store,) = state.rglob(path.name)
+    os.chown(store, NOBODY.pw_uid, -1)
+    with pytest.raises(StoreError, match="remove it") as raised:
+        SqliteStore(path)
+    assert store.parent.name not in str(raised.value)
+    subprocess.run(str(raised.value).rpartition(": ")[2], shell=True, check=True)
+    assert not store.exists()
+    SqliteStore(path).close()
+
+
+@as_root
+def test_all_files_beside_a_store_are_removed_by_one_command(state: Path) -> None:
+    path = store_path(state, Path("sites.json"))
+    for suffix in ("-wal", "-shm"):
+        _of_another(path.with_name(path.name + suffix))
+    with pytest.raises(StoreError, match="remove it") as raised:
+        SqliteStore(path)
+    subprocess.run(str(raised.value).rpartition(": ")[2], shell=True, check=True)
+    SqliteStore(path).close()
+
+
+@as_root
+@pytest.mark.parametrize("path", ["link", "link/below"])
+def test_a_link_in_the_folder_of_somebody_else_leads_nowhere(reachable: Path, path: str) -> None:
+    theirs = reachable / "theirs"
+    theirs.mkdir(mode=0o755)
+    (reachable / "ours").mkdir(mode=0o700)
+    (theirs / "link").symlink_to(reachable / "ours")
+    for made in (theirs, theirs / "link"):
+        os.lchown(made, NOBODY.pw_uid, NOBODY.pw_gid)
+    with pytest.raises(StateError, match="may lead anywhere"):
+        StateFolder(theirs / path).replace("it", b"content")
+    assert os.listdir(reachable / "ours") == []
+
+
+@as_root
+def test_a_folder_that_others_can_move_is_not_to_be_given_away(reachable: Path) -> None:
+    reachable.chmod(0o777)
+    (reachable / "state").mkdir(mode=0o755)
+    said = as_nobody(lambda: str(obtain_token(Settings(state_dir=reachable / "state"))))
+    assert "Permission denied" in said
+    assert "chown" not in said
+    assert "GATEWAY_STATE_DIR" in said
+
+
+@as_root
+@pytest.mark.parametrize("below", [True, False])
+def test_an_umask_that_takes_everything_takes_nothing_from_us(reachable: Path, below: bool) -> None:
+    reachable.chmod(0o1777)
+    state = reachable if below else reachable / "a/b"
+
+    def start() -> str:
+        os.umask(0o777)
+        first = obtain_token(Settings(state_dir=state))
+        SqliteStore(store_path(state, Path("sites.json"))).close()
+        return str(first == obtain_token(Settings(state_dir=state)))
+
+    assert as_nobody(start) == "True"
+    (token,) = reachable.rglob("admin-token")
+    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
 
 
 @as_root
@@ -232,6 +417,13 @@ def _writable(path: Path) -> None:
     path.chmod(0o620)
 
 
+def _hard_link(path: Path) -> None:
+    target = path.parent.parent / "target"
+    target.write_text("target\n")
+    target.chmod(0o600)
+    path.hardlink_to(target)
+
+
 def _endless(path: Path) -> None:
     os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
 
@@ -241,6 +433,7 @@ PLANTED = pytest.mark.parametrize(
     [
         _link_to_ours,
         _dangling,
+        _hard_link,
         pytest.param(_of_another, marks=as_root),
         _writable,
         os.mkfifo,

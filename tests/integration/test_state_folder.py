@@ -6,18 +6,22 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from gateway.disk.statefolder import last_good_name, store_name
 
 from .actions import front, reload
+from .clients import client_for
 from .programs import private_folder
 from .servers import REPOSITORY, Gateway
 from .sites import BuiltSite, tiny_site
@@ -210,7 +214,7 @@ def test_another_user_starts_on_the_volume_of_a_platform(mode: int) -> None:
         if mode == 0o755:
             with pytest.raises(AssertionError, match="before it was ready"), gateway:
                 pass
-            assert f"chown {user.pw_uid} {volume}" in gateway.output
+            assert f"chown -h {user.pw_uid} {volume}" in gateway.output
             assert "Traceback" not in gateway.output
             gateway.environ["GATEWAY_ADMIN_TOKEN"] = "secret"
         with gateway:
@@ -221,3 +225,58 @@ def test_another_user_starts_on_the_volume_of_a_platform(mode: int) -> None:
                 token = volume / f"user-{user.pw_uid}" / "admin-token"
                 assert token.stat().st_uid == user.pw_uid
                 assert _status(gateway, token.read_text().strip()) == 200
+
+
+def test_workers_have_one_token_after_the_state_folder_was_removed(
+    healthy: BuiltSite, tmp_path: Path
+) -> None:
+    options = ["--workers", "3"]
+    with Gateway(tmp_path, {healthy.name: healthy.entry}, options=options) as gateway:
+        token = gateway.token
+        state = tmp_path / ".gateway"
+        first = until(lambda: _workers(gateway, token, 3), "three workers answer")
+        shutil.rmtree(state)
+        # Whoever looks first puts it back, so that a successor finds what the others have.
+        until((state / "admin-token").exists, "the token is back")
+        assert gateway.token == token
+        os.kill(int(min(first).partition("-")[0]), signal.SIGKILL)
+        until(lambda: _workers(gateway, token, 3) - first, "the successor answers")
+        assert _status(gateway, token) == 200
+        # One that an operator puts there counts for all.
+        (state / "draft").write_text("another\n")
+        (state / "draft").chmod(0o600)
+        (state / "draft").replace(state / "admin-token")
+        until(lambda: _workers(gateway, "another", 3), "all have the new one")
+        until(lambda: {_status(gateway, token) for _ in range(12)} == {401}, "none has the old")
+
+
+def test_health_tells_of_a_token_that_cannot_be_trusted_any_more(used: Gateway) -> None:
+    with Gateway(used.folder, used.sites) as again:
+        token = again.token
+        (used.folder / ".gateway/admin-token").chmod(0o666)
+        operator = again.client("localhost", {"Authorization": f"Bearer {token}"})
+        told = until(lambda: _degraded(operator), "health tells of it")
+        assert "others can write to it" in told["token"]
+        assert token not in told["token"]
+        assert again.client("localhost").get("/_health").json() == {"status": "degraded"}
+        subprocess.run(
+            told["token"].partition("remove it: ")[2].partition(";")[0], shell=True, check=True
+        )
+        until(lambda: operator.get("/_health").json()["status"] == "ok", "it is back")
+        assert again.token == token
+
+
+def _workers(gateway: Gateway, token: str, count: int) -> set[str]:
+    """The workers, if as many take the token and know of each other; connections go to any."""
+    found = set()
+    for _ in range(30):
+        with client_for("localhost", gateway.port, {"Authorization": f"Bearer {token}"}) as client:
+            health = client.get("/_health").json()
+        if "worker" in health:
+            found.add(health["worker"])
+    return found if len(found) == count else set()
+
+
+def _degraded(operator: httpx.Client) -> dict[str, Any]:
+    health: dict[str, Any] = operator.get("/_health").json()
+    return health if "token" in health else {}

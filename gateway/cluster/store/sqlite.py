@@ -73,16 +73,16 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._name = path.name
+        self._shown = str(path)
         self._version = -1
         with self._explained():
             # SQLite gives the files that it makes itself the permissions of this one.
-            self._path = StateFolder(path.parent).prepare(
-                path.name, *(path.name + suffix for suffix in _BESIDE)
-            )
-            self._inode = self._path.stat().st_ino
+            self._folder = StateFolder(path.parent)
+            file = self._folder.prepare(path.name, *(path.name + suffix for suffix in _BESIDE))
+            self._shown, self._id = file.shown, file.id
             self._db = sqlite3.connect(
-                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
+                file.path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
         try:
             with self._explained():
@@ -96,11 +96,11 @@ class SqliteStore:
             raise
 
     def changed(self) -> bool:
-        """See `Store`. Two system calls and a look at shared memory."""
+        """See `Store`. A few dozen system calls and a look at shared memory."""
         with self._explained():
             # Somebody may have removed the file; what was written to the old one is seen by none.
-            if self._path.stat().st_ino != self._inode:
-                raise StoreError(f"{self._path} was replaced")
+            if self._folder.id_of_store(self._name) != self._id:
+                raise StoreError(f"{self._shown} was removed or replaced")
         version = int(self._rows("PRAGMA data_version")[0][0])
         changed, self._version = version != self._version, version
         return changed
@@ -254,7 +254,7 @@ class SqliteStore:
         with self._transaction():
             version = int(self._rows("PRAGMA user_version")[0][0])
             if version > len(_SCHEMA):
-                raise StoreError(f"{self._path} is of a newer gateway (version {version})")
+                raise StoreError(f"{self._shown} is of a newer gateway (version {version})")
             for step in _SCHEMA[version:]:
                 for statement in filter(str.strip, step.split(";")):
                     self._db.execute(statement)
@@ -309,8 +309,8 @@ class SqliteStore:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             damaged = code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
             remedy = "; stop the gateway and remove it, and a new one is made" if damaged else ""
-            raise StoreError(f"{self._path}: {error}{remedy}") from None
+            raise StoreError(f"{self._shown}: {error}{remedy}") from None
         except StateError as error:
             raise StoreError(str(error)) from None
         except OSError as error:
-            raise StoreError(f"{self._path}: {error.strerror}") from None
+            raise StoreError(f"{self._shown}: {error.strerror}") from None

@@ -1,0 +1,61 @@
+"""Keeping all workers at one token: each goes by the file, while it runs as when it started."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final, Self
+
+from gateway.admin.auth import Authority
+from gateway.admin.token import TokenError, obtain_token
+from gateway.settings import Settings
+
+logger = logging.getLogger("gateway.token")
+
+LOOK_EVERY: Final = 1.0
+"""Seconds."""
+
+
+class TokenWatch:
+    """Has an authority go by the file of the token, while inside ``async with``.
+
+    A token that was replaced is the new one for all workers. One of the state folder that is gone
+    is written back by whoever sees it first, so that a worker that starts later has the same.
+    """
+
+    def __init__(self, authority: Authority, settings: Settings) -> None:
+        self._authority = authority
+        self._settings = settings
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="watch the token")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self._look()
+            except Exception:
+                logger.exception("looking at the token failed; it goes on in a moment")
+
+    async def _look(self) -> None:
+        authority = self._authority
+        try:
+            token = await asyncio.to_thread(obtain_token, self._settings, authority.token)
+        except TokenError as error:
+            if authority.trouble is None:
+                logger.error("the token of before goes on being used: %s", error)
+            authority.trouble = str(error)
+            return
+        if authority.trouble is not None:
+            logger.warning("the token can be read again")
+        if token.secret != authority.token.secret:
+            logger.warning("the admin token was replaced; the new one counts from now on")
+        authority.token, authority.trouble = token, None
