@@ -43,12 +43,15 @@ SECRET_ENDS: Final = (
 JOINED_WORDS: Final = ("key", "keys", "pass", "salt")
 """Ends of ordinary words, too (``MONKEY``, ``COMPASS``). They count after `JOINED_BEFORE`."""
 JOINED_BEFORE: Final = (
-    "access", "account", "admin", "api", "app", "auth", "aws", "bot", "cert", "client", "consumer",
-    "crypt", "data", "db", "deploy", "django", "email", "encryption", "ftp", "gpg", "hash", "hmac",
-    "host", "http", "https", "jwt", "ldap", "license", "login", "mail", "master", "mongo", "my",
-    "mysql", "password", "pg", "pgp", "postgres", "private", "proxy", "redis", "root", "rsa",
-    "secret", "server", "service", "session", "shared", "sign", "signing", "smtp", "sql", "ssh",
-    "ssl", "storage", "store", "stripe", "tls", "user", "webhook",
+    "access", "account", "admin", "api", "app", "auth", "aws", "azure", "backup", "bot", "cert",
+    "client", "consumer", "crypt", "data", "db", "deploy", "dev", "django", "email", "encryption",
+    "fernet", "ftp", "github", "gitlab", "google", "gpg", "hash", "hmac", "host", "http", "https",
+    "imap", "jwt", "kafka", "ldap", "license", "live", "login", "mail", "maps", "mariadb",
+    "master", "minio", "mongo", "mongodb", "mq", "my", "mysql", "openai", "password", "pg", "pgp",
+    "postgres", "postgresql", "private", "prod", "proxy", "rabbitmq", "redis", "root", "rsa",
+    "secret", "sentry", "server", "service", "session", "shared", "sign", "signing", "slack",
+    "smtp", "sql", "ssh", "ssl", "storage", "store", "stripe", "test", "tls", "user", "vault",
+    "webhook",
 )  # fmt: skip
 """What stands before them, one or several: ``APIKEY``, ``DBPASS``, ``AWSSECRETKEY``."""
 DESCRIPTIONS: Final = frozenset(
@@ -58,7 +61,7 @@ DESCRIPTIONS: Final = frozenset(
         "file", "folder", "format", "hasher", "hashers", "hours", "issuer", "length", "lifetime",
         "limit", "max", "method", "min", "minutes", "mode", "model", "module", "path", "port",
         "prefix", "required", "rounds", "scheme", "scope", "scopes", "seconds", "size", "timeout",
-        "ttl", "type", "uri", "url", "validator", "validators", "version",
+        "ttl", "type", "uri", "uris", "url", "urls", "validator", "validators", "version",
     }
 )  # fmt: skip
 """Last words of names that speak about a secret: ``SECRET_KEY_FILE``, ``AUTH_USER_MODEL``."""
