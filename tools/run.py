@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -35,8 +36,14 @@ class Server(uvicorn.Server):
             print("\nOpen in a browser:\n")
             for site in app.state.registry.status().sites:
                 if site.failure is None:
-                    print(f"  http://{site.hosts[0]}:{port}/")
+                    print(f"  http://{host_to_open(site.hosts)}:{port}/")
             print(f"  http://localhost:{port}/   the sites and how they are\n", flush=True)
+
+
+def host_to_open(hosts: Sequence[str]) -> str:
+    """A host of a site that a browser can ask for: ``*.shop.example`` is none, but covers one."""
+    plain = (host for host in hosts if not host.startswith("*."))
+    return next(plain, hosts[0].replace("*", "www", 1))
 
 
 def samples() -> list[SiteConfig]:

@@ -12,8 +12,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK: Final = "********"
 SHORTEST: Final = 4
@@ -23,41 +23,71 @@ _WORDY: Final = 16
 """Secrets shorter than this, or than `_SHORT` if they are more than letters, are masked where they
 stand as a whole word: ``postgres`` is a password, and part of ``django.db.backends.postgresql``."""
 
-_SECRET_WORDS: Final = frozenset(
+SECRET_WORDS: Final = frozenset(
     {
-        "auth", "bearer", "credential", "credentials", "creds", "dsn", "jwt", "key", "keys", "otp",
-        "pass", "passcode", "passphrase", "passwd", "password", "passwords", "pepper", "pin",
-        "private", "pw", "pwd", "salt", "secret", "secrets", "token", "tokens",
+        "bearer", "credential", "credentials", "creds", "dsn", "jwt", "key", "keys", "otp", "pass",
+        "passcode", "passphrase", "passwd", "password", "passwords", "pepper", "pin", "psk", "pw",
+        "pwd", "salt", "secret", "secrets", "token", "tokens",
     }
 )  # fmt: skip
 """A variable with one of these words in its name holds a secret."""
-_SECRET_ENDS: Final = (
-    "credential", "credentials", "dsn", "key", "keys", "pass", "passphrase", "passwd", "password",
-    "pwd", "salt", "secret", "token",
+SECRET_ADJECTIVES: Final = frozenset({"auth", "private"})
+"""So does one with one of these, which speak about other things as well: `CIRCUMSTANCES`."""
+SECRET_PARAMETERS: Final = frozenset({"sig", "signature"})
+"""Further names of secrets in the query of a URL, and in other pairs."""
+SECRET_ENDS: Final = (
+    "credential", "credentials", "dsn", "passphrase", "passwd", "password", "passwords", "pwd",
+    "secret", "secrets", "token", "tokens",
 )  # fmt: skip
-"""The same, written together with what stands before: ``APIKEY``, ``PGPASSWORD``, ``DBPASS``."""
-_DESCRIPTIONS: Final = frozenset(
+"""Words that end like this count as well: ``PGPASSWORD``, ``AUTHTOKEN``."""
+JOINED_WORDS: Final = ("key", "keys", "pass", "salt")
+"""Ends of ordinary words, too (``MONKEY``, ``COMPASS``). They count after `JOINED_BEFORE`."""
+JOINED_BEFORE: Final = (
+    "access", "account", "admin", "api", "app", "auth", "aws", "azure", "backup", "bot", "cert",
+    "client", "consumer", "crypt", "data", "db", "deploy", "dev", "django", "email", "encryption",
+    "fernet", "ftp", "github", "gitlab", "google", "gpg", "hash", "hmac", "host", "http", "https",
+    "imap", "jwt", "kafka", "ldap", "license", "live", "login", "mail", "maps", "mariadb",
+    "master", "minio", "mongo", "mongodb", "mq", "my", "mysql", "openai", "password", "pg", "pgp",
+    "postgres", "postgresql", "private", "prod", "proxy", "rabbitmq", "redis", "root", "rsa",
+    "secret", "sentry", "server", "service", "session", "shared", "sign", "signing", "slack",
+    "smtp", "sql", "ssh", "ssl", "storage", "store", "stripe", "test", "tls", "user", "vault",
+    "webhook",
+)  # fmt: skip
+"""What stands before them, one or several: ``APIKEY``, ``DBPASS``, ``AWSSECRETKEY``."""
+DESCRIPTIONS: Final = frozenset(
     {
-        "age", "algorithm", "alg", "audience", "backend", "backends", "class", "classes", "cost",
-        "days", "dir", "domain", "enabled", "endpoint", "expire", "expires", "expiry", "field",
-        "file", "folder", "format", "hasher", "hashers", "header", "host", "hours", "issuer",
-        "length", "lifetime", "limit", "max", "method", "min", "minutes", "mode", "model",
-        "module", "name", "path", "port", "prefix", "provider", "providers", "realm", "required",
-        "root", "rounds", "scheme", "scope", "scopes", "seconds", "server", "size", "timeout",
-        "ttl", "type", "url", "validator", "validators", "version",
+        "age", "algorithm", "alg", "audience", "backend", "backends", "class", "classes", "column",
+        "cost", "days", "dir", "enabled", "endpoint", "expire", "expires", "expiry", "field",
+        "file", "folder", "format", "hasher", "hashers", "hours", "issuer", "length", "lifetime",
+        "limit", "max", "method", "min", "minutes", "mode", "model", "module", "path", "port",
+        "prefix", "required", "rounds", "scheme", "scope", "scopes", "seconds", "size", "timeout",
+        "ttl", "type", "uri", "uris", "url", "urls", "validator", "validators", "version",
     }
 )  # fmt: skip
 """Last words of names that speak about a secret: ``SECRET_KEY_FILE``, ``AUTH_USER_MODEL``."""
+CIRCUMSTANCES: Final = frozenset(
+    {
+        "dn", "domain", "domains", "group", "groups", "host", "hosts", "ip", "ips", "name",
+        "network", "networks", "provider", "providers", "realm", "server", "servers", "sock",
+        "socket", "subnet", "subnets", "user", "username",
+    }
+)  # fmt: skip
+"""Last words with which `SECRET_ADJECTIVES` speak about something else: ``SSH_AUTH_SOCK``,
+``PRIVATE_NETWORKS``. ``PASSWORD_SERVER`` is the password of a server all the same."""
 _FLAGS: Final = frozenset({"false", "none", "null", "true"})
 _PLACES: Final = frozenset({"PWD", "OLDPWD"})
 """Working directories: what shells mean by ``PWD``."""
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_JOINED: Final = re.compile(f"(?:{'|'.join(JOINED_BEFORE)})+(?:{'|'.join(JOINED_WORDS)})")
 _PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
-_URL: Final = re.compile(rf"{_SCHEME}(?P<rest>(?:(?![,;]{_SCHEME})[^\s\"'<>])+)")
-_LOOSE_USER: Final = re.compile(r"[^:/@]*:(?!\d*/)[^@]*/")
-"""A user with a password that has a slash in it, which should have been ``%2F``."""
+_URL: Final = re.compile(rf"(?P<scheme>{_SCHEME})(?P<rest>(?:(?![,;]{_SCHEME})[^\s\"'<>])+)")
+_ADDRESS: Final = r"(?:\[[0-9A-Fa-f:.]*\]|[^:/?#@]+:\d*(?:,[^:/?#@,]+:\d*)*(?=[/?#]|$))"
+_LOOSE_USER: Final = re.compile(rf"(?!{_ADDRESS})[^:/?#@]*:")
+"""A user with a password that has a ``/``, ``?`` or ``#`` in it, which should have been quoted."""
+_DELIMITERS: Final = re.compile(r"[/?#@:]")
+_PARAMETER: Final = re.compile(r"[?&#;](?P<name>[A-Za-z][\w.-]{0,60})=(?P<value>[^&#]+)")
 _PAIR: Final = re.compile(
     r"(?P<name>[A-Za-z][\w.-]{0,60})\s{0,9}=\s{0,9}"
     r"(?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<plain>[^\s;&,]+))"
@@ -81,8 +111,26 @@ _RANDOM_CHANGE: Final = 6
 """Characters for each change from letters to digits or back, up to which it looks random, too."""
 _PATH: Final = re.compile(r"[.~]{0,2}/([^/]*/)*[a-z.]{3,}(/|$)")
 """A place in the file system, one folder of which has a plain name. Hashes in it are no secrets."""
+_NAMED_PLACE: Final = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+")
+"""A module or a host: ``core.settings``."""
 _SIGNS: Final = frozenset("!#$%^&*()=+{}[]<>?|~")
 _MANY_SIGNS: Final = 3
+_GRAM: Final = 12
+_STEP: Final = 8
+"""Of a long secret each run of `_LONG` characters is found. So one of its grams begins at a
+multiple of `_STEP` in the text: `_GRAM` and `_STEP` are no more than `_LONG` and 1 together."""
+_INDENTED: Final = re.compile(rf"\s{{{_GRAM}}}")
+_WEAK: Final = 12
+"""Secrets shorter than this, and small letters throughout, are left in `_places`: ``django``."""
+_LINE: Final = re.compile(
+    r'^[ |]*File (?=".*", line \d)|(?<="), line \d+(?:, in (?=\S))?'
+    r"|Traceback \(most recent call last\)",
+    re.MULTILINE,
+)
+"""What Python itself writes in a traceback."""
+_FUNCTION: Final = re.compile(r"(?<=\d, in )[\w.<>]+$", re.MULTILINE)
+_STRETCH: Final = re.compile(r"(?<![\w=:~./+-])[\w~./+-]+")
+_DOTTED: Final = re.compile(r"\w\.\w")
 _BASE64_FROM: Final = 12
 """Characters of a secret that is also looked for in base64; shorter ones have too few in common."""
 
@@ -105,25 +153,87 @@ class Mask:
         return "".join((*parts, text[end:])) if parts else text
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        forms, words = self._sought
+        sought = self._sought
         # One step after each begin, not each end: of secrets that overlap no part may stay.
-        for form in forms:
+        for form in sought.forms:
             at = text.find(form)
             while at >= 0:
                 yield at, at + len(form)
                 at = text.find(form, at + 1)
-        found = words.search(text) if words else None
-        while words and found:
-            yield found.span()
-            found = words.search(text, found.start() + 1)
+        if sought.grams:
+            yield from _runs(text, sought.grams)
+        if sought.words:
+            yield from _words_in(_LINE.sub(_blank, text), sought.words)
+        if sought.weak:
+            text = _LINE.sub(_blank, _FUNCTION.sub(_blank, text))
+            yield from _words_in(_STRETCH.sub(_blank_place, text), sought.weak)
 
     @cached_property
-    def _sought(self) -> tuple[list[str], re.Pattern[str] | None]:
-        """What is looked for anywhere, and as whole words."""
-        forms = {form for secret in secrets_of(self._env) for form in _forms(secret)}
-        words = sorted(filter(_is_word, forms), key=len, reverse=True)
-        pattern = "|".join(map(_as_word, words))
-        return list(forms.difference(words)), re.compile(pattern) if words else None
+    def _sought(self) -> _Sought:
+        forms: set[str] = set()
+        long: set[str] = set()
+        for secret in secrets_of(self._env):
+            cut = _may_be_cut(secret)
+            for form in _forms(secret):
+                (long if cut and len(form) >= _LONG else forms).add(form)
+        words = set(filter(_is_word, forms))
+        weak = set(filter(_is_weak, words))
+        return _Sought(
+            list(forms - words), _pattern(words - weak), _pattern(weak), frozenset(_grams(long))
+        )
+
+
+class _Sought(NamedTuple):
+    forms: list[str]
+    """Looked for anywhere."""
+    words: re.Pattern[str] | None
+    weak: re.Pattern[str] | None
+    """Words, of which the weak ones are left in places."""
+    grams: frozenset[str]
+    """All stretches of `_GRAM` characters of long secrets."""
+
+
+def _words_in(text: str, words: re.Pattern[str] | None) -> Iterator[tuple[int, int]]:
+    found = words.search(text) if words else None
+    while words and found:
+        yield found.span()
+        found = words.search(text, found.start() + 1)
+
+
+def _pattern(words: set[str]) -> re.Pattern[str] | None:
+    longest_first = sorted(words, key=len, reverse=True)
+    return re.compile("|".join(map(_as_word, longest_first))) if words else None
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def _blank_place(found: re.Match[str]) -> str:
+    """Paths and dotted names. What follows ``=`` or ``:`` at once is none, as in a URL."""
+    is_place = "/" in found[0] or _DOTTED.search(found[0])
+    return _blank(found) if is_place else found[0]
+
+
+def _grams(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        for at in range(len(text) - _GRAM + 1):
+            yield text[at : at + _GRAM]
+
+
+def _runs(text: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Where `_LONG` or more characters of a long secret stand in a row."""
+    last = -1
+    for at in range(0, len(text) - _GRAM + 1, _STEP):
+        if at <= last or text[at : at + _GRAM] not in grams:
+            continue
+        first = last = at
+        while first and text[first - 1 : first - 1 + _GRAM] in grams:
+            first -= 1
+        while text[last + 1 : last + 1 + _GRAM] in grams:
+            last += 1
+        if last + _GRAM - first >= _LONG:
+            yield first, last + _GRAM
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -148,9 +258,23 @@ def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
 def is_secret_name(name: str) -> bool:
     """Whether the value of a variable, or of a key in JSON, is a secret whatever it looks like."""
     words = [word.lower() for word in _WORD.findall(name)]
-    if not words or name in _PLACES or words[-1] in _DESCRIPTIONS:
+    if not words or name in _PLACES or words[-1] in DESCRIPTIONS:
         return False
-    return any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words)
+    nouns = [_is_secret_word(word) for word in words]
+    if words[-1] == "name":  # SECRET_NAME, but not TOKEN_COOKIE_NAME
+        return len(words) > 1 and nouns[-2]
+    return any(nouns) or (
+        not SECRET_ADJECTIVES.isdisjoint(words) and words[-1] not in CIRCUMSTANCES
+    )
+
+
+def _is_secret_word(word: str) -> bool:
+    return word in SECRET_WORDS or word.endswith(SECRET_ENDS) or bool(_JOINED.fullmatch(word))
+
+
+def _is_secret_parameter(name: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    return is_secret_name(name) or bool(words and words[-1] in SECRET_PARAMETERS)
 
 
 def looks_random(text: str) -> bool:
@@ -194,6 +318,9 @@ def _parts(text: str) -> Iterator[str]:
             yield from (part.strip() for part in re.split("[,;]", text))
         if not any(char.isspace() for char in text):
             yield text.partition(":")[2]
+            if not _is_place(text):
+                # Words of letters alone are left: they name things, as in shop/production/db.
+                yield from (piece for piece in _pieces(text) if not piece.isalpha())
 
 
 def _in_json(text: str, named: bool) -> Iterator[str]:
@@ -223,23 +350,45 @@ def _in_tree(name: str, tree: Any, named: bool) -> Iterator[str]:
 
 
 def _in_urls(text: str) -> Iterator[str]:
-    """Passwords of URLs (RFC 3986, 3.2.1), and each URL that has a user."""
+    """Passwords of URLs (RFC 3986, 3.2.1), and each URL that has a user; secrets in queries."""
     for url in _URL.finditer(text):
-        rest = url["rest"]
-        user, at, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
-        if not at and _LOOSE_USER.match(rest):
-            user, at, _ = rest.rpartition("@")
-        if not at:
-            continue
-        yield url[0]
-        name, colon, password = user.partition(":")
-        yield from (password, unquote(password)) if colon else ()
-        yield from (name, unquote(name)) if looks_random(name) else ()
+        for user in _users(url["scheme"], url["rest"]):
+            yield url[0]
+            name, colon, password = user.partition(":")
+            if colon:
+                yield from (password, unquote(password))
+                yield from (*_pieces(password), *_pieces(unquote(password)))
+            yield from (name, unquote(name)) if looks_random(name) else ()
+        for parameter in _PARAMETER.finditer(url["rest"]):
+            if _is_secret_parameter(parameter["name"]):
+                value = parameter["value"]
+                yield from (value, unquote(value), unquote_plus(value))
+
+
+def _users(scheme: str, rest: str) -> Iterator[str]:
+    """What may be ``user:password`` of a URL: by the standard, and as it was meant."""
+    user, at, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    loose, loose_at, _ = rest.rpartition("@")
+    if at:
+        yield user
+        # In paths of these an @ is common: a version, a scope, a user.
+        if scheme.endswith(("http://", "https://", "ssh://")) or ":" not in user:
+            return
+        loose, loose_at, _ = re.split(r"[?&][\w.-]+=", rest, maxsplit=1)[0].rpartition("@")
+        if loose_at and loose != user:
+            yield loose
+    elif loose_at and _LOOSE_USER.match(rest):
+        yield loose
+
+
+def _pieces(password: str) -> list[str]:
+    """What a password falls into where it is taken for a part of a URL, as by `urlsplit`."""
+    return _DELIMITERS.split(password) if re.search("[/?#]", password) else []
 
 
 def _in_pairs(text: str) -> Iterator[str]:
     for pair in _PAIR.finditer(text):
-        if is_secret_name(pair["name"]):
+        if _is_secret_parameter(pair["name"]):
             value = pair["single"] or pair["double"] or pair["plain"] or ""
             yield value
             yield unquote(value)
@@ -265,6 +414,20 @@ def _by_look(text: str) -> Iterator[str]:
 
 def _is_harmless(text: str) -> bool:
     return len(text.strip()) < SHORTEST or text.strip().lower() in _FLAGS
+
+
+def _is_place(text: str) -> bool:
+    return bool(_PATH.match(text) or _NAMED_PLACE.fullmatch(text))
+
+
+def _may_be_cut(secret: str) -> bool:
+    """Whether long parts of a secret are secrets, too.
+
+    Not of what begins as many others do: the secrets in these are found on their own. And not with
+    a long stretch of spaces, as every indented text has it.
+    """
+    begins_as_others = _URL.match(secret) or secret.startswith(("{", "[", "-----"))
+    return not (begins_as_others or _INDENTED.search(secret) or _is_place(secret))
 
 
 def _forms(secret: str) -> Iterator[str]:
@@ -310,6 +473,10 @@ def _in_base64(secret: str) -> Iterator[str]:
 
 def _is_word(text: str) -> bool:
     return len(text) < _SHORT or (len(text) < _WORDY and text.isalpha())
+
+
+def _is_weak(text: str) -> bool:
+    return len(text) < _WEAK and text.isalpha() and text[1:].islower()
 
 
 def _as_word(text: str) -> str:

@@ -172,3 +172,25 @@ def test_a_file_that_is_no_json_any_more_is_answered_by_the_last_good_copy(tmp_p
         assert "Traceback" not in again.output
     finally:
         again.stop()
+
+
+def test_what_it_prints_can_be_opened(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    entry = dict(tiny_site(tmp_path / "elsewhere", "mine").entry)
+    hosts = {
+        "wild": ["*.wild.localhost"],
+        "both": ["*.both.localhost", "both.localhost", "also.localhost"],
+    }
+    run.write_sites({name: {**entry, "hosts": of} for name, of in hosts.items()})
+    run.start(run.is_ready)
+    try:
+        printed = re.findall(rf"^  http://(.*):{run.port}/$", run.output, re.MULTILINE)
+        assert sorted(printed) == [
+            "both.localhost",
+            "guestbook.localhost",
+            "shop.localhost",
+            "www.wild.localhost",
+        ]
+        assert [run.status(host) for host in printed] == [200] * 4
+    finally:
+        run.stop()

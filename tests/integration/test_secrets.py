@@ -22,11 +22,19 @@ PASSWORD: Final = "pa@ss/w0rd"
 QUOTED: Final = "pa%40ss%2Fw0rd"
 TOKEN: Final = "tok_4f1c_and_so_on"
 WEAK: Final = "postgres"
-SECRETS: Final = (KEY, repr(KEY)[1:-1], json.dumps(KEY)[1:-1], PASSWORD, QUOTED, TOKEN)
+UNQUOTED: Final = "S3cr/etPart"
+LONG: Final = "Lo8Ng" * 60
+SECRETS: Final = (
+    *(KEY, repr(KEY)[1:-1], json.dumps(KEY)[1:-1], PASSWORD, QUOTED, TOKEN),
+    *UNQUOTED.split("/"),
+    LONG[:20],
+)
 ENV: Final = {
     "SECRET_KEY": KEY,
     "DATABASE_URL": f"postgres://shop:{QUOTED}@db.example/shop",
     "PGPASSWORD": WEAK,
+    "QUEUE_URL": f"amqp://shop:{UNQUOTED}@queue.example",
+    "LONG_TOKEN": LONG,
     "ENVIRONMENT": "production",
     "FILES": "/srv/shop/static",
 }
@@ -90,6 +98,12 @@ def starts_thread(request):
 def connects(request):
     return HttpResponse(connection.vendor)
 
+def parses(request):
+    return HttpResponse(urlsplit(os.environ["QUEUE_URL"]).port)
+
+def converts(request):
+    return HttpResponse(int(os.environ["LONG_TOKEN"]))
+
 def leaves(request):
     def leave():
         raise ValueError(leak("at-exit"))
@@ -103,7 +117,17 @@ def leaves(request):
     return HttpResponse("fine")
 """
 # The one that keeps its thread for ever comes first, for a seat to be given up on another.
-PAGES: Final = ("hangs", "raises", "closes", "warns", "starts_thread", "connects", "leaves")
+PAGES: Final = (
+    "hangs",
+    "raises",
+    "closes",
+    "warns",
+    "starts_thread",
+    "connects",
+    "parses",
+    "converts",
+    "leaves",
+)
 
 BACKEND: Final = """
 from django.db.backends.sqlite3 import base
@@ -186,7 +210,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
     with Gateway(home, sites, {"GATEWAY_LOAD_RETRY": "0.1"}, PROTOCOL) as gateway:
         client = gateway.client(site.host)
         answers = [client.get(f"/{page}").status_code for page in PAGES]
-        assert answers == [504, 500, 200, 200, 200, 200, 200]
+        assert answers == [504, 500, 200, 200, 200, 200, 500, 500, 200]
         texts = []
 
         def fails(code: str, file: str = "core/views.py") -> None:
@@ -237,6 +261,11 @@ def test_it_is_told_without_secrets(told: str, place: str) -> None:
 
 def test_no_secret_is_anywhere(told: str) -> None:
     assert [secret for secret in SECRETS if secret in told] == []
+
+
+def test_what_python_makes_of_a_secret_is_told_without_it(told: str) -> None:
+    assert "Port could not be cast to integer value as '********'" in told
+    assert "invalid literal for int() with base 10: '********" in told
 
 
 def test_an_exception_without_words_does_not_stop_the_unload(told: str) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
+import reprlib
 import string
+import textwrap
+from collections.abc import Callable, Set
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from gateway.sites import masking
 from gateway.sites.masking import MASK, Mask, is_secret_name, looks_random, secrets_of
 
 
@@ -65,7 +71,9 @@ def test_a_value_that_is_no_valid_url_is_masked_all_the_same() -> None:
         "SECRET_KEY", "SECRET_KEY_2", "API_TOKEN", "APIKEY", "apiKey", "PGPASSWORD", "DBPASS",
         "DB_PWD", "AWS_ACCESS_KEY_ID", "SENTRY_DSN", "PASSWORD_SALT", "PRIVATE", "smtpPassword",
         "GOOGLE_APPLICATION_CREDENTIALS", "REDISCLI_AUTH", "SECRET_KEY_FALLBACKS", 
-        "spring.password",
+        "spring.password", "SECRETKEY", "AUTHTOKEN", "ACCESSKEY", "AWSSECRETACCESSKEY", "PSK",
+        "WIFI_PSK", "PASSPHRASE", "GPGPASSPHRASE", "PASSWORD_ROOT", "PASSWORD_SERVER",
+        "AUTH_HEADER", "SECRET_NAME", "AUTH", "AUTH_2", "HTTP_AUTH", "PRIVATE_PEM",
     ],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
@@ -77,7 +85,10 @@ def test_names_of_secrets(name: str) -> None:
     [
         "ENVIRONMENT", "DEBUG", "AUTHOR", "AUTHOR_EMAIL", "DATABASE_URL", "KEYBOARD", "TOKENIZERS",
         "PWD", "AUTH_USER_MODEL", "SECRET_KEY_FILE", "PASSWORD_RESET_TIMEOUT", "KEY_PREFIX",
-        "PASSENGERS", "SITE", "DB_NAME", "PGUSER", "",
+        "PASSENGERS", "SITE", "DB_NAME", "PGUSER", "", "MONKEY_ISLAND", "TURKEY_OFFICE",
+        "HOCKEY_LEAGUE", "COMPASS_HEADING", "BYPASS_CACHE", "WHISKEY", "BASALT",
+        "AUTH_LDAP_SERVER_URI", "AUTH_LDAP_BIND_DN", "PRIVATE_NETWORKS", "SSH_AUTH_SOCK",
+        "AUTH_HEADER_NAME", "TOKEN_COOKIE_NAME", "AUTH_SERVER", "KEY_COLUMN", "NAME", "SIGNATURE",
     ],
 )  # fmt: skip
 def test_names_of_what_is_no_secret(name: str) -> None:
@@ -95,7 +106,9 @@ def test_names_of_what_is_no_secret(name: str) -> None:
         "/srv/shop/releases/3f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a/static",
         "/nix/store/4k2hpw6jm3qbvxz1l8r9s7d5f0c2a1bn-python3-3.13/bin:/usr/bin",
         "task-scheduler-queue-of-the-shop", "2024-01-01T12:00:00+00:00", "INFO,WARNING",
-        "10.0.0.0/8",
+        "10.0.0.0/8", "http://[::1]:8080/@x", "https://registry.example:5000/image@sha256",
+        "https://social.example/@user?x=a:b", "mongodb://a:27017,b:27017/db?mail=x@shop.example",
+        "https://api.example/?signal=strong&monkey=banana",
         '{"level": "INFO", "handlers": ["console"]}', "*/5 * * * *", "host=db.internal port=5432",
     ],
 )  # fmt: skip
@@ -110,6 +123,18 @@ LOOKS = {
     "a URL with a quoted password": ("postgres://joe:open%2Dsesame@db/shop", "open-sesame"),
     "a password with a slash": ("postgres://joe:open/sesame@db/shop", "open/sesame"),
     "one of several URLs": ("redis://a:6379,redis://:open-sesame@b", "open-sesame"),
+    "a password with a hash": ("redis://:Fl0wer#Garden99@h", "Fl0wer#Garden99"),
+    "a password with a question mark": ("amqp://bob:w4ter?fall77@h", "w4ter?fall77"),
+    "a password with digits to a slash": ("redis://:123/abcd@h", "123/abcd"),
+    "a password with an at sign and a slash": ("postgres://u:p@ss/word@h", "p@ss/word"),
+    "what a password with a slash falls into": ("postgres://u:S3cr/etPart@h", "S3cr"),
+    "the rest of that": ("postgres://u:S3cr/etPart@h", "etPart"),
+    "what a quoted one falls into": ("postgres://u:S3cr%2FetPart@h", "S3cr"),
+    "a signature in a query": ("https://api.example/?x=1&sig=hunter2hunter", "hunter2hunter"),
+    "a signature of Amazon": ("https://s3.example/a?X-Amz-Signature=hunter2hunt", "hunter2hunt"),
+    "a token with a comma": ("https://api.example/?token=hunter2,hunter3&x=1", "hunter2,hunter3"),
+    "a key in a query": ("https://api.example/?key=hunter2hunter", "hunter2hunter"),
+    "a quoted token": ("https://api.example/?token=hunter2%21hunter", "hunter2!hunter"),
     "a URL with a token": (f"https://{HEX}@sentry.example/1", HEX),
     "a token in a query": ("https://api.example/?api_key=open-sesame&x=1", "open-sesame"),
     "a connection string": ("host=db password='open sesame' port=5432", "open sesame"),
@@ -172,6 +197,151 @@ def test_a_secret_that_is_a_word_is_masked_as_a_word(text: str, shown: str) -> N
     assert Mask({"PASSWORD": "postgres"})(text) == shown
 
 
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "/srv/shop/.venv/lib/python3.13/site-packages/django/contrib/admin/sites.py", line 1, in core
+    return self.admin_view(request)
+  File "core/wsgi.py", line 4711, in line
+django.core.exceptions.ImproperlyConfigured: see /srv/my-shop/core/urls.py and admin.py
+"""
+
+
+@pytest.mark.parametrize(
+    "word", ["django", "admin", "core", "shop", "line", "root", "last", "most", "File", "4711"]
+)
+def test_a_word_that_is_a_password_leaves_a_traceback_as_it_is(word: str) -> None:
+    assert Mask({"PASSWORD": word})(TRACEBACK) == TRACEBACK
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "'{}'", '"{}"', "password={}", "password: {}", "password {} refused", "{}", "is {}.",
+        "redis://:{}@cache.example/0", "https://u:{}@h/", "https://api.example/{}/send",
+        "path:{}/x", "({})", "\\n{}", "in {}", '", in {}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("word", ["django", "admin", "line"])
+def test_a_word_that_is_a_password_is_masked_elsewhere(word: str, shown: str) -> None:
+    masked = Mask({"PASSWORD": word})(shown.format(word))
+    assert masked == shown.format(MASK)
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "ab1cd", "hUnTeR", "abracadabras"])
+def test_a_better_password_is_masked_in_places_as_well(secret: str) -> None:
+    text = 'File "/srv/{0}/x.py", line 1, in {0}\n{0}.x'
+    assert Mask({"PASSWORD": secret})(text.format(secret)) == text.format(MASK)
+
+
+def test_of_a_password_the_pieces_that_are_words_stay() -> None:
+    assert Mask({"DB_PASSWORD": "S3cr/etP4rt/shop"})("S3cr etP4rt shop") == f"{MASK} {MASK} shop"
+    assert Mask({"SSL_KEY": "/etc/ssl2/key1.pem"})("ssl2 key1.pem") == "ssl2 key1.pem"
+
+
+LONG = "L" + "o8Ng" * 80
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda text: _message_of(int, text),
+        lambda text: _short_repr(text, 60),
+        lambda text: base64.encodebytes(f"user:{text}".encode()).decode(),
+        lambda text: textwrap.fill(text, 40),
+    ],
+    ids=["int", "reprlib", "base64 in lines", "in lines"],
+)
+def test_what_is_cut_off_a_long_secret_is_masked(show: Callable[[str], str]) -> None:
+    for secret in (LONG, "".join(random.Random(1).choices(string.ascii_letters, k=400))):
+        shown, form = show(secret), base64.b64encode(f"user:{secret}".encode()).decode()
+        masked = Mask({"LONG_TOKEN": secret})(shown)
+        for text in (secret, form[8:]):
+            runs = {text[at : at + 20] for at in range(len(text) - 19)}
+            assert any(run in masked for run in runs) is False
+
+
+def _message_of(function: Callable[[str], object], text: str) -> str:
+    with pytest.raises(ValueError) as caught:
+        function(text)
+    return str(caught.value)
+
+
+def _short_repr(text: str, length: int) -> str:
+    short = reprlib.Repr()
+    short.maxstring = length
+    return short.repr(text)
+
+
+@given(st.text("abc1-", min_size=20, max_size=60), st.data())
+def test_each_run_of_a_long_secret_is_masked_and_no_more(secret: str, data: st.DataObject) -> None:
+    begin = data.draw(st.integers(0, len(secret) - 20))
+    end = data.draw(st.integers(begin + 20, len(secret)))
+    before = data.draw(st.text("xyz ", max_size=30))
+    assume(len(secret.strip()) >= 20)
+    masked = Mask({"SECRET": secret})(f"{before}|{secret[begin:end]}|{before}")
+    assert masked == f"{before}|{MASK}|{before}"
+
+
+def test_what_many_begin_with_is_no_cut_secret() -> None:
+    mask = Mask(
+        {
+            "WEBHOOK_TOKEN": "https://hooks.example/services/for/the/shop/open-sesame",
+            "AUTH_FIRST": "django.contrib.auth.backends.ModelBackend",
+            "SSL_KEY": "/etc/ssl/private/keys/of/the/shop/key.pem",
+        }
+    )
+    for text in (
+        "https://hooks.example/services/for/the/others",
+        "django.contrib.auth.backends.RemoteUserBackend",
+        "/etc/ssl/private/keys/of/the/others",
+    ):
+        assert mask(text) == text
+
+
+def test_it_looks_at_each_character_a_few_times_only() -> None:
+    """A million of them: what is not linear does not end."""
+    mask = Mask(
+        {"A_TOKEN": LONG, "B_TOKEN": "k" * 50, "C_PASSWORD": "admin", "D_PASSWORD": "hunter2"}
+    )
+    for text in (
+        "k",
+        "o8Ng",
+        "admin ",
+        "admin/",
+        "a.",
+        ' File "',
+        ", in a",
+        "|  ",
+        "\n",
+        '", line 1',
+    ):
+        mask(text * (1_000_000 // len(text)))
+    for text in ("a://", "a://u:@", "?a=", "/#", "1:1,", "a.", "@"):
+        secrets_of({"KEY": "a://u:" + text * (100_000 // len(text)) + "@h"})
+
+
+DOCS = Path(__file__).parents[2] / "docs/sites-json.md"
+
+
+@pytest.mark.parametrize(
+    ("begin", "words"),
+    [
+        ("has one of these words:", masking.SECRET_WORDS),
+        ("end like this count, too:", set(masking.SECRET_ENDS)),
+        ("count only behind others:", set(masking.JOINED_WORDS)),
+        ("These are the others:", set(masking.JOINED_BEFORE)),
+        ("count as adjectives:", masking.SECRET_ADJECTIVES),
+        ("speak about a secret:", masking.DESCRIPTIONS),
+        ("speak about other things:", masking.CIRCUMSTANCES),
+        ("may also be one of these:", masking.SECRET_PARAMETERS),
+    ],
+)
+def test_the_documentation_lists_the_words(begin: str, words: Set[str]) -> None:
+    listed = DOCS.read_text().partition(begin)[2].partition(".")[0]
+    assert listed.count("`") % 2 == 0
+    assert sorted(re.findall("`([A-Z]+)`", listed)) == sorted(word.upper() for word in words)
+
+
 @pytest.mark.parametrize("value", ["1", "on", "abc", "true", "None", "  "])
 def test_what_would_make_texts_unreadable_is_no_secret(value: str) -> None:
     assert secrets_of({"TOKEN": value}) == frozenset()
@@ -202,6 +372,7 @@ AROUND = st.text(st.characters(exclude_characters="*", exclude_categories=["Cs"]
 
 @given(SECRET, AROUND, AROUND, st.sampled_from(sorted(FORMS)))
 @example("0" * 7 + " ", "", "", "raw")
+@example("a" + " " * 20 + "b", "", "", "raw")
 def test_no_form_of_a_secret_is_left(secret: str, before: str, after: str, form: str) -> None:
     shown = FORMS[form](secret)
     if (
