@@ -142,9 +142,13 @@ class _Folder:
             if problem := self.why_not(name, status):
                 problems[name] = problem
             elif status.st_mode & _OTHERS and secret:
+                # Root's chmod follows what others have put in the place of the folder by then.
+                keep = f"if nobody can have done so, keep it: chmod 600 {self.quoted(name)}; else "
+                if _can_be_moved(self.path):
+                    keep = ""
                 raise StateError(
-                    f"others could read {self.shown(name)}; if nobody can have done so, keep it: "
-                    f"chmod 600 {self.quoted(name)}; else remove it: rm -r {self.quoted(name)}"
+                    f"others could read {self.shown(name)}; {keep}remove it: "
+                    f"rm -r {self.quoted(name)}"
                 )
             elif status.st_mode & _OTHERS:
                 os.chmod(name, _OURS, dir_fd=self.descriptor)

@@ -233,7 +233,7 @@ def test_a_folder_that_is_swapped_while_the_store_opens_gives_no_orders(
     really = sqlite3.connect
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", connect)
-        with pytest.raises(StoreError, match="unable to open|I/O error") as raised:
+        with pytest.raises(StoreError, match=r"unable to open|I/O error") as raised:
             SqliteStore(path)
     _swap(folder, evil)
     assert sorted(map(str, evil.rglob("*"))) == before
