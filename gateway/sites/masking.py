@@ -83,7 +83,7 @@ _JOINED: Final = re.compile(f"(?:{'|'.join(JOINED_BEFORE)})+(?:{'|'.join(JOINED_
 _PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----")
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
 _URL: Final = re.compile(rf"(?P<scheme>{_SCHEME})(?P<rest>(?:(?![,;]{_SCHEME})[^\s\"'<>])+)")
-_ADDRESS: Final = r"(?:\[[0-9A-Fa-f:.]*\]|[^:/?#@]+:\d*(?:,[^:/?#@,]+:\d*)*(?=[/?#]|$))"
+_ADDRESS: Final = r"(?:\[[0-9A-Fa-f:.]*\]|[^:/?#@]+:\d*(?:(?<=\d),[A-Za-z][\w.-]*:\d+)*(?=[/?#]|$))"
 _LOOSE_USER: Final = re.compile(rf"(?!{_ADDRESS})[^:/?#@]*:")
 """A user with a password that has a ``/``, ``?`` or ``#`` in it, which should have been quoted."""
 _DELIMITERS: Final = re.compile(r"[/?#@:]")
@@ -374,8 +374,9 @@ def _users(scheme: str, rest: str) -> Iterator[str]:
         # In paths of these an @ is common: a version, a scope, a user.
         if scheme.endswith(("http://", "https://", "ssh://")) or ":" not in user:
             return
-        loose, loose_at, _ = re.split(r"[?&][\w.-]+=", rest, maxsplit=1)[0].rpartition("@")
-        if loose_at and loose != user:
+        if len(user.partition(":")[2]) >= SHORTEST:  # then a query is one
+            loose = re.split(r"[?&][\w.-]+=", rest, maxsplit=1)[0].rpartition("@")[0]
+        if loose != user:
             yield loose
     elif loose_at and _LOOSE_USER.match(rest):
         yield loose

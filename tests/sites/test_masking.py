@@ -11,7 +11,7 @@ import string
 import textwrap
 from collections.abc import Callable, Set
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from hypothesis import assume, example, given
@@ -195,6 +195,22 @@ def test_what_a_machine_makes_looks_random(alphabet: str, length: int) -> None:
 )
 def test_a_secret_that_is_a_word_is_masked_as_a_word(text: str, shown: str) -> None:
     assert Mask({"PASSWORD": "postgres"})(text) == shown
+
+
+@given(st.text("abcXYZ0189/?#@:%&=.-", min_size=4, max_size=30), st.sampled_from(["", "bob"]))
+def test_no_password_of_a_url_is_left_nor_what_it_falls_into(password: str, user: str) -> None:
+    # A host with a port, or a password that has an end before a query.
+    assume(not (user and re.match(r"\d*([/?#]|$)", password)))
+    assume(not re.search(r"@.*[?&][\w.-]+=", password))
+    url = f"redis://{user}:{password}@cache.example/0"
+    mask = Mask({"SETTING": url})
+    assert password not in mask(f"{password} of {url}")
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError as error:
+        shown = mask(str(error))
+        pieces = [piece for piece in re.split("[/?#@:]", password) if len(piece) >= 4]
+        assert not any(piece in shown for piece in pieces)
 
 
 TRACEBACK = """\
