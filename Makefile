@@ -1,5 +1,6 @@
 # make run    serve the sample projects and print the URLs to open
 # make test   lint, types, layers, tests
+# make test-quick   the rooms that need no process of their own: under a minute, while you work
 # make test-django   Django's own test suite in a namespace; hours, can be interrupted and started again
 # make test-public   public projects from PyPI beside gunicorn; a few minutes
 # make fuzz   where requests end: an hour of random streams, compared with h11 (MINUTES=)
@@ -14,7 +15,7 @@ VENV ?= .venv
 PORT ?= 8000
 BIN := $(VENV)/bin
 
-.PHONY: run test test-django test-public fuzz soak lint schema bench bench-requests clean help
+.PHONY: run test test-quick test-django test-public fuzz soak lint schema bench bench-requests clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -24,6 +25,13 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
+
+QUICK := $(addprefix tests/,admin config execution front memory sites) \
+	$(addprefix tests/test_,docs.py log.py main.py settings.py) tests/framing/test_pipelining.py \
+	$(addprefix tests/namespace/test_,absolute.py isolation.py relative.py unload.py)
+
+test-quick: $(VENV)/.test
+	$(BIN)/python -m pytest -q -m 'not timed' $(QUICK)
 
 test-django: $(VENV)/.test
 	$(BIN)/python -m tests.django_suite
