@@ -213,7 +213,7 @@ class Control:
         """
         try:
             # In this sequence: who is seen before the order exists will find it.
-            workers = await self._store_thread.ask(lambda store: store.workers())
+            workers = await self._store_thread.ask(self._reachable)
             held = await self._modes.change(site, action, asker, patience)
         except StoreError as error:
             mode = self._modes.change_alone(site, action, asker)
@@ -262,7 +262,7 @@ class Control:
 
         def place(store: Store) -> tuple[list[Worker], int]:
             # In this sequence: who is seen before the order exists will find it.
-            return store.workers(), store.order(kind, details, self.me, asker)
+            return self._reachable(store), store.order(kind, details, self.me, asker)
 
         try:
             workers, number = await self._store_thread.ask(place)
@@ -270,11 +270,15 @@ class Control:
             return self._unasked(error)
         return await self._told(number, workers, deadline)
 
+    def _reachable(self, store: Store) -> list[Worker]:
+        """The workers that run now. On the thread of the store."""
+        return [worker for worker in store.workers() if self._identity.can_reach(worker)]
+
     async def _told(
         self, number: int, workers: Iterable[Worker], deadline: float = DEADLINE
     ) -> Others:
-        """What becomes of an order in the others, of those ``workers`` that can be expected to."""
-        awaited = {w.id for w in workers if w.id != self.me and self._identity.can_reach(w)}
+        """What becomes of an order in the others, those of ``workers`` that it was made for."""
+        awaited = {worker.id for worker in workers if worker.id != self.me}
         try:
             return Others(await self._outcomes(number, awaited, deadline))
         except StoreError as error:
@@ -293,9 +297,9 @@ class Control:
         until = time.monotonic() + deadline
         while True:
             outcomes, workers = await self._store_thread.ask(
-                lambda store: (store.outcomes(number), store.workers())
+                lambda store: (store.outcomes(number), self._reachable(store))
             )
-            there = {worker.id for worker in workers if self._identity.can_reach(worker)}
+            there = {worker.id for worker in workers}
             missing = [id for id in awaited if id not in outcomes]
             if time.monotonic() >= until or not there.intersection(missing):
                 break

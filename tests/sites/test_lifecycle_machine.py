@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,6 +134,8 @@ class Lifecycle(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.loop = asyncio.new_event_loop()
+        # Of one thread, so that what `settle` asks of it comes after the reading of a file.
+        self.loop.set_default_executor(ThreadPoolExecutor(1))
         self.visits: list[Visit] = []
         self.reloads: list[asyncio.Task[Any]] = []
         self.run(self._open())
@@ -148,9 +151,10 @@ class Lifecycle(RuleBasedStateMachine):
         """Let everything happen that waits for nobody; reading the file takes a thread."""
 
         async def turn() -> None:
-            for _ in range(30):
-                await asyncio.sleep(0)
-            await asyncio.to_thread(int)
+            for _ in range(3):  # a reload may wait for another, and a third for that
+                for _ in range(30):
+                    await asyncio.sleep(0)
+                await asyncio.to_thread(int)
             for _ in range(30):
                 await asyncio.sleep(0)
 
@@ -299,6 +303,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.settle()
         self.world.stream_ends.set()
         self.run(asyncio.wait_for(self._end(), 3))
+        self.run(self.loop.shutdown_default_executor())
         self.loop.close()
 
     async def _end(self) -> None:
