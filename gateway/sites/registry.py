@@ -115,7 +115,7 @@ class _Demand:
 
     by: Cause
     every: Cause | None = None
-    named: Mapping[str, Cause] = MappingProxyType({})
+    named: Mapping[str, Cause] = field(default_factory=dict)
     whole: bool = True
 
     def __or__(self, other: _Demand) -> _Demand:
