@@ -279,9 +279,9 @@ class Site:
         config, number = self.config, self.generations + 1
         reporter = self.reporter = Reporter(config.name, config.env)
         sources = Sources()
-        outcome: SiteEvent | None = None
-        self._events.publish(Loading(config.name, number, cause))
+        outcome: SiteEvent
         try:
+            self._events.publish(Loading(config.name, number, cause))
             code = await self._backend.load(config, number, sources if config.watch else None)
             new = Generation(code, reporter, self._clock)
             if self._serving is not None:

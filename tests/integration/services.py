@@ -84,11 +84,8 @@ def nginx(upstream: int, headers: str) -> Iterator[int]:
             log=folder / "nginx.log",
             user=user,
         )
-        program.start(lambda: listens(port))
-        try:
+        with _serving(program, port):
             yield port
-        finally:
-            program.stop()
 
 
 @contextmanager
@@ -110,11 +107,17 @@ def haproxy(upstream: int, lines: str = "") -> Iterator[int]:
             log=folder / "haproxy.log",
             user=user,
         )
-        program.start(lambda: listens(port))
-        try:
+        with _serving(program, port):
             yield port
-        finally:
-            program.stop()
+
+
+@contextmanager
+def _serving(program: Program, port: int) -> Iterator[None]:
+    program.start(lambda: listens(port))
+    try:
+        yield
+    finally:
+        program.stop()
 
 
 class _HAProxy(Program):
