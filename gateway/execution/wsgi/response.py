@@ -21,7 +21,8 @@ from a2wsgi.wsgi import WSGIResponder
 
 from gateway.execution.governor import Governor, Lane, OverloadedError, Ticket
 from gateway.execution.loop_queue import LoopQueue
-from gateway.execution.pool import Seat, Threads, stack_of
+from gateway.execution.pool import Threads, stack_of
+from gateway.execution.seats import Seat
 from gateway.front.head import IN_VALUES, LENGTH_DIGITS
 from gateway.log import request_id
 
