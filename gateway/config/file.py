@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from gateway.config import Config, LastGood, Memory, read_config, read_config_leniently
+from gateway.config import Config, LastGood, Memory, read_config_leniently
 from gateway.disk.statefolder import StateError, StateFolder
 from gateway.errors import ConfigError, Fault
 
@@ -28,18 +28,13 @@ class SitesFile:
         self._kept: bytes | None = None
 
     def read(self, names: Collection[str] = ()) -> Config:
-        """Read strictly, for the sake of some sites or all; raises `ConfigError` with every fault.
+        """Read leniently, for the sake of some sites or all; ``Config.faults`` has every fault.
 
-        For ``names`` see `read_config`.
+        For ``names`` see `read_config`. Raises `ConfigError` if nothing can be made of the file.
         """
-        config = read_config(
-            self._source,
-            environ=os.environ,
-            admin_hosts=self._admin_hosts,
-            memory=self._memory,
-            names=names,
-        )
-        self._keep(config)
+        config = self._read_leniently(names=names)
+        if not config.faults:
+            self._keep(config)
         return config
 
     def read_at_start(self) -> tuple[Config, tuple[Fault, ...]]:
@@ -49,11 +44,9 @@ class SitesFile:
         answered by the last good copy. Raises `ConfigError` if there is none.
         """
         try:
-            config = self._read_leniently()
+            config = self.read()
         except ConfigError as error:
             return self._last_good(error), error.faults
-        if not config.faults:
-            self._keep(config)
         return config, config.faults
 
     def _last_good(self, error: ConfigError) -> Config:
@@ -74,13 +67,14 @@ class SitesFile:
         )
         return config
 
-    def _read_leniently(self, text: bytes | None = None) -> Config:
+    def _read_leniently(self, text: bytes | None = None, names: Collection[str] = ()) -> Config:
         return read_config_leniently(
             self._source,
             environ=os.environ,
             admin_hosts=self._admin_hosts,
             text=text,
             memory=self._memory,
+            names=names,
         )
 
     def _keep(self, config: Config) -> None:

@@ -12,7 +12,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -109,6 +109,7 @@ class _Demand:
     """What a run has to bring up beside the sites whose entries changed.
 
     ``by`` is who asked first; ``named`` has who asked for each site, ``every`` who asked for all.
+    ``together`` has the names that one asker gave: nothing comes of them if one is refused.
     ``whole`` is whether it has to see what changed in the files of any site: their ``env_file``,
     say. One for some sites leaves that to the watch.
     """
@@ -117,6 +118,15 @@ class _Demand:
     every: Cause | None = None
     named: Mapping[str, Cause] = field(default_factory=dict)
     whole: bool = True
+    together: frozenset[frozenset[str]] = frozenset()
+
+    @classmethod
+    def of(cls, names: Iterable[str], cause: Cause) -> _Demand:
+        """Return the demand for some sites, or for all that are up if there is no name."""
+        named = dict.fromkeys(names, cause)
+        if not named:
+            return cls(cause, every=cause)
+        return cls(cause, named=named, whole=False, together=frozenset({frozenset(named)}))
 
     def __or__(self, other: _Demand) -> _Demand:
         return _Demand(
@@ -124,6 +134,7 @@ class _Demand:
             self.every or other.every,
             {**other.named, **self.named},
             self.whole or other.whole,
+            self.together | other.together,
         )
 
     def covers(self, name: str, state: State) -> bool:
@@ -166,12 +177,36 @@ class _Diff:
         return name in self.added or name in self.removed or name in self.changed
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A reload that is over. If the file has ``faults``, only the sites in ``named`` had a part."""
+
+    diff: _Diff
+    outcomes: Mapping[str, Outcome]
+    named: frozenset[str]
+    faults: tuple[Fault, ...]
+
+    def report(self, demand: _Demand) -> Report:
+        """Return what came of one of the demands; raises `ConfigError` if that is nothing."""
+        if self.faults and (demand.whole or demand.named.keys() - self.named):
+            raise ConfigError(self.faults)
+        if demand.every:
+            return Report(self.outcomes)
+        return Report(
+            {
+                name: outcome
+                for name, outcome in self.outcomes.items()
+                if name in demand.named or self.diff.touches(name)
+            }
+        )
+
+
 @dataclass(slots=True)
 class _Run:
     """A reload that has not begun yet takes further demands."""
 
     demand: _Demand
-    task: asyncio.Task[tuple[_Diff, Mapping[str, Outcome]]] = field(init=False)
+    task: asyncio.Task[_Done] = field(init=False)
 
 
 def log_faults(faults: tuple[Fault, ...]) -> None:
@@ -197,9 +232,10 @@ class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
     ``config`` may come from a lenient reading; ``faults`` are what is wrong with the file on disk.
-    ``read`` reads the file strictly (it blocks, and raises `ConfigError`), for the sake of the
-    sites whose names it is given, or of all if there is none; ``retry`` and ``clock`` are
-    those of `Site`. What happens is published in ``events``; without any, faults are logged.
+    ``read`` reads the file leniently, for the sake of the sites whose names it is given, or of all
+    if there is none; it blocks, and raises `ConfigError` for a file of which nothing can be made.
+    ``retry`` and ``clock`` are those of `Site`. What happens is published in ``events``; without
+    any, faults are logged.
     """
 
     def __init__(
@@ -353,13 +389,12 @@ class Registry:
         loaded or failed. Reloads that come while one runs share the one that follows it.
 
         The report covers the sites that the caller asked for or the file changed. Raises
-        `ConfigError` (nothing changed) and `UnknownSiteError` (the rest was applied).
+        `ConfigError` (nothing changed) and `UnknownSiteError` (the rest was applied). Faults of
+        others than ``names`` are no hindrance; the file then counts for ``names`` only.
         """
-        named = dict.fromkeys(names, cause)
-        report = await self._submit(
-            _Demand(cause, every=None if named else cause, named=named, whole=not named)
-        )
-        if unknown := sorted(named.keys() - self._sites.keys()):
+        demand = _Demand.of(names, cause)
+        report = await self._submit(demand)
+        if unknown := sorted(demand.named.keys() - self._sites.keys()):
             raise UnknownSiteError(f"sites.json has no site {', '.join(map(repr, unknown))}")
         return report
 
@@ -384,32 +419,16 @@ class Registry:
             run.demand |= demand
         # Not awaited directly: a client that leaves must not stop what others wait for.
         await asyncio.wait({run.task})
-        diff, outcomes = run.task.result()
-        if demand.every:
-            return Report(outcomes)
-        return Report(
-            {
-                name: outcome
-                for name, outcome in outcomes.items()
-                if name in demand.named or diff.touches(name)
-            }
-        )
+        return run.task.result().report(demand)
 
-    async def _perform(self, run: _Run) -> tuple[_Diff, Mapping[str, Outcome]]:
+    async def _perform(self, run: _Run) -> _Done:
         async with self._turn:
             # From here on the file may already be read: later demands form the next run.
             self._waiting = None
-            try:
-                names = frozenset(() if run.demand.whole else run.demand.named)
-                config = await asyncio.to_thread(self._read, names)
-            except ConfigError as error:
-                self._note_faults(error.faults)
-                raise
-            self._note_faults(())
+            config, demand, faults = await self._read_for(run.demand)
             diff = self._adopt(config)
             sites = self._sites
         # Loading is outside the turn: a site that hangs holds up its own reloads and no others.
-        demand = run.demand
         told = sites.keys() if demand.every else diff.added | diff.changed | demand.named.keys()
         wanted = diff.stale.union(demand.named, self.preloaded, self.warm if demand.every else ())
         outcomes = {
@@ -430,7 +449,9 @@ class Registry:
         }
         for name, outcome in removed.items():
             self.events.publish(Removed(name, outcome.generation, demand.by))
-        return diff, MappingProxyType({**outcomes, **removed})
+        return _Done(
+            diff, MappingProxyType({**outcomes, **removed}), frozenset(demand.named), faults
+        )
 
     async def _settle(self, site: Site | UnusableSite, diff: _Diff, demand: _Demand) -> Outcome:
         """Bring up what the file or somebody wants of one site."""
@@ -453,6 +474,39 @@ class Registry:
             return Outcome(Result.FAILED, after.generation, duration, after.failure.reason)
         result = Result.RELOADED if before.generation else Result.LOADED
         return Outcome(result, after.generation, duration)
+
+    async def _read_for(self, demand: _Demand) -> tuple[Config, _Demand, tuple[Fault, ...]]:
+        """Return what is to be served, what is left of the demand, and the faults of the file.
+
+        A file with a fault is not served. A site that was named is an exception: its entry counts
+        if it has no fault and its hosts stay, so that no site hinders the deploys of others.
+        Raises `ConfigError` if that leaves nothing of the demand.
+        """
+        try:
+            names = frozenset(() if demand.whole else demand.named)
+            config = await asyncio.to_thread(self._read, names)
+        except ConfigError as error:
+            self._note_faults(error.faults)
+            raise
+        self._note_faults(config.faults)
+        if not config.faults:
+            return config, demand, ()
+        served, read = self._config.sites, config.sites
+        sound = {
+            name
+            for name in demand.named
+            if name in served and name in read and read[name].hosts == served[name].hosts
+        }
+        named = {
+            name: demand.named[name]
+            for group in demand.together
+            if group <= sound
+            for name in group
+        }
+        if not named:
+            raise ConfigError(config.faults)
+        sites = MappingProxyType({**served, **{name: read[name] for name in named}})
+        return replace(self._config, sites=sites), _Demand(demand.by, named=named), config.faults
 
     # The step that changes what is served
 

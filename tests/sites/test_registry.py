@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -85,6 +87,61 @@ async def test_a_file_with_faults_changes_nothing(
         await sites.refresh()
         assert not sites.status().degraded
         assert "valid again" in caplog.text
+        assert backend.loads == [("shop", 1)]
+
+
+async def test_faults_of_others_are_no_hindrance_to_a_site_that_is_named(
+    registry: Any, config: Any, backend: Any, file: File
+) -> None:
+    async with registry(config("shop", "blog", "wiki")) as sites:
+        for name in ("shop", "blog"):
+            await sites.find(f"{name}.example").load()
+        broken = config("shop", faulty=("blog",))
+        file.content = replace(
+            broken, sites={"shop": replace(broken.sites["shop"], env=MappingProxyType({"A": "b"}))}
+        )
+        assert outcomes(await sites.reload(["shop"])) == {"shop": ("reloaded", 2)}
+        # The entry of the site counts, and nothing else of the file.
+        assert sites.find("shop.example").config.env == {"A": "b"}
+        assert sites.find("blog.example").status().generation == 1
+        assert sites.find("wiki.example") is not None
+        assert sites.status().faults == broken.faults
+        for names in (["blog"], ["wiki"], ["nope"], ["shop", "blog"], []):
+            with pytest.raises(ConfigError):
+                await sites.reload(names)
+        assert backend.loads == [("shop", 1), ("blog", 1), ("shop", 2)]
+
+
+async def test_a_site_whose_hosts_change_waits_for_the_others(
+    registry: Any, config: Any, file: File
+) -> None:
+    async with registry(config("shop", "blog")) as sites:
+        broken = config("shop", faulty=("blog",))
+        moved = replace(broken.sites["shop"], hosts=("blog.example",))
+        file.content = replace(broken, sites={"shop": moved})
+        with pytest.raises(ConfigError):
+            await sites.reload(["shop"])
+        assert sites.find("shop.example") is not None
+
+
+async def test_reloads_that_share_a_run_are_judged_apart(
+    registry: Any, config: Any, backend: Any, file: File
+) -> None:
+    async with registry(config("shop", "blog")) as sites:
+        file.go_on.clear()
+        first = asyncio.create_task(sites.refresh())
+        await file.reading.wait()
+        file.content = config("shop", faulty=("blog",))
+        asked = [["shop"], ["blog"], [], ["shop", "blog"]]
+        reloads = [asyncio.create_task(sites.reload(names)) for names in asked]
+        reloads.append(asyncio.create_task(sites.refresh()))
+        await asyncio.sleep(0)
+        file.go_on.set()
+        await first
+        report, *refused = await asyncio.gather(*reloads, return_exceptions=True)
+        assert outcomes(report) == {"shop": ("loaded", 1)}
+        assert [type(error) for error in refused] == [ConfigError] * 4
+        assert file.opened == 2
         assert backend.loads == [("shop", 1)]
 
 
