@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import Fault
+from gateway.sites.generation import Hung
 from gateway.sites.sources import Sources
 
 
@@ -90,6 +91,9 @@ class FakeBackend:
         self.loading.pop(name, None)
         self._held[name] = asyncio.Event()
         return self._held[name]
+
+    def hung(self, site: str) -> list[Hung]:
+        return []
 
     def survivors(self, site: str) -> list[str]:
         return []

@@ -256,6 +256,7 @@ def _site(site: SiteStatus) -> dict[str, Any]:
         "load_ms": site.load_ms,
         "error": site.failure.reason if site.failure else None,
         "survivors": site.survivors,
+        "hung": [asdict(hung) for hung in site.hung],
     }
 
 

@@ -26,6 +26,7 @@ from gateway.memory.collector import Collector
 from gateway.memory.switch import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
+from gateway.sites.generation import Hung
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
 
@@ -84,6 +85,10 @@ class InProcessBackend:
         async with self._budget.room(), self._turn():
             with held(staying=True):  # here, not on the thread: that may hang
                 return await self._load(config, number, sources)
+
+    def hung(self, site: str) -> list[Hung]:
+        """See ``generation.Backend``."""
+        return self._traffic.hangs.of(site) if self._traffic is not None else []
 
     def survivors(self, site: str) -> list[str]:
         """See ``generation.Backend``."""
@@ -197,7 +202,7 @@ class InProcessCode:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if not self._threads.join(_PATIENCE):
             self._reporter.logger(_LOG).warning(
-                "%d requests of generation %d have not ended", self._threads.seats, self.number
+                "%d requests of generation %d have not ended", len(self._threads.seats), self.number
             )
         _leave(self._namespace, self.number, self._reporter)
         self._unloading.done(unload)

@@ -32,6 +32,12 @@ time of each. A site whose turn has come keeps it for a slice, as long as it has
 code and its data are in the caches of the processor, which makes the next request cheaper. A site
 that had nothing to do starts from the least of those that have: idling saves up no credit.
 
+**Shares.** A request that has parked with connections of its site still counts against the limits
+until it has come back, so that clients who do not read cannot use up more of them than there are
+places. A site has one limit for all of its generations, of which a new one has a part in any case:
+code that hangs does not keep out the code that mends it. No site gets the last eighth of all
+places. What is *set aside*, because it hangs, does not count any more; there is a bound to that.
+
 **The switch interval.** While a long request runs, others get the GIL from it after 0.5 ms instead
 of Python's 5: what is quick then answers ten times as fast. Switching costs, so only then.
 
@@ -48,10 +54,12 @@ requests run in the blocked lane, as in a pool of threads.
 from __future__ import annotations
 
 import heapq
+import math
 import sys
 import threading
 import time
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import Final, Protocol
 
@@ -75,6 +83,13 @@ _ALPHA: Final = 0.2
 _ROUTES: Final = 256
 """Routes that are remembered for each site; the one not seen for longest goes first."""
 _SHORT_INTERVAL: Final = 0.0005
+_LONGEST: Final = 1_000_000_000
+"""Nanoseconds of CPU for which a request keeps the place of the long lane from others."""
+_THREAD_WITHIN: Final = 0.05
+"""Seconds after which a request that still has no thread gives its place to others."""
+_PART: Final = 8
+"""One part in so many of the places of a site is kept for each new generation, and one in so many
+of all places for other sites."""
 
 
 class Lane(IntEnum):
@@ -93,7 +108,10 @@ class Work(Protocol):
     """What is admitted."""
 
     def start(self, lane: Lane) -> None:
-        """Begin on a thread, without waiting for it. Called once, the governor's lock not held."""
+        """Begin on a thread, without waiting for it. Called once, the governor's lock not held.
+
+        Never raises: what cannot begin has to call `Governor.finished`.
+        """
 
 
 class Clocks(Protocol):
@@ -156,17 +174,35 @@ class Route:
         self.long = self.cpu > QUANTUM * (_BACK_TO_FAST if self.long else 1)
 
 
-class Account:
-    """What the governor keeps for one site: at most ``limit`` run and ``queue`` wait."""
+class Share:
+    """What all generations of one site have of the places."""
 
-    def __init__(self, limit: int, queue: int) -> None:
+    __slots__ = ("__weakref__", "taken")
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+
+class Account:
+    """What the governor keeps for one generation: at most ``limit`` run and ``queue`` wait.
+
+    Generations of one site have the same ``share``; together they keep to the limit, too.
+    """
+
+    def __init__(self, limit: int, queue: int, share: Share | None = None) -> None:
         self.limit = limit
         self.queue = queue
+        self.share = share or Share()
+        self.reserve = max(1, limit // _PART)
         self.running = 0
+        # Those that have parked and go on to count.
+        self.held = 0
         self.waits = 0
         # CPU in nanoseconds; more, if the site had nothing to do for a while.
         self.used = 0.0
         self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
+        # Whether it is in the governor's queue of the lane.
+        self.queued = [False for _ in Lane]
         self._routes: OrderedDict[str, Route] = OrderedDict()
 
     def route(self, name: str) -> Route:
@@ -189,25 +225,29 @@ class _Stage(Enum):
 
 
 class Ticket:
-    """One request of a site, for one passage through the governor."""
+    """One request of a site, from one admission to its end; ``returns`` if it has been held."""
 
     __slots__ = (
         "account",
+        "aside",
         "blocked",
         "clock",
         "cpu",
         "lane",
         "mark",
         "moved",
+        "returns",
         "route",
         "stage",
         "start",
         "work",
     )
 
-    def __init__(self, account: Account, route: Route) -> None:
+    def __init__(self, account: Account, route: Route, *, returns: bool = False) -> None:
         self.account = account
         self.route = route
+        self.returns = returns
+        self.aside = False
         self.stage = _Stage.NEW
         self.lane = Lane.BLOCKED
         self.work: Work | None = None
@@ -223,6 +263,16 @@ class Ticket:
         return self.stage is _Stage.WAITING
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many requests there are: with a place, held, set aside, and waiting for their turn."""
+
+    running: int
+    held: int
+    aside: int
+    waiting: int
+
+
 class Governor:
     """See the module. ``budget`` is how many requests of all sites may run at the same time."""
 
@@ -232,6 +282,16 @@ class Governor:
         self._can_see = self._clocks.own()[0] != 0
         self._lock = threading.Lock()
         self._running: set[Ticket] = set()
+        # Who was admitted and has not been started yet.
+        self._admitted: deque[Ticket] = deque()
+        # How many places are taken: by those that run and are not aside, and by those held.
+        self._taken = 0
+        self._held = 0
+        self._aside = 0
+        # What one site may have of the budget.
+        self._most = max(1, budget - math.ceil(budget / _PART))
+        # How many of those that wait have been held.
+        self._returning = 0
         # Who has the one place of the fast and of the long lane.
         self._places: list[Ticket | None] = [None, None]
         # For each lane the sites of which requests wait, by their turn when queued.
@@ -257,12 +317,13 @@ class Governor:
                 ticket.lane = ticket.route.expect()
             if not (account.running or account.waits):
                 account.used = max(account.used, self._floor)
-            if not self._may_run(ticket):
-                if account.waits >= account.queue:
-                    raise OverloadedError
+            if self._may_run(ticket):
+                self._run(ticket)
+            elif account.waits < account.queue:
                 self._enqueue(ticket)
                 return
-            self._run(ticket)
+            else:
+                raise OverloadedError
         work.start(ticket.lane)
 
     def withdraw(self, ticket: Ticket) -> bool:
@@ -271,8 +332,61 @@ class Governor:
             if ticket.stage is not _Stage.WAITING:
                 return False
             ticket.stage = _Stage.OVER
-            self._count_waiting(ticket, -1)
+            ticket.work = None
+            self._dequeue(ticket)
+            if ticket.returns:
+                self._forget_hold(ticket.account)
             return True
+
+    def hurry(self, ticket: Ticket, work: Work) -> bool:
+        """Start one that waits, or was refused, at once; tell whether it did.
+
+        For what has begun, and now has to end.
+        """
+        with self._lock:
+            if ticket.stage is _Stage.WAITING:
+                self._dequeue(ticket)
+            elif ticket.stage is not _Stage.NEW:
+                return False
+            ticket.work = work
+            ticket.lane = Lane.BLOCKED
+            self._run(ticket)
+        work.start(ticket.lane)
+        return True
+
+    def set_aside(self, ticket: Ticket) -> bool:
+        """Let a request that hangs count no more; tell whether it could be done.
+
+        It cannot be for more of them than the budget: their threads exist all the same.
+        """
+        with self._lock:
+            if ticket.stage is not _Stage.RUNNING or ticket.aside or self._aside >= self.budget:
+                return False
+            ticket.aside = True
+            self._aside += 1
+            self._count_running(ticket.account, -1)
+            self._give_up_place(ticket)
+            ticket.lane = Lane.BLOCKED
+            self._admit_waiting()
+        self._start()
+        return True
+
+    def running(self) -> list[Work]:
+        """Return what has a place or was set aside, and has not ended."""
+        with self._lock:
+            return [ticket.work for ticket in self._running if ticket.work is not None]
+
+    @property
+    def places(self) -> Places:
+        """How many requests there are of each kind."""
+        with self._lock:
+            running = self._taken - self._held
+            return Places(running, self._held, self._aside, sum(self._waits))
+
+    def close(self) -> None:
+        """Put back the switch interval of the process."""
+        with self._lock:
+            self._shorten(False)
 
     @property
     def crowded(self) -> bool:
@@ -287,24 +401,17 @@ class Governor:
         ticket.clock, cpu = self._clocks.own()
         ticket.start = ticket.cpu = ticket.mark = cpu
 
-    def finished(self, ticket: Ticket) -> None:
-        """The work has ended, on the calling thread. Starts who is next. Once more is no harm."""
+    def finished(self, ticket: Ticket, *, holds: bool = False) -> None:
+        """The work has ended, or parked, on the calling thread. Once more is no harm.
+
+        If it ``holds``, its place goes on to count, until a ticket that ``returns`` begins. Starts
+        who is next.
+        """
         with self._lock:
-            if ticket.stage is not _Stage.RUNNING:
-                return
-            _, cpu = self._clocks.own()
-            used = cpu - ticket.start if ticket.start else 0
-            ticket.stage = _Stage.OVER
-            ticket.work = None
-            self._running.discard(ticket)
-            ticket.account.running -= 1
-            ticket.account.used += used
-            ticket.route.learn(used, ticket.blocked)
-            if ticket.lane is Lane.FAST:
-                self._none_tiny = 0 if used < _TINY else self._none_tiny + 1
-            self._give_up_place(ticket)
-            started = self._start_waiting()
-        self._start(started)
+            if ticket.stage is _Stage.RUNNING:
+                self._end(ticket, holds)
+            self._admit_waiting()
+        self._start()
 
     def tick(self) -> float | None:
         """Look at all that run; return the seconds until the next look, ``None`` for no need."""
@@ -312,19 +419,56 @@ class Governor:
         still = 1.2 * sys.getswitchinterval() + 0.0002
         with self._lock:
             for ticket in self._running:
+                if ticket.aside:
+                    continue
                 if ticket.clock:
                     self._look_at(ticket, now, still)
-            started = self._start_waiting()
+                elif now - ticket.moved > _THREAD_WITHIN and ticket.lane is not Lane.BLOCKED:
+                    self._move(ticket, Lane.BLOCKED)
+            self._admit_waiting()
             pause = self._pause()
-        self._start(started)
+        self._start()
         return pause
 
-    # All of the rest with the lock held, but for _start
+    # With the lock held
 
     def _pause(self) -> float | None:
-        if not self._running:
+        if len(self._running) == self._aside:
             return None
         return 0.002 if self._places[Lane.LONG] or any(self._waits) else 0.01
+
+    def _end(self, ticket: Ticket, holds: bool) -> None:
+        account = ticket.account
+        _, cpu = self._clocks.own()
+        used = cpu - ticket.start if ticket.start else 0
+        ticket.stage = _Stage.OVER
+        ticket.work = None
+        self._running.discard(ticket)
+        if ticket.aside:
+            self._aside -= 1
+        else:
+            self._count_running(account, -1)
+        if holds:
+            account.held += 1
+            self._held += 1
+            account.share.taken += 1
+            self._taken += 1
+        account.used += used
+        ticket.route.learn(used, ticket.blocked)
+        if ticket.lane is Lane.FAST:
+            self._none_tiny = 0 if used < _TINY else self._none_tiny + 1
+        self._give_up_place(ticket)
+
+    def _count_running(self, account: Account, change: int) -> None:
+        account.running += change
+        account.share.taken += change
+        self._taken += change
+
+    def _forget_hold(self, account: Account) -> None:
+        account.held -= 1
+        self._held -= 1
+        account.share.taken -= 1
+        self._taken -= 1
 
     def _look_at(self, ticket: Ticket, now: float, still: float) -> None:
         try:
@@ -333,8 +477,12 @@ class Governor:
             return  # its thread has just ended
         if cpu != ticket.cpu:
             ticket.cpu, ticket.moved = cpu, now
-            if ticket.lane is not Lane.LONG and cpu - ticket.mark > QUANTUM:
-                self._move(ticket, Lane.LONG)
+            used = cpu - ticket.mark
+            if ticket.lane is not Lane.LONG:
+                if used > QUANTUM:
+                    self._move(ticket, Lane.LONG)
+            elif used > _LONGEST and self._queues[Lane.LONG]:
+                self._give_up_place(ticket)
         elif now - ticket.moved >= still:
             ticket.blocked = True
             ticket.mark = cpu
@@ -342,14 +490,24 @@ class Governor:
                 self._move(ticket, Lane.BLOCKED)
 
     def _may_run(self, ticket: Ticket) -> bool:
-        if ticket.account.running >= ticket.account.limit or len(self._running) >= self.budget:
+        if not (ticket.returns or self._has_room(ticket.account)):
             return False
         return ticket.lane is Lane.BLOCKED or self._places[ticket.lane] is None
 
+    def _has_room(self, account: Account) -> bool:
+        own = account.running + account.held
+        if own >= account.limit or self._taken >= self.budget:
+            return False
+        taken = account.share.taken
+        return taken < self._most and (taken < account.limit or own < account.reserve)
+
     def _run(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.RUNNING
+        ticket.moved = self._clocks.now()
         account = ticket.account
-        account.running += 1
+        if ticket.returns:
+            self._forget_hold(account)
+        self._count_running(account, 1)
         # What was used while nobody else wanted it is not held against a site later.
         self._floor = max(self._floor, account.used)
         if ticket.lane is Lane.FAST and not self._has_turn(account):
@@ -385,17 +543,22 @@ class Governor:
     def _enqueue(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.WAITING
         self._count_waiting(ticket, 1)
-        waiting = ticket.account.waiting[ticket.lane]
-        waiting.append(ticket)
-        # A site is in the queue of a lane exactly if it has something in its own.
-        if len(waiting) == 1:
+        ticket.account.waiting[ticket.lane].append(ticket)
+        if not ticket.account.queued[ticket.lane]:
             self._queue(ticket.account, ticket.lane)
+
+    def _dequeue(self, ticket: Ticket) -> None:
+        self._count_waiting(ticket, -1)
+        ticket.account.waiting[ticket.lane].remove(ticket)
 
     def _count_waiting(self, ticket: Ticket, change: int) -> None:
         ticket.account.waits += change
         self._waits[ticket.lane] += change
+        if ticket.returns:
+            self._returning += change
 
     def _queue(self, account: Account, lane: Lane) -> None:
+        account.queued[lane] = True
         self._order += 1
         heapq.heappush(self._queues[lane], (self._turn(account, lane), self._order, account))
 
@@ -409,39 +572,53 @@ class Governor:
     def _has_turn(self, account: Account) -> bool:
         return account is self._holder and account.used < self._end_of_turn
 
-    def _start_waiting(self) -> list[Ticket]:
-        return [ticket for lane in Lane if self._queues[lane] for ticket in self._start_lane(lane)]
+    def _admit_waiting(self) -> None:
+        for lane in Lane:
+            if self._queues[lane]:
+                self._admit_lane(lane)
 
-    def _start_lane(self, lane: Lane) -> list[Ticket]:
-        started: list[Ticket] = []
+    def _admit_lane(self, lane: Lane) -> None:
         full: list[Account] = []
         queue = self._queues[lane]
-        while queue and len(self._running) < self.budget:
+        while queue and (self._taken < self.budget or self._returning):
             if lane is not Lane.BLOCKED and self._places[lane] is not None:
                 break
             turn, _, account = heapq.heappop(queue)
+            account.queued[lane] = False
             waiting = account.waiting[lane]
-            while waiting and waiting[0].stage is _Stage.OVER:
-                waiting.popleft()
             if not waiting:
                 continue
-            if account.running >= account.limit:
+            ticket = self._next_of(account, lane)
+            if ticket is None:
                 full.append(account)
             elif self._turn(account, lane) > turn:  # others may have used less by now
                 self._queue(account, lane)
             else:
-                ticket = waiting.popleft()
-                self._count_waiting(ticket, -1)
+                self._dequeue(ticket)
                 self._run(ticket)
-                started.append(ticket)
+                self._admitted.append(ticket)
                 if waiting:
                     self._queue(account, lane)
         for account in full:
             self._queue(account, lane)
-        return started
 
-    @staticmethod
-    def _start(tickets: list[Ticket]) -> None:
-        for ticket in tickets:
+    def _next_of(self, account: Account, lane: Lane) -> Ticket | None:
+        """Return whose turn it is in a site; those that return have their places already."""
+        waiting = account.waiting[lane]
+        if self._has_room(account):
+            return waiting[0]
+        if not self._returning:
+            return None
+        return next((ticket for ticket in waiting if ticket.returns), None)
+
+    # Without the lock
+
+    def _start(self) -> None:
+        """Start who was admitted, also whom another thread was kept from starting."""
+        while self._admitted:
+            try:
+                ticket = self._admitted.popleft()
+            except IndexError:
+                return
             if (work := ticket.work) is not None:
                 work.start(ticket.lane)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import logging
 import os
 import threading
 import traceback
@@ -21,7 +22,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, Final, ParamSpec, TypeVar
 
-from gateway.execution.seats import Errand, GenerationSeats, Job, Seat, SeatCount, ThreadSeats
+from gateway.execution import seats
+from gateway.execution.governor import OverloadedError
+from gateway.execution.seats import Errand, GenerationSeats, Seat, SeatCount, ThreadSeats
 from gateway.namespace import frames
 from gateway.sites.reporting import Reporter
 
@@ -34,8 +37,19 @@ _LOOK: Final = 0.01
 """Seconds, the least, between two looks of an idle thread whether it has to end."""
 
 
+logger = logging.getLogger("gateway.threads")
+
+
 def _nothing(*_: Any) -> None:
     pass
+
+
+class UnloadedError(RuntimeError):
+    """The code of the site has been unloaded."""
+
+
+class NoThreadError(OverloadedError):
+    """The system gives no thread, and there is none that could be waited for."""
 
 
 class Pool:
@@ -50,70 +64,123 @@ class Pool:
         self.closed = False
         self.lock = threading.Lock()
         self.seats = SeatCount(limit, self.lock)
-        self.workers: set[_Worker] = set()
-        self._idle: list[_Worker] = []
-        self._waiting: deque[tuple[GenerationSeats, Job]] = deque()
+        self._spare = 0
+        self._workers: set[Worker] = set()
+        self._idle: list[Worker] = []
+        self._waiting: deque[tuple[GenerationSeats, Errand]] = deque()
 
     def alive(self) -> list[threading.Thread]:
         """Return the threads that have not ended."""
         with self.lock:
-            return [worker.thread for worker in self.workers]
+            return [worker.thread for worker in self._workers]
+
+    @property
+    def idle(self) -> int:
+        """The number of threads that wait for something to do."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """The number of errands that wait for a thread."""
+        return len(self._waiting)
+
+    def grow(self, change: int) -> None:
+        """Have more or fewer threads than ``limit``, because so many are stuck in a site's code."""
+        with self.lock:
+            self._spare += change
+            while change > 0 and self._waiting and self._may_start():
+                self._start(*self._waiting[0])
+                self._waiting.popleft()
+                change -= 1
 
     def close(self) -> None:
-        """Take no more jobs. The threads end as soon as they are free; nobody waits for them."""
+        """Take no more errands. The threads end as soon as they are free; nobody waits for them."""
         with self.lock:
             self.closed = True
             self.idle_seconds = 0
             for worker in tuple(self._idle):
-                self.take(worker, _nothing)
+                self.take(worker, _Nothing())
 
     # With the lock held
 
-    def run(self, generation: GenerationSeats, job: Job, may_block: bool) -> None:
-        """Give ``job`` to a thread, now or when there is one."""
-        full = len(self.workers) >= self.limit
-        if worker := self._choose(generation, parked=full or not may_block):
-            self.take(worker, worker.errand(generation, job))
+    def run(self, generation: GenerationSeats, errand: Errand) -> None:
+        """Give an errand to a thread, now or when there is one; raises `NoThreadError`."""
+        full = not self._may_start()
+        if worker := self._choose(generation, parked=full):
+            self.take(worker, errand)
         elif full:
-            self._waiting.append((generation, job))
+            self._waiting.append((generation, errand))
         else:
-            worker = _Worker(self, generation, job)
-            self.workers.add(worker)
-            worker.thread.start()
+            try:
+                self._start(generation, errand)
+            except (RuntimeError, MemoryError) as error:  # "can't start new thread"
+                if worker := self._choose(generation, parked=True):
+                    self.take(worker, errand)
+                elif self._workers:
+                    self._waiting.append((generation, errand))
+                else:
+                    raise NoThreadError(str(error)) from error
 
-    def take(self, worker: _Worker, errand: Errand) -> None:
+    def take(self, worker: Worker, errand: Errand) -> None:
         """Give an idle worker something to do."""
         self._idle.remove(worker)
         worker.give(errand)
 
-    def is_idle(self, worker: _Worker) -> bool:
+    def is_idle(self, worker: Worker) -> bool:
         """Tell whether ``worker`` waits for something to do."""
         return worker in self._idle
 
-    def next(self, worker: _Worker) -> Errand | None:
-        """Return what there is to do for ``worker``; if nothing, it is idle from now on."""
+    def next(self, worker: Worker) -> None:
+        """Give ``worker`` what there is to do; if nothing, it is idle from now on."""
+        # What is taken out is in a safe place first: an exception may hit a thread anywhere.
+        if worker in self._idle:
+            return
         if worker.inbox:
-            return worker.inbox.popleft()
-        if self._waiting:
-            return worker.errand(*self._waiting.popleft())
-        self._idle.append(worker)
-        return None
+            worker.errand = worker.inbox[0]
+            worker.inbox.popleft()
+        elif self._waiting:
+            worker.errand = self._waiting[0][1]
+            self._waiting.popleft()
+        else:
+            self._idle.append(worker)
 
-    def may_end(self, worker: _Worker) -> bool:
+    def may_end(self, worker: Worker) -> bool:
         """End an idle worker, unless it has seats or has just been given something to do."""
         if worker not in self._idle or not worker.seats.vacant:
             return False
         self._idle.remove(worker)
-        self.workers.discard(worker)
+        self._workers.discard(worker)
         return True
 
-    def withdraw(self, generation: GenerationSeats) -> list[Job]:
-        """Take back the jobs of a generation that wait for a thread."""
-        jobs = [job for owner, job in self._waiting if owner is generation]
-        self._waiting = deque(each for each in self._waiting if each[0] is not generation)
-        return jobs
+    def lost(self, worker: Worker) -> list[Errand]:
+        """Forget a thread that ends although it should not; return what it has not done."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._workers.discard(worker)
+        left = [each for each in (worker.errand, worker.over, *worker.inbox) if each is not None]
+        worker.inbox.clear()
+        return left
 
-    def _choose(self, generation: GenerationSeats, *, parked: bool) -> _Worker | None:
+    def withdraw(self, generation: GenerationSeats) -> list[Errand]:
+        """Take back the errands of a generation that wait for a thread."""
+        errands = [errand for owner, errand in self._waiting if owner is generation]
+        self._waiting = deque(each for each in self._waiting if each[0] is not generation)
+        return errands
+
+    def _may_start(self) -> bool:
+        return len(self._workers) < self.limit + self._spare
+
+    def _start(self, generation: GenerationSeats, errand: Errand) -> None:
+        """Start a thread; it counts only once it runs."""
+        worker = Worker(self, errand)
+        self._workers.add(worker)
+        try:
+            worker.thread.start()
+        except BaseException:
+            self._workers.discard(worker)
+            raise
+
+    def _choose(self, generation: GenerationSeats, *, parked: bool) -> Worker | None:
         """Return the worker that became idle last.
 
         Only with ``parked`` is it one that parked jobs wait for.
@@ -142,70 +209,70 @@ class Threads(Executor):
     ) -> None:
         self.reporter = reporter
         self._pool = pool
-        self._seats = GenerationSeats(
+        self.seats = GenerationSeats(
             reporter, pool.seats, folder=folder, end=end, leave=leave, enter=enter
         )
 
-    def run(self, job: Job, *, may_block: bool = False) -> None:
-        """Run ``job`` as soon as there is a thread.
+    def run(self, errand: Errand) -> None:
+        """Have an errand performed as soon as there is a thread.
 
-        Raises ``RuntimeError`` after ``shutdown``, and once the pool is closed.
-
-        One that may block does not get a thread that parked jobs wait for if there is another.
+        Raises `UnloadedError` after ``shutdown``, and once the pool is closed, and `NoThreadError`.
+        A thread that parked jobs wait for is taken only if there can be no other.
         """
         with self._pool.lock:
-            if self._seats.closed or self._pool.closed:
-                raise RuntimeError(f"the threads of {self.reporter.site} have been shut down")
-            self._pool.run(self._seats, job, may_block)
+            if self.seats.closed or self._pool.closed:
+                raise UnloadedError(f"the threads of {self.reporter.site} have been shut down")
+            self._pool.run(self.seats, errand)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Call ``fn`` on a thread; raises ``RuntimeError`` as `run` does."""
-        call = _Call(functools.partial(fn, *args, **kwargs))
+        """Call ``fn`` on a thread; raises as `run` does."""
+        call = _Call(self.seats, functools.partial(fn, *args, **kwargs))
         self.run(call)
         return call.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more jobs, and give up the seats as they become free."""
+        """Take no more errands, and give up the seats as they become free."""
         with self._pool.lock:
-            cancelled = self._pool.withdraw(self._seats) if cancel_futures else []
-            self._seats.close()
-        for job in cancelled:
-            job.cancel()
+            cancelled = self._pool.withdraw(self.seats) if cancel_futures else []
+            self.seats.close()
+        for errand in cancelled:
+            errand.fail(UnloadedError("the code of the site was unloaded"))
+            errand.released()
         if wait:
-            self._seats.join(None)
+            self.seats.join(None)
 
     def join(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all seats are given up; false if some are not."""
-        return self._seats.join(timeout)
-
-    @property
-    def seats(self) -> int:
-        """The number of seats."""
-        return len(self._seats)
+        return self.seats.join(timeout)
 
 
-class _Worker:
-    """A thread. Whoever takes it from the idle ones, with the lock held, gives it one errand."""
+class Worker:
+    """A thread. Whoever takes it from the idle ones, with the lock held, gives it one errand.
 
-    def __init__(self, pool: Pool, generation: GenerationSeats, job: Job) -> None:
+    It never ends by an exception. Its own code raises none, but a site may have aimed one at the
+    thread (``PyThreadState_SetAsyncExc``, as time-out decorators use it) that comes only when the
+    thread is at something else. So what it has to do stands in attributes, and each step can be
+    done again: an errand in ``errand`` has not been performed to its end, one in ``over`` has, and
+    is still to be released.
+    """
+
+    def __init__(self, pool: Pool, errand: Errand) -> None:
         self.pool = pool
         self.seats = ThreadSeats(pool.seats)
         self.inbox: deque[Errand] = deque()
-        self._errand: Errand | None = self.errand(generation, job)
+        self.errand: Errand | None = errand
+        self.over: Errand | None = None
         self._given = _thread.allocate_lock()
         self._given.acquire()
         self.thread = threading.Thread(target=self._loop, name="gateway worker", daemon=True)
-
-    def errand(self, generation: GenerationSeats, job: Job) -> Errand:
-        """Return the errand of running ``job`` on this thread."""
-        return functools.partial(self.seats.run, self, generation, job)
 
     # With the lock of the pool held
 
     def give(self, errand: Errand) -> None:
         """Wake it with something to do."""
-        self._errand = errand
-        self._given.release()
+        self.errand = errand
+        if self._given.locked():  # else it has not come to wait since it was given the last one
+            self._given.release()
 
     def do(self, errand: Errand) -> None:
         """Have it do something as soon as it is free."""
@@ -217,31 +284,71 @@ class _Worker:
     # On its thread
 
     def _loop(self) -> None:
-        self.seats.begin()
-        while True:
-            errand = self._errand
-            assert errand is not None, "a worker is woken with something to do"
-            job = errand()
-            # Nothing of a request may live on in an idle thread.
-            self._errand = errand = None
+        late: BaseException | None = None
+        stuck: Errand | None = None
+        goes_on = True
+        try:
+            self.seats.begin()
+            while goes_on:
+                try:
+                    if late is not None:
+                        logger.error("an exception came too late for its request", exc_info=late)
+                        late = None
+                    goes_on = self._step()
+                except BaseException as error:
+                    late = error
+                    if self.over is stuck:  # it was released twice, and both times in vain
+                        self.over = None
+                    stuck = self.over
+        finally:
+            if goes_on:
+                self._leave_behind()
+
+    def _step(self) -> bool:
+        """Do what there is to do, or wait for it; return false to end."""
+        if self.errand is not None:
+            try:
+                self.errand.perform(self)
+            except BaseException as error:
+                self.errand.fail(error)
+                raise
+            finally:
+                self.over, self.errand = self.errand, None
+        if self.over is not None:
+            self._release(self.over)
+            return True
+        return self._wait()
+
+    def _release(self, errand: Errand) -> None:
+        try:
             self.seats.give_up_old(self.pool.idle_seconds)
+        finally:
             with self.pool.lock:
-                self._errand = self.pool.next(self)
-                waits = self._errand is None
-            if job is not None:
-                job.released()  # may well give this thread its next job
-                del job
-            if waits and not self._wait():
-                return
+                if self.errand is None:
+                    self.pool.next(self)
+            errand.released()  # may well give this thread its next errand
+            # Nothing of a request may live on in an idle thread.
+            self.over = None
 
     def _wait(self) -> bool:
         """Wait for something to do; return false to end."""
-        while not self._given.acquire(timeout=max(self.pool.idle_seconds / 3, _LOOK)):
+        while self.errand is None:
+            if self._given.acquire(timeout=max(self.pool.idle_seconds / 3, _LOOK)):
+                continue
             self.seats.give_up_old(self.pool.idle_seconds)
             with self.pool.lock:
                 if self.pool.may_end(self):
                     return False
+                if self.errand is None:
+                    self.pool.next(self)
         return True
+
+    def _leave_behind(self) -> None:
+        with self.pool.lock:
+            left = self.pool.lost(self)
+        for errand in left:
+            errand.fail(RuntimeError("its thread has ended"))
+            errand.released()
 
 
 def stack_of(ident: int | None) -> str:
@@ -252,13 +359,18 @@ def stack_of(ident: int | None) -> str:
 
 
 class _Call:
-    """A plain call as a job, with its result as a future."""
+    """A plain call as a job and its errand, with its result as a future."""
 
-    __slots__ = ("_function", "future")
+    __slots__ = ("_function", "_seats", "future", "seat")
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, seats: GenerationSeats, function: Callable[[], Any]) -> None:
+        self._seats = seats
         self._function: Callable[[], Any] | None = function
         self.future: Future[Any] = Future()
+        self.seat: Seat | None = None
+
+    def perform(self, worker: seats.Worker) -> None:
+        worker.seats.run(worker, self._seats, self)
 
     def run(self) -> bool:
         function, self._function = self._function, None
@@ -271,14 +383,22 @@ class _Call:
                 self.future.set_result(result)
         return False
 
-    def parked(self, seat: Seat) -> None:
-        raise AssertionError("a plain call never parks")
-
-    def hold(self) -> None:
-        raise AssertionError("a plain call never parks")
+    def fail(self, error: BaseException) -> None:
+        if not self.future.cancel() and not self.future.done():
+            self.future.set_exception(error)
 
     def released(self) -> None:
         pass
 
-    def cancel(self) -> None:
-        self.future.cancel()
+
+class _Nothing:
+    """An errand that only wakes a thread."""
+
+    def perform(self, worker: seats.Worker) -> None:
+        pass
+
+    def fail(self, error: BaseException) -> None:
+        pass
+
+    def released(self) -> None:
+        pass

@@ -15,14 +15,13 @@ Nothing here knows of queues or of when a thread has time; that is `gateway.exec
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from gateway.namespace import threadstate
 from gateway.namespace.cwd import change_folder, own_folder
@@ -30,26 +29,26 @@ from gateway.sites.reporting import Reporter
 
 
 class Job(Protocol):
-    """What a thread does."""
+    """Something to run on a seat."""
+
+    seat: Seat | None
+    """The seat with which it has parked."""
 
     def run(self) -> bool:
-        """Begin or go on, on the thread; return true to park. Never raises."""
+        """Begin or go on, on the thread; return true to park."""
 
-    def parked(self, seat: Seat) -> None:
-        """Note that the job has left its thread. ``seat.resume()``, called once, lets it go on."""
 
-    def hold(self) -> None:
-        """Wait on the thread for what the job parks for: it may not leave its thread."""
+class Errand(Protocol):
+    """Something to do on a thread of the pool."""
+
+    def perform(self, worker: Worker) -> None:
+        """Do it, on the thread of ``worker``."""
+
+    def fail(self, error: BaseException) -> None:
+        """Note that it came to nothing: ``error`` hit its thread, or it will not be performed."""
 
     def released(self) -> None:
-        """Note that the thread is free for others, because the job has parked or ended."""
-
-    def cancel(self) -> None:
-        """Note that the job will never be run."""
-
-
-Errand: TypeAlias = Callable[[], Job | None]
-"""Something to do on a thread; returns the job that has parked or ended by it, if one has."""
+        """Note that the thread is free for others, or that there was none. May be called twice."""
 
 
 class Worker(Protocol):
@@ -58,7 +57,7 @@ class Worker(Protocol):
     seats: ThreadSeats
 
     def do(self, errand: Errand) -> None:
-        """Run ``errand`` as soon as the thread is free. The lock of the pool is held."""
+        """Perform ``errand`` as soon as the thread is free. The lock of the pool is held."""
 
 
 class SeatCount:
@@ -145,19 +144,12 @@ class GenerationSeats:
             self._count.taken -= seat.counts
             self._note_empty()
 
-    def may_park(self, seat: Seat) -> bool:
-        """Tell whether a job may leave its thread, with its seat.
-
-        A parked seat does not count, unless it has belongings: those are connections, of which
-        slow clients must not use up more than threads do.
-        """
+    def park(self, seat: Seat) -> None:
+        """Count a seat that has left its thread no more, unless it has connections."""
         with self.lock:
-            if seat.belongings and self._count.full:
-                return False
             if not seat.belongings and seat.counts:
                 seat.counts = 0
                 self._count.taken -= 1
-            return True
 
     def _note_empty(self) -> None:
         if self.closed and not self._seats and not self._empty.is_set():
@@ -169,7 +161,16 @@ class GenerationSeats:
 class Seat:
     """What a generation has on one thread."""
 
-    __slots__ = ("belongings", "context", "counts", "generation", "job", "state", "used", "worker")
+    __slots__ = (
+        "belongings",
+        "context",
+        "counts",
+        "generation",
+        "parked",
+        "state",
+        "used",
+        "worker",
+    )
 
     def __init__(self, generation: GenerationSeats, worker: Worker) -> None:
         self.generation = generation
@@ -177,25 +178,25 @@ class Seat:
         self.context = Context()
         self.counts = 1
         self.used = 0.0
-        self.job: Job | None = None
+        self.parked = False
         self.belongings: Any = None
         self.state: dict[str, Any] = {}
         """What ``namespace.threadstate`` took from the thread, while it works for another seat."""
 
-    def resume(self) -> None:
-        """Let the parked job go on as soon as its thread is free. From any thread, once."""
+    def resume(self, errand: Errand) -> None:
+        """Have the parked job go on by ``errand`` as soon as its thread is free."""
         with self.generation.lock:
-            self.worker.do(functools.partial(self.worker.seats.resume, self))
+            self.worker.do(errand)
 
     def leave(self) -> None:
         """Give up the seat as soon as its thread is free, if no job has it. The lock is held."""
-        self.worker.do(functools.partial(self.worker.seats.give_up, self))
+        self.worker.do(_GiveUp(self))
 
     def call(self, hook: Callable[..., Any], *args: Any) -> Any:
         """Call one of the hooks of the generation in the context of the seat."""
         try:
             return self.context.run(hook, *args)
-        except Exception:
+        except BaseException:  # closing a connection may call sys.exit() for all we know
             log = self.generation.reporter.logger("gateway.threads")
             log.exception("a thread could not be prepared or tidied")
 
@@ -228,36 +229,38 @@ class ThreadSeats:
         """Give the thread a working directory of its own, where the system can."""
         self._own_folder = own_folder()
 
-    def run(self, worker: Worker, generation: GenerationSeats, job: Job) -> Job:
-        """Run a job on the seat of its generation, which is made if there is none."""
-        seat = self._seats.pop(generation, None) or self._open(worker, generation)
-        self._turn_to(seat)
-        if self._parks(seat, job):
-            seat.job = job
-            self._parked += 1
-            job.parked(seat)
-        else:
-            seat.used = time.monotonic()
-            self._seats[generation] = seat
-        return job
+    def run(self, worker: Worker, generation: GenerationSeats, job: Job) -> None:
+        """Run a job on the seat of its generation, which is made if there is none.
 
-    def resume(self, seat: Seat) -> Job:
-        """Let a parked job go on, on its own seat."""
-        generation, job = seat.generation, seat.job
-        assert job is not None, "only a parked job can be resumed"
-        self._turn_to(seat)
+        Raises what the job raises, and ``OSError`` if the folder of the site cannot be entered.
+        """
+        seat = self._seats.pop(generation, None) or self._open(worker, generation)
+        try:
+            self._turn_to(seat)
+            if seat.context.run(job.run):
+                self._park(seat, job)
+        finally:
+            if not seat.parked:
+                seat.used = time.monotonic()
+                self._seats[generation] = seat
+
+    def resume(self, job: Job) -> None:
+        """Let a parked job go on, on its own seat; raises what `run` does."""
+        seat, job.seat = job.seat, None
+        assert seat is not None, "only a parked job can be resumed"
+        generation = seat.generation
         other = self._seats.get(generation)
         others = other.call(generation.leave) if other else None
-        seat.call(generation.enter, seat.belongings)
-        if self._parks(seat, job):
-            job.parked(seat)
-        else:
-            self._parked -= 1
-            seat.job = seat.belongings = None
-            self.give_up(seat)
-        if other:
-            other.call(generation.enter, others)
-        return job
+        self._unpark(seat)
+        try:
+            self._turn_to(seat)
+            if seat.context.run(job.run):
+                self._park(seat, job)
+        finally:
+            if not seat.parked:
+                self.give_up(seat)
+            if other:
+                other.call(generation.enter, others)
 
     def give_up_old(self, idle: float) -> None:
         """Give up the seats that have not been used for ``idle`` seconds."""
@@ -270,9 +273,13 @@ class ThreadSeats:
     def give_up(self, seat: Seat) -> None:
         """Give up a seat, unless a parked job has it or it has been given up already."""
         generation = seat.generation
-        if seat.job is not None or seat not in generation:
+        if seat.parked or seat not in generation:
             return
-        self._turn_to(seat)
+        try:
+            self._turn_to(seat)
+        except OSError as error:
+            log = generation.reporter.logger("gateway.threads")
+            log.warning("its folder cannot be entered to close its connections: %s", error)
         seat.call(generation.end)
         if self._last is seat:
             threadstate.take()
@@ -286,15 +293,19 @@ class ThreadSeats:
             self.give_up(next(iter(self._seats.values())))
         return generation.open(worker)
 
-    def _parks(self, seat: Seat, job: Job) -> bool:
+    def _park(self, seat: Seat, job: Job) -> None:
         generation = seat.generation
-        while seat.context.run(job.run):
-            seat.belongings = seat.call(generation.leave)
-            if generation.may_park(seat):
-                return True
-            seat.call(generation.enter, seat.belongings)
-            seat.context.run(job.hold)
-        return False
+        job.seat = seat
+        seat.belongings = seat.call(generation.leave)
+        generation.park(seat)
+        seat.parked = True
+        self._parked += 1
+
+    def _unpark(self, seat: Seat) -> None:
+        self._parked -= 1
+        seat.parked = False
+        belongings, seat.belongings = seat.belongings, None
+        seat.call(seat.generation.enter, belongings)
 
     def _turn_to(self, seat: Seat) -> None:
         # Each time: what ran here last may have gone elsewhere, of this site as of another.
@@ -307,3 +318,21 @@ class ThreadSeats:
                 self._last.state = state
             threadstate.put(seat.state)
             self._last = seat
+
+
+class _GiveUp:
+    """The errand of giving up a seat."""
+
+    __slots__ = ("_seat",)
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    def perform(self, worker: Worker) -> None:
+        worker.seats.give_up(self._seat)
+
+    def fail(self, error: BaseException) -> None:
+        pass
+
+    def released(self) -> None:
+        pass

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,15 @@ from starlette.types import Receive, Scope, Send
 from gateway.config import SiteConfig
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Hung:
+    """A request that hangs: its method and path, the seconds since it came, and where it is."""
+
+    request: str
+    seconds: float
+    stack: str
 
 
 class LoadedCode(Protocol):
@@ -43,6 +53,9 @@ class Backend(Protocol):
         becomes of the attempt.
         When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
         """
+
+    def hung(self, site: str) -> list[Hung]:
+        """What requests of ``site`` hang, of whatever generation; masked."""
 
     def survivors(self, site: str) -> list[str]:
         """What is left of generations of ``site`` that were closed, a line for each; masked."""

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Scope
 from gateway.config import SiteConfig
 from gateway.errors import LoadError, one_line, traceback_of
 
+PROBE: Final = "gateway.probe"
+"""The ASGI extension that marks the request of a probe: it waits for no place."""
 _BAD: Final = 500
 _LABEL: Final = "gateway-probe"
 """Stands for the ``*`` where a site has nothing but wildcards."""
@@ -78,6 +80,7 @@ class _Question:
             "headers": [(b"host", self.host.encode("ascii")), (b"user-agent", _LABEL.encode())],
             "client": ("127.0.0.1", 0),
             "server": (self.host, 80),
+            "extensions": {PROBE: {}},
         }
         await app(scope, self._receive, self._send)
 

@@ -33,7 +33,7 @@ from gateway.sites.events import (
     Unloaded,
 )
 from gateway.sites.gate import Client, Gate, Mode, own_page
-from gateway.sites.generation import Backend, Generation
+from gateway.sites.generation import Backend, Generation, Hung
 from gateway.sites.probe import probe
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
@@ -78,6 +78,8 @@ class SiteStatus:
     failure: Failure | None = None
     survivors: tuple[str, ...] = ()
     """What is left in memory of its unloaded generations, and what holds it."""
+    hung: tuple[Hung, ...] = ()
+    """Requests that hang in its code."""
 
 
 class Site:
@@ -226,6 +228,7 @@ class Site:
             load_ms=self._load_ms,
             failure=self.failure,
             survivors=tuple(self._backend.survivors(self.config.name)),
+            hung=tuple(self._backend.hung(self.config.name)),
         )
 
     @property

@@ -317,9 +317,10 @@ async def test_health_tells_operators_of_each_site(
     assert body["version"] == gateway.__version__
     shop, blog = body["sites"]["shop"], body["sites"]["blog"]
     assert set(body) == {"status", "version", "sites"}
-    assert shop["survivors"] == []
+    assert shop["survivors"] == shop["hung"] == []
     assert set(shop) == {
         "state", "mode", "generation", "hosts", "loaded_at", "load_ms", "error", "survivors",
+        "hung",
     }  # fmt: skip
     assert (shop["state"], shop["generation"], shop["error"]) == ("ready", 1, None)
     assert blog | {"load_ms": None} == {
@@ -331,6 +332,7 @@ async def test_health_tells_operators_of_each_site(
         "load_ms": None,
         "error": "ImportError: no module x",
         "survivors": [],
+        "hung": [],
     }
 
 

@@ -13,7 +13,8 @@ from a2wsgi.wsgi import WSGIMiddleware
 from starlette.types import Receive, Scope, Send
 
 from gateway.config.limits import Limits
-from gateway.execution.governor import Account, OverloadedError, Ticket
+from gateway.execution.governor import Account, OverloadedError
+from gateway.execution.passage import Passage
 from gateway.execution.pool import Threads
 from gateway.execution.wsgi.body import (
     BadBodyError,
@@ -27,6 +28,7 @@ from gateway.execution.wsgi.response import Responder, WSGIApplication
 from gateway.execution.wsgi.traffic import Traffic
 from gateway.front import pages
 from gateway.front.head import Rule
+from gateway.sites.probe import PROBE
 
 _SWEEP: Final = 0.25
 """Seconds between looks at the requests that are open: how exact the limits in time are."""
@@ -49,7 +51,8 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         self.executor = threads
         self.traffic = traffic
         self.limits = limits
-        self.account = Account(limits.concurrency, limits.queue_length)
+        share = traffic.share(threads.reporter.site)
+        self.account = Account(limits.concurrency, limits.queue_length, share)
         self._open: set[Exchange] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -86,25 +89,28 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         return [exchange.describe(now - exchange.since) for exchange in self._open]
 
     def close(self) -> None:
-        """Let go of all requests that are still open."""
+        """Let go of all requests that are still open, and count them no more."""
         for exchange in tuple(self._open):
             exchange.responder.fail(ConnectionAbortedError("the code of the site was unloaded"))
+            self.traffic.hangs.add(exchange.responder.passage)
 
     async def _exchange(
         self, scope: Scope, receive: Receive, send: Send, body: IO[bytes], length: int | None
     ) -> None:
         traffic = self.traffic
-        responder = Responder(
-            self.app,
-            build_environ(scope, body, length),
-            Ticket(self.account, self.account.route(_route(scope["method"], scope["path"]))),
+        passage = Passage(
+            self.account,
+            self.account.route(_route(scope["method"], scope["path"])),
             self.executor,
             traffic.governor,
             traffic.loop_queue,
         )
-        traffic.governor.submit(responder.ticket, responder)
+        environ = build_environ(scope, body, length)
+        patience = self.limits.request_timeout
+        responder = Responder(self.app, environ, passage, traffic.loop_queue, patience)
+        passage.enter(responder, at_once=PROBE in scope.get("extensions", ()))
         traffic.watch()
-        exchange = Exchange(responder, receive, send, traffic.loop.time())
+        exchange = Exchange(responder, receive, send)
         self._open.add(exchange)
         if self._sweeper is None:
             self._sweeper = traffic.loop.call_later(_SWEEP, self._sweep)
@@ -126,9 +132,9 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
 class Exchange:
     """One request whose body is complete, until its response has been sent."""
 
-    def __init__(self, responder: Responder, receive: Receive, send: Send, since: float) -> None:
+    def __init__(self, responder: Responder, receive: Receive, send: Send) -> None:
         self.responder = responder
-        self.since = since
+        self.since = responder.since
         self._receive = receive
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
@@ -171,11 +177,9 @@ class Exchange:
     def describe(self, age: float) -> str:
         """Which request it is and what it is doing, for the log; ``age`` in seconds."""
         responder = self.responder
-        method, path = responder.environ["REQUEST_METHOD"], responder.environ["PATH_INFO"]
-        text = path.encode("latin-1").decode("utf-8", "replace")  # see PEP 3333, "Unicode Issues"
         stack = responder.stack
         doing = f"it is here:\n{stack}" if stack else "it waits"
-        return f"{method} {text!r}, since {age:.0f} s; {doing}"
+        return f"{responder.request}, since {age:.0f} s; {doing}"
 
     def check(self, age: float, limits: Limits) -> None:
         """Hold the limits in time; ``age`` in seconds."""
@@ -183,8 +187,9 @@ class Exchange:
         if responder.waits and age > limits.queue_wait:
             responder.fail(OverloadedError())
         elif limits.request_timeout and age > limits.request_timeout and not responder.answers:
-            responder.threads.reporter.logger("gateway.wsgi").error(
-                "a request was not answered within %g s and goes on; it is here:\n%s",
+            responder.passage.threads.reporter.logger("gateway.wsgi").error(
+                "%s was not answered within %g s and goes on; it is here:\n%s",
+                responder.request,
                 limits.request_timeout,
                 responder.stack,
             )

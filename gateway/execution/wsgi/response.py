@@ -19,12 +19,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from a2wsgi.wsgi import WSGIResponder
 
-from gateway.execution.governor import Governor, Lane, OverloadedError, Ticket
+from gateway.execution.governor import Lane
 from gateway.execution.loop_queue import LoopQueue
-from gateway.execution.pool import Threads, stack_of
-from gateway.execution.seats import Seat
+from gateway.execution.passage import Passage
+from gateway.execution.pool import stack_of
 from gateway.front.head import IN_VALUES, LENGTH_DIGITS
 from gateway.log import request_id
+from gateway.sites.generation import Hung
 
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], None]]
@@ -176,7 +177,7 @@ _DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 
 
 class Responder(WSGIResponder):  # type: ignore[misc]
-    """One request on its way through the application; a `Job` of the site's threads.
+    """What an application answers to one request, on its way to the event loop; a passage's job.
 
     What a2wsgi's does with a queue and a task for each request, this does with a list and a lock.
     """
@@ -185,21 +186,21 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self,
         app: WSGIApplication,
         environ: dict[str, Any],
-        ticket: Ticket,
-        threads: Threads,
-        governor: Governor,
+        passage: Passage,
         loop_queue: LoopQueue,
+        patience: float = 0.0,
     ) -> None:
+        """``patience`` is the number of seconds after which it hangs, 0 for never."""
         self.app = app
         self.environ = environ
-        self.ticket = ticket
-        self._passage = ticket
+        self.since = loop_queue.loop.time()
+        self._patience = patience
+        self._deserted = 0.0
+        self.passage = passage
         self.head: Head | None = None
         self.done = False
         self.error: Exception | None = None
         self._thread_id = 0
-        self.threads = threads
-        self._governor = governor
         self._loop_queue = loop_queue
         self._head_only = environ["REQUEST_METHOD"] == "HEAD"
         self._head_taken = False
@@ -210,8 +211,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self._size = 0
         self._sent = 0
         self._announced = False
-        self._seat: Seat | None = None
-        self._returning: Seat | None = None
+        self._parked = False
         self._gone = False
         self._room: threading.Event | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -222,7 +222,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     @property
     def waits(self) -> bool:
         """Whether it has not been admitted yet."""
-        return self.ticket.waits and not self._head_taken
+        return self.passage.waits and not self._head_taken
 
     @property
     def answers(self) -> bool:
@@ -232,8 +232,26 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     @property
     def stack(self) -> str:
         """Where its code is, as in a traceback; empty while no thread runs it."""
-        rests = self.done or self._seat is not None or self._returning is not None
-        return "" if rests or self.ticket.waits else stack_of(self._thread_id)
+        return stack_of(self._thread_id) if self.passage.runs and not self.done else ""
+
+    @property
+    def request(self) -> str:
+        """The method and the path, for people."""
+        method, path = self.environ["REQUEST_METHOD"], self.environ["PATH_INFO"]
+        # PEP 3333, "Unicode Issues"
+        return f"{method} {path.encode('latin-1').decode('utf-8', 'replace')!r}"
+
+    def hangs(self, now: float) -> bool:
+        """Tell whether it has run for longer than its patience: unanswered, or deserted."""
+        if not self._patience or self.done:
+            return False
+        if not self._head_taken:
+            return now - self.since > self._patience
+        return bool(self._deserted) and now - self._deserted > self._patience
+
+    def hung(self, now: float) -> Hung:
+        """Return what it is and where it is."""
+        return Hung(self.request, round(now - self.since, 1), self.stack)
 
     async def ready(self) -> None:
         """Wait until there is something to `take`; raises what it was told to `fail` with."""
@@ -257,12 +275,12 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def go_on(self) -> None:
         """What was taken has been sent: a thread that waits for that may go on."""
         with self._lock:
-            seat, self._seat = self._seat, None
+            parked, self._parked = self._parked, False
             room = self._room
         if room is not None:
             room.set()
-        if seat is not None:
-            self._return(seat)
+        if parked:
+            self.passage.go_on(at_once=self._gone)
 
     def fail(self, error: Exception) -> None:
         """Have whoever relays the response end with ``error``."""
@@ -272,32 +290,22 @@ class Responder(WSGIResponder):  # type: ignore[misc]
 
     def let_go(self) -> None:
         """Nobody wants the rest: the iterable is closed, on its thread, as soon as possible."""
+        self._deserted = self._deserted or self._loop_queue.loop.time()
         self._gone = True
-        self._withdraw()
+        self.passage.withdraw()
         self.go_on()
 
     def _notice(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # A governor's Work and a Job of the threads
-
-    def start(self, lane: Lane) -> None:
-        """Begin on a thread, or go on."""
-        seat, self._returning = self._returning, None
-        if seat is not None:
-            seat.resume()
-            return
-        try:
-            self.threads.run(self, may_block=lane is not Lane.FAST)
-        except RuntimeError:  # the generation has been unloaded meanwhile
-            self.cancel()
-            self.released()
+    # The job of its passage
 
     def run(self) -> bool:
         """Call the application, or go on with what it returned; true to park."""
-        self._passage = self.ticket
-        self._governor.began(self._passage)
+        if self.done:  # it was aborted
+            self._close()
+            return False
         try:
             if self._iterator is None and not self._gone:
                 self._thread_id = threading.get_ident()
@@ -307,58 +315,37 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             if self._iterator is not None and self._pump(self._iterator):
                 return True
             self._finish(None)
-        except Exception as error:
-            self._finish(error)
-        except BaseException as error:  # sys.exit() in a view is no reason for the gateway to exit
-            failure = RuntimeError(f"the application raised {type(error).__name__}")
-            failure.__cause__ = error
-            self._finish(failure)
+        except BaseException as error:
+            self.abort(error)
         self._close()
         return False
 
-    def parked(self, seat: Seat) -> None:
-        """Resume at once if the client has caught up meanwhile."""
-        with self._lock:
-            wait = self._size >= HIGH_WATER and not self._gone
-            if wait:
-                self._seat = seat
-        if not wait:
-            self._return(seat)
+    def abort(self, error: BaseException) -> None:
+        """End with ``error``, if it has not ended."""
+        if self.done:
+            return
+        if not isinstance(error, Exception):
+            # sys.exit() in a view is no reason for the gateway to exit
+            failure = RuntimeError(f"the application raised {type(error).__name__}")
+            failure.__cause__ = error
+            error = failure
+        self._finish(error)
 
-    def hold(self) -> None:
+    def parked(self) -> None:
+        """Go on at once if the client has caught up meanwhile."""
+        with self._lock:
+            wait = self._size >= HIGH_WATER and not self._gone and not self.done
+            self._parked = wait
+        if not wait:
+            self.passage.go_on(at_once=self._gone)
+
+    def _hold(self) -> None:
         """Wait on the thread until the client has caught up."""
         while self._size >= HIGH_WATER and not self._gone:
             self._room = self._room or threading.Event()
             self._room.clear()
             if self._size >= HIGH_WATER and not self._gone:
                 self._room.wait()
-
-    def released(self) -> None:
-        """Give the place with the governor to others."""
-        self._governor.finished(self._passage)
-        if not self._governor.crowded:
-            self._loop_queue.wake()
-
-    def cancel(self) -> None:
-        """The threads end before its turn came."""
-        self._finish(RuntimeError("the code of the site was unloaded"))
-
-    # What has parked comes back
-
-    def _return(self, seat: Seat) -> None:
-        """Go on when there is a place; at once when the queue is full, or to be closed."""
-        self._returning = seat
-        self.ticket = Ticket(self.ticket.account, self.ticket.route)
-        try:
-            self._governor.submit(self.ticket, self)
-        except OverloadedError:  # but this one has begun
-            self.start(Lane.FAST)
-        if self._gone:
-            self._withdraw()
-
-    def _withdraw(self) -> None:
-        if self._governor.withdraw(self.ticket) and self._returning is not None:
-            self.start(Lane.FAST)
 
     # On the thread of the view
 
@@ -381,7 +368,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         if not self._put(data):
             return
         self._announce()
-        self.hold()
+        self._hold()
         if self._gone:
             raise ConnectionAbortedError("the client has gone away")
 
@@ -449,7 +436,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         if not self._announced:
             self._announced = True
             # What is complete can wait for others; what comes piece by piece waits for the loop.
-            patient = self.done and self._passage.lane is Lane.FAST
+            patient = self.done and self.passage.ticket.lane is Lane.FAST
             self._loop_queue.post(self._notice, patient=patient)
 
     def _close(self) -> None:
@@ -460,5 +447,5 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             try:
                 close()
             except BaseException:
-                log = self.threads.reporter.logger("gateway.wsgi")
+                log = self.passage.threads.reporter.logger("gateway.wsgi")
                 log.exception("close() of a response raised an exception")

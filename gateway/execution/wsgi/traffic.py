@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Final, Self
+from weakref import WeakValueDictionary
 
-from gateway.execution.governor import Governor
+from gateway.execution.governor import Governor, Share
+from gateway.execution.hangs import Hangs
 from gateway.execution.loop_queue import LoopQueue
 from gateway.execution.pool import Pool
 from gateway.execution.wsgi.body import Intake
@@ -28,6 +30,8 @@ class Traffic:
         self.pool = Pool(threads)
         self.loop_queue = LoopQueue(self.loop)
         self.intake = Intake()
+        self.hangs = Hangs(self.loop, self.governor, self.pool)
+        self._shares: WeakValueDictionary[str, Share] = WeakValueDictionary()
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
         self._passes = 0
@@ -38,10 +42,16 @@ class Traffic:
 
     def __exit__(self, *_: object) -> None:
         self.pool.close()
+        self.governor.close()
+
+    def share(self, site: str) -> Share:
+        """Return what the generations of a site have in common, while there are any."""
+        return self._shares.setdefault(site, Share())
 
     def watch(self) -> None:
         """Have the governor look at what runs, from now on until nothing does."""
         self._quiet = False
+        self.hangs.watch()
         if not self._passing and self._may_rest():
             self._passing = True
             self.loop.call_soon(self._pass)

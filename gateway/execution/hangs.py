@@ -1,0 +1,80 @@
+"""Requests that hang in the code of their site: who they are, and that they stop nobody else.
+
+Python cannot end a thread. A request hangs when it has run for longer than the ``request_timeout``
+of its site without an answer, or for so long after its client has left, or when its generation has
+been unloaded. From then on it counts against no limit, and the pool has one thread more, up to a
+bound (`Governor.set_aside`). ``/_health`` lists it until it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, cast
+
+from gateway.execution.governor import Governor
+from gateway.execution.passage import Passage, Stage
+from gateway.execution.pool import Pool
+from gateway.sites.generation import Hung
+
+logger = logging.getLogger("gateway.wsgi")
+
+_INTERVAL: Final = 1.0
+"""Seconds between two looks at the requests that run."""
+
+
+class Hangs:
+    """Looks for requests that hang, as long as any run. Used on the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, governor: Governor, pool: Pool) -> None:
+        self._loop = loop
+        self._governor = governor
+        self._pool = pool
+        # Whether each was set aside.
+        self._hung: dict[Passage, bool] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self) -> None:
+        """Look from now on until nothing runs."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(_INTERVAL, self._look)
+
+    def of(self, site: str) -> list[Hung]:
+        """Return the requests of a site that hang now, secrets masked."""
+        found, now = [], self._loop.time()
+        for passage in self._hung:
+            reporter = passage.threads.reporter
+            if reporter.site == site and passage.runs:
+                hung = passage.job.hung(now)
+                texts = reporter.mask(hung.request), reporter.mask(hung.stack)
+                found.append(Hung(texts[0], hung.seconds, texts[1]))
+        return found
+
+    def add(self, passage: Passage) -> None:
+        """Take note that a request hangs."""
+        if not self._hung.get(passage) and passage.runs:
+            aside = self._hung[passage] = passage.set_aside()
+            if aside:
+                self._pool.grow(1)
+
+    def _look(self) -> None:
+        self._timer = None
+        try:
+            running = cast("list[Passage]", self._governor.running())
+            now = self._loop.time()
+            for passage in running:
+                if passage.job.hangs(now):
+                    self.add(passage)
+            self._forget()
+        except Exception:
+            logger.exception("the requests that hang could not be looked for")
+            running = []
+        if running or self._hung:
+            self.watch()
+
+    def _forget(self) -> None:
+        for passage, aside in tuple(self._hung.items()):
+            if passage.stage is Stage.OVER:
+                del self._hung[passage]
+                if aside:
+                    self._pool.grow(-1)

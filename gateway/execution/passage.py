@@ -1,0 +1,223 @@
+"""The passage of one request, from its admission to its end, and all that it takes on the way.
+
+A passage takes a place with the governor, a thread of the pool and a seat on that thread. It alone
+gives them back, whatever raises: the errand on the thread is released by the thread in a
+``finally`` around all of it (`gateway.execution.pool`), and what cannot begin is failed and
+released where that is found out.
+
+The stages, and what leads from one to the next:
+
+- ``new`` → *enter* → ``queued`` with the governor → *admit* → ``admitted``: it has a place, and
+  waits for a thread → *begin* → ``running`` → *end* → ``over``.
+- ``running`` → *park* → ``parked``: it has left its thread to wait for its client, and gave its
+  place back, or holds it if it has connections. *enter* brings it back into the queue, for the same
+  thread and seat.
+- ``queued`` and ``admitted`` may *end* at once: nobody waits any more, there is no thread, or the
+  code of the site is unloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from gateway.execution.governor import Account, Governor, Lane, OverloadedError, Route, Ticket
+from gateway.execution.loop_queue import LoopQueue
+from gateway.execution.pool import Threads
+from gateway.execution.seats import Seat, Worker
+from gateway.sites.generation import Hung
+
+
+class Stage(StrEnum):
+    """Where a request is on its way."""
+
+    NEW = "new"
+    QUEUED = "queued"
+    ADMITTED = "admitted"
+    RUNNING = "running"
+    PARKED = "parked"
+    OVER = "over"
+
+
+class Step(StrEnum):
+    """What leads from one stage to another."""
+
+    ENTER = "enter"
+    ADMIT = "admit"
+    BEGIN = "begin"
+    PARK = "park"
+    END = "end"
+
+
+STEPS: Final[Mapping[tuple[Stage, Step], Stage]] = MappingProxyType(
+    {
+        (Stage.NEW, Step.ENTER): Stage.QUEUED,
+        (Stage.QUEUED, Step.ADMIT): Stage.ADMITTED,
+        (Stage.QUEUED, Step.END): Stage.OVER,
+        (Stage.ADMITTED, Step.BEGIN): Stage.RUNNING,
+        (Stage.ADMITTED, Step.END): Stage.OVER,
+        (Stage.RUNNING, Step.PARK): Stage.PARKED,
+        (Stage.RUNNING, Step.END): Stage.OVER,
+        (Stage.PARKED, Step.ENTER): Stage.QUEUED,
+    }
+)
+
+
+class IllegalStepError(AssertionError):
+    """A step that does not lead anywhere from the present stage: a defect of the gateway."""
+
+
+class Job(Protocol):
+    """The work of a request: an application, and what comes of it."""
+
+    def run(self) -> bool:
+        """Begin or go on, on the thread; return true to park."""
+
+    def abort(self, error: BaseException) -> None:
+        """End with ``error``, if it has not ended. On its thread, or before it has begun."""
+
+    def parked(self) -> None:
+        """Note that the job has left its thread; `Passage.go_on`, called once, lets it go on."""
+
+    def hangs(self, now: float) -> bool:
+        """Tell whether it has run for so long that nothing is to be expected of it."""
+
+    def hung(self, now: float) -> Hung:
+        """Return what it is and where it is, for people."""
+
+
+class Passage:
+    """The way of one request. It is the governor's `Work` and an errand of the pool.
+
+    `enter`, `withdraw` and `go_on` are called on the event loop, `go_on` on the thread as well.
+    """
+
+    __slots__ = ("_governor", "_loop_queue", "job", "route", "seat", "stage", "threads", "ticket")
+
+    def __init__(
+        self,
+        account: Account,
+        route: Route,
+        threads: Threads,
+        governor: Governor,
+        loop_queue: LoopQueue,
+    ) -> None:
+        self.threads = threads
+        self.route = route
+        self.ticket = Ticket(account, route)
+        self.stage = Stage.NEW
+        self.seat: Seat | None = None
+        """The seat that a parked job has kept."""
+        self._governor = governor
+        self._loop_queue = loop_queue
+
+    def enter(self, job: Job, *, at_once: bool = False) -> None:
+        """Have ``job`` run, now or when its turn comes; raises `OverloadedError`.
+
+        With ``at_once`` it takes a place whatever the limits are.
+        """
+        self.job = job
+        self._advance(Step.ENTER)
+        try:
+            if at_once:
+                self._governor.hurry(self.ticket, self)
+            else:
+                self._governor.submit(self.ticket, self)
+        except BaseException:
+            self._advance(Step.END)
+            raise
+
+    def set_aside(self) -> bool:
+        """Let it count no more, because it hangs; tell whether that could be done."""
+        return self._governor.set_aside(self.ticket)
+
+    def withdraw(self) -> None:
+        """Do not wait any longer: give up what has not begun, and go on at once with what has."""
+        if self.stage is not Stage.QUEUED:
+            return
+        if self.seat is not None:
+            self._governor.hurry(self.ticket, self)
+        elif self._governor.withdraw(self.ticket):
+            self._advance(Step.END)
+
+    def go_on(self, *, at_once: bool = False) -> None:
+        """Go on after parking, when there is a place; ``at_once`` does not wait for one."""
+        seat, account = self.seat, self.ticket.account
+        assert seat is not None, "only what has parked goes on"
+        self.ticket = Ticket(account, self.route, returns=bool(seat.belongings))
+        self._advance(Step.ENTER)
+        if not at_once:
+            try:
+                self._governor.submit(self.ticket, self)
+                return
+            except OverloadedError:  # but this one has begun
+                pass
+        self._governor.hurry(self.ticket, self)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its turn has not come yet."""
+        return self.stage is Stage.QUEUED
+
+    @property
+    def runs(self) -> bool:
+        """Whether a thread has it."""
+        return self.stage is Stage.RUNNING
+
+    # The governor's work
+
+    def start(self, lane: Lane) -> None:
+        """Have a thread for it."""
+        try:
+            self._advance(Step.ADMIT)
+            if self.seat is not None:
+                self.seat.resume(self)
+            else:
+                self.threads.run(self)
+        except BaseException as error:
+            self.fail(error)
+            self.released()
+
+    # The errand of the pool
+
+    def perform(self, worker: Worker) -> None:
+        """Run the job on the thread of ``worker``, to its end or until it parks."""
+        self._advance(Step.BEGIN)
+        try:
+            self._governor.began(self.ticket)
+            if self.seat is None:
+                worker.seats.run(worker, self.threads.seats, self)
+            else:
+                worker.seats.resume(self)
+        except BaseException as error:
+            self.fail(error)
+            if self.seat is not None and not self.seat.parked:
+                self.seat = None
+
+    def run(self) -> bool:
+        """Run the job, in the context of its seat."""
+        return self.job.run()
+
+    def fail(self, error: BaseException) -> None:
+        """End the job with an error, if it has not ended."""
+        self.job.abort(error)
+
+    def released(self) -> None:
+        """Give back the place: the thread is free for others. Once more is no harm."""
+        seat = self.seat if self.stage is Stage.RUNNING else None
+        self._governor.finished(self.ticket, holds=seat is not None and bool(seat.belongings))
+        if not self._governor.crowded:
+            self._loop_queue.wake()
+        if seat is not None:
+            self._advance(Step.PARK)
+            self.job.parked()
+        elif self.stage is not Stage.OVER:
+            self._advance(Step.END)
+
+    def _advance(self, step: Step) -> None:
+        try:
+            self.stage = STEPS[self.stage, step]
+        except KeyError:
+            raise IllegalStepError(f"{step} leads nowhere from {self.stage}") from None
