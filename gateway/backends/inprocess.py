@@ -202,7 +202,7 @@ class InProcessCode:
         self._threads.shutdown(wait=False, cancel_futures=True)
         if not self._threads.join(_PATIENCE):
             self._reporter.logger(_LOG).warning(
-                "%d requests of generation %d have not ended", len(self._threads.seats), self.number
+                "%d requests of generation %d have not ended", self._threads.seats, self.number
             )
         _leave(self._namespace, self.number, self._reporter)
         self._unloading.done(unload)

@@ -180,7 +180,7 @@ class Share:
     __slots__ = ("__weakref__", "taken")
 
     def __init__(self) -> None:
-        self.taken = 0
+        self.taken: set[Ticket] = set()
 
 
 class Account:
@@ -194,9 +194,8 @@ class Account:
         self.queue = queue
         self.share = share or Share()
         self.reserve = max(1, limit // _PART)
-        self.running = 0
-        # Those that have parked and go on to count.
-        self.held = 0
+        # Those that run and are not aside, and those that have parked and go on to count.
+        self.taken: set[Ticket] = set()
         self.waits = 0
         # CPU in nanoseconds; more, if the site had nothing to do for a while.
         self.used = 0.0
@@ -225,29 +224,30 @@ class _Stage(Enum):
 
 
 class Ticket:
-    """One request of a site, from one admission to its end; ``returns`` if it has been held."""
+    """One request of a site, from one admission to its end.
+
+    ``held`` is the ticket of before, if the request has parked and that has gone on to count.
+    """
 
     __slots__ = (
         "account",
-        "aside",
         "blocked",
         "clock",
         "cpu",
+        "held",
         "lane",
         "mark",
         "moved",
-        "returns",
         "route",
         "stage",
         "start",
         "work",
     )
 
-    def __init__(self, account: Account, route: Route, *, returns: bool = False) -> None:
+    def __init__(self, account: Account, route: Route, held: Ticket | None = None) -> None:
         self.account = account
         self.route = route
-        self.returns = returns
-        self.aside = False
+        self.held = held
         self.stage = _Stage.NEW
         self.lane = Lane.BLOCKED
         self.work: Work | None = None
@@ -284,10 +284,10 @@ class Governor:
         self._running: set[Ticket] = set()
         # Who was admitted and has not been started yet.
         self._admitted: deque[Ticket] = deque()
-        # How many places are taken: by those that run and are not aside, and by those held.
-        self._taken = 0
-        self._held = 0
-        self._aside = 0
+        # Who has a place, and who of those that run has none. Sets, because they can be changed
+        # once more where an exception of a site has hit a thread in between.
+        self._taken: set[Ticket] = set()
+        self._aside: set[Ticket] = set()
         # What one site may have of the budget.
         self._most = max(1, budget - math.ceil(budget / _PART))
         # How many of those that wait have been held.
@@ -315,7 +315,7 @@ class Governor:
             ticket.work = work
             if self._can_see:
                 ticket.lane = ticket.route.expect()
-            if not (account.running or account.waits):
+            if not (account.taken or account.waits):
                 account.used = max(account.used, self._floor)
             if self._may_run(ticket):
                 self._run(ticket)
@@ -334,8 +334,8 @@ class Governor:
             ticket.stage = _Stage.OVER
             ticket.work = None
             self._dequeue(ticket)
-            if ticket.returns:
-                self._forget_hold(ticket.account)
+            if ticket.held is not None:
+                self._count(ticket.held, False)
             return True
 
     def hurry(self, ticket: Ticket, work: Work) -> bool:
@@ -360,11 +360,10 @@ class Governor:
         It cannot be for more of them than the budget: their threads exist all the same.
         """
         with self._lock:
-            if ticket.stage is not _Stage.RUNNING or ticket.aside or self._aside >= self.budget:
+            if ticket.stage is not _Stage.RUNNING or len(self._aside) >= self.budget:
                 return False
-            ticket.aside = True
-            self._aside += 1
-            self._count_running(ticket.account, -1)
+            self._aside.add(ticket)
+            self._count(ticket, False)
             self._give_up_place(ticket)
             ticket.lane = Lane.BLOCKED
             self._admit_waiting()
@@ -380,8 +379,9 @@ class Governor:
     def places(self) -> Places:
         """How many requests there are of each kind."""
         with self._lock:
-            running = self._taken - self._held
-            return Places(running, self._held, self._aside, sum(self._waits))
+            running = len(self._taken & self._running)
+            held = len(self._taken) - running
+            return Places(running, held, len(self._aside), sum(self._waits))
 
     def close(self) -> None:
         """Put back the switch interval of the process."""
@@ -404,8 +404,8 @@ class Governor:
     def finished(self, ticket: Ticket, *, holds: bool = False) -> None:
         """The work has ended, or parked, on the calling thread. Once more is no harm.
 
-        If it ``holds``, its place goes on to count, until a ticket that ``returns`` begins. Starts
-        who is next.
+        If it ``holds``, its place goes on to count, until the ticket that is made of it begins.
+        Starts who is next.
         """
         with self._lock:
             if ticket.stage is _Stage.RUNNING:
@@ -419,7 +419,7 @@ class Governor:
         still = 1.2 * sys.getswitchinterval() + 0.0002
         with self._lock:
             for ticket in self._running:
-                if ticket.aside:
+                if ticket in self._aside:
                     continue
                 if ticket.clock:
                     self._look_at(ticket, now, still)
@@ -433,7 +433,7 @@ class Governor:
     # With the lock held
 
     def _pause(self) -> float | None:
-        if len(self._running) == self._aside:
+        if len(self._running) == len(self._aside):
             return None
         return 0.002 if self._places[Lane.LONG] or any(self._waits) else 0.01
 
@@ -441,34 +441,25 @@ class Governor:
         account = ticket.account
         _, cpu = self._clocks.own()
         used = cpu - ticket.start if ticket.start else 0
-        ticket.stage = _Stage.OVER
-        ticket.work = None
-        self._running.discard(ticket)
-        if ticket.aside:
-            self._aside -= 1
-        else:
-            self._count_running(account, -1)
-        if holds:
-            account.held += 1
-            self._held += 1
-            account.share.taken += 1
-            self._taken += 1
         account.used += used
         ticket.route.learn(used, ticket.blocked)
         if ticket.lane is Lane.FAST:
             self._none_tiny = 0 if used < _TINY else self._none_tiny + 1
+        self._running.discard(ticket)
+        self._aside.discard(ticket)
+        self._count(ticket, holds)
         self._give_up_place(ticket)
+        ticket.work = None
+        ticket.stage = _Stage.OVER
 
-    def _count_running(self, account: Account, change: int) -> None:
-        account.running += change
-        account.share.taken += change
-        self._taken += change
-
-    def _forget_hold(self, account: Account) -> None:
-        account.held -= 1
-        self._held -= 1
-        account.share.taken -= 1
-        self._taken -= 1
+    def _count(self, ticket: Ticket, counts: bool) -> None:
+        """Let a ticket count against the limits, or not; done twice is done once."""
+        account = ticket.account
+        for taken in (self._taken, account.taken, account.share.taken):
+            if counts:
+                taken.add(ticket)
+            else:
+                taken.discard(ticket)
 
     def _look_at(self, ticket: Ticket, now: float, still: float) -> None:
         try:
@@ -490,24 +481,24 @@ class Governor:
                 self._move(ticket, Lane.BLOCKED)
 
     def _may_run(self, ticket: Ticket) -> bool:
-        if not (ticket.returns or self._has_room(ticket.account)):
+        if ticket.held is None and not self._has_room(ticket.account):
             return False
         return ticket.lane is Lane.BLOCKED or self._places[ticket.lane] is None
 
     def _has_room(self, account: Account) -> bool:
-        own = account.running + account.held
-        if own >= account.limit or self._taken >= self.budget:
+        own = len(account.taken)
+        if own >= account.limit or len(self._taken) >= self.budget:
             return False
-        taken = account.share.taken
+        taken = len(account.share.taken)
         return taken < self._most and (taken < account.limit or own < account.reserve)
 
     def _run(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.RUNNING
         ticket.moved = self._clocks.now()
         account = ticket.account
-        if ticket.returns:
-            self._forget_hold(account)
-        self._count_running(account, 1)
+        if ticket.held is not None:
+            self._count(ticket.held, False)
+        self._count(ticket, True)
         # What was used while nobody else wanted it is not held against a site later.
         self._floor = max(self._floor, account.used)
         if ticket.lane is Lane.FAST and not self._has_turn(account):
@@ -554,7 +545,7 @@ class Governor:
     def _count_waiting(self, ticket: Ticket, change: int) -> None:
         ticket.account.waits += change
         self._waits[ticket.lane] += change
-        if ticket.returns:
+        if ticket.held is not None:
             self._returning += change
 
     def _queue(self, account: Account, lane: Lane) -> None:
@@ -580,7 +571,7 @@ class Governor:
     def _admit_lane(self, lane: Lane) -> None:
         full: list[Account] = []
         queue = self._queues[lane]
-        while queue and (self._taken < self.budget or self._returning):
+        while queue and (len(self._taken) < self.budget or self._returning):
             if lane is not Lane.BLOCKED and self._places[lane] is not None:
                 break
             turn, _, account = heapq.heappop(queue)
@@ -609,7 +600,7 @@ class Governor:
             return waiting[0]
         if not self._returning:
             return None
-        return next((ticket for ticket in waiting if ticket.returns), None)
+        return next((ticket for ticket in waiting if ticket.held is not None), None)
 
     # Without the lock
 

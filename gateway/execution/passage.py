@@ -146,7 +146,8 @@ class Passage:
         """Go on after parking, when there is a place; ``at_once`` does not wait for one."""
         seat, account = self.seat, self.ticket.account
         assert seat is not None, "only what has parked goes on"
-        self.ticket = Ticket(account, self.route, returns=bool(seat.belongings))
+        held = self.ticket if seat.belongings else None
+        self.ticket = Ticket(account, self.route, held)
         self._advance(Step.ENTER)
         if not at_once:
             try:
@@ -188,7 +189,7 @@ class Passage:
         try:
             self._governor.began(self.ticket)
             if self.seat is None:
-                worker.seats.run(worker, self.threads.seats, self)
+                worker.seats.run(worker, self.threads.generation, self)
             else:
                 worker.seats.resume(self)
         except BaseException as error:

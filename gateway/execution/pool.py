@@ -20,6 +20,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
 from gateway.execution import seats
@@ -88,10 +89,11 @@ class Pool:
         """Have more or fewer threads than ``limit``, because so many are stuck in a site's code."""
         with self.lock:
             self._spare += change
-            while change > 0 and self._waiting and self._may_start():
-                self._start(*self._waiting[0])
-                self._waiting.popleft()
-                change -= 1
+            # Where the system gives no thread, what waits goes on to wait for those there are.
+            with suppress(RuntimeError, MemoryError):
+                while self._waiting and self._may_start():
+                    self._start(self._waiting[0][1])
+                    self._waiting.popleft()
 
     def close(self) -> None:
         """Take no more errands. The threads end as soon as they are free; nobody waits for them."""
@@ -112,7 +114,7 @@ class Pool:
             self._waiting.append((generation, errand))
         else:
             try:
-                self._start(generation, errand)
+                self._start(errand)
             except (RuntimeError, MemoryError) as error:  # "can't start new thread"
                 if worker := self._choose(generation, parked=True):
                     self.take(worker, errand)
@@ -170,7 +172,7 @@ class Pool:
     def _may_start(self) -> bool:
         return len(self._workers) < self.limit + self._spare
 
-    def _start(self, generation: GenerationSeats, errand: Errand) -> None:
+    def _start(self, errand: Errand) -> None:
         """Start a thread; it counts only once it runs."""
         worker = Worker(self, errand)
         self._workers.add(worker)
@@ -209,7 +211,7 @@ class Threads(Executor):
     ) -> None:
         self.reporter = reporter
         self._pool = pool
-        self.seats = GenerationSeats(
+        self.generation = GenerationSeats(
             reporter, pool.seats, folder=folder, end=end, leave=leave, enter=enter
         )
 
@@ -220,30 +222,35 @@ class Threads(Executor):
         A thread that parked jobs wait for is taken only if there can be no other.
         """
         with self._pool.lock:
-            if self.seats.closed or self._pool.closed:
+            if self.generation.closed or self._pool.closed:
                 raise UnloadedError(f"the threads of {self.reporter.site} have been shut down")
-            self._pool.run(self.seats, errand)
+            self._pool.run(self.generation, errand)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Call ``fn`` on a thread; raises as `run` does."""
-        call = _Call(self.seats, functools.partial(fn, *args, **kwargs))
+        call = _Call(self.generation, functools.partial(fn, *args, **kwargs))
         self.run(call)
         return call.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more errands, and give up the seats as they become free."""
         with self._pool.lock:
-            cancelled = self._pool.withdraw(self.seats) if cancel_futures else []
-            self.seats.close()
+            cancelled = self._pool.withdraw(self.generation) if cancel_futures else []
+            self.generation.close()
         for errand in cancelled:
             errand.fail(UnloadedError("the code of the site was unloaded"))
             errand.released()
         if wait:
-            self.seats.join(None)
+            self.generation.join(None)
 
     def join(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all seats are given up; false if some are not."""
-        return self.seats.join(timeout)
+        return self.generation.join(timeout)
+
+    @property
+    def seats(self) -> int:
+        """The number of seats."""
+        return len(self.generation)
 
 
 class Worker:
@@ -292,8 +299,8 @@ class Worker:
             while goes_on:
                 try:
                     if late is not None:
-                        logger.error("an exception came too late for its request", exc_info=late)
-                        late = None
+                        name, late = type(late).__name__, None
+                        logger.error("%s was raised in a thread that had nothing to do", name)
                     goes_on = self._step()
                 except BaseException as error:
                     late = error

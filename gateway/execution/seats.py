@@ -70,12 +70,12 @@ class SeatCount:
     def __init__(self, limit: int, lock: threading.Lock) -> None:
         self.limit = limit
         self.lock = lock
-        self.taken = 0
+        self.taken: set[Seat] = set()
 
     @property
     def full(self) -> bool:
         """Tell whether there are as many seats as there may be."""
-        return self.taken >= self.limit
+        return len(self.taken) >= self.limit
 
 
 class GenerationSeats:
@@ -132,7 +132,7 @@ class GenerationSeats:
         seat = Seat(self, worker)
         with self.lock:
             self._seats.add(seat)
-            self._count.taken += 1
+            self._count.taken.add(seat)
             if self.closed:  # the job had been taken before
                 seat.leave()
         return seat
@@ -141,15 +141,14 @@ class GenerationSeats:
         """Forget a seat that has been given up."""
         with self.lock:
             self._seats.discard(seat)
-            self._count.taken -= seat.counts
+            self._count.taken.discard(seat)
             self._note_empty()
 
     def park(self, seat: Seat) -> None:
         """Count a seat that has left its thread no more, unless it has connections."""
         with self.lock:
-            if not seat.belongings and seat.counts:
-                seat.counts = 0
-                self._count.taken -= 1
+            if not seat.belongings:
+                self._count.taken.discard(seat)
 
     def _note_empty(self) -> None:
         if self.closed and not self._seats and not self._empty.is_set():
@@ -164,7 +163,6 @@ class Seat:
     __slots__ = (
         "belongings",
         "context",
-        "counts",
         "generation",
         "parked",
         "state",
@@ -176,7 +174,6 @@ class Seat:
         self.generation = generation
         self.worker = worker
         self.context = Context()
-        self.counts = 1
         self.used = 0.0
         self.parked = False
         self.belongings: Any = None

@@ -6,7 +6,15 @@ from itertools import groupby, pairwise
 
 import pytest
 
-from gateway.execution.governor import QUANTUM, Account, Governor, Lane, OverloadedError, Ticket
+from gateway.execution.governor import (
+    QUANTUM,
+    Account,
+    Governor,
+    Lane,
+    OverloadedError,
+    Places,
+    Ticket,
+)
 
 MS = 1_000_000
 
@@ -333,7 +341,7 @@ def test_who_is_withdrawn_is_not_started(world: Simulation, site: Account) -> No
     first.end()  # once more is no harm
     assert third.runs and not second.runs
     third.end()
-    assert site.running == site.waits == len(world.governor._running) == 0
+    assert world.governor.places == Places(0, 0, 0, 0)
 
 
 def test_the_switch_interval_is_short_while_a_long_one_runs(
@@ -360,7 +368,7 @@ def test_without_clocks_it_is_a_pool(site: Account) -> None:
     world = Simulation(budget=4)
     world.clocks.own = lambda: (0, 1)  # type: ignore[method-assign]
     world.governor = Governor(4, world.clocks)
-    requests = [world.request(site) for _ in range(6)]
+    requests = [world.request(each) for each in (site, Account(50, 100)) for _ in range(3)]
     assert sum(request.runs for request in requests) == 4
     requests[0].end()
     assert sum(request.runs for request in requests) == 5

@@ -18,6 +18,7 @@ from gateway.config import Config, SiteConfig
 from gateway.config.limits import Limits
 from gateway.errors import LoadError
 from gateway.sites.gate import Mode
+from gateway.sites.generation import Hung
 from gateway.sites.registry import Registry
 from gateway.sites.site import Site
 from gateway.sites.state import State
@@ -90,6 +91,9 @@ class World:
         }
         path = Path("/nowhere/sites.json")
         return Config(sites, None, path, frozenset({path}), b"{}")
+
+    def hung(self, site: str) -> list[Hung]:
+        return []
 
     def survivors(self, site: str) -> list[str]:
         return []
