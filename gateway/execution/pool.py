@@ -36,7 +36,8 @@ IDLE: Final = 15.0
 """Seconds without use after which a seat is given up, and a thread without seats ends."""
 _LOOK: Final = 0.01
 """Seconds, the least, between two looks of an idle thread whether it has to end."""
-
+_MOST_IN_VAIN: Final = 100
+"""Exceptions in a row after which a thread does not try again to release what it has done."""
 
 logger = logging.getLogger("gateway.threads")
 
@@ -292,7 +293,7 @@ class Worker:
 
     def _loop(self) -> None:
         late: BaseException | None = None
-        stuck: Errand | None = None
+        in_vain = 0
         goes_on = True
         try:
             self.seats.begin()
@@ -302,11 +303,12 @@ class Worker:
                         name, late = type(late).__name__, None
                         logger.error("%s was raised in a thread that had nothing to do", name)
                     goes_on = self._step()
+                    in_vain = 0
                 except BaseException as error:
                     late = error
-                    if self.over is stuck:  # it was released twice, and both times in vain
+                    in_vain += 1
+                    if in_vain > _MOST_IN_VAIN:  # a defect, and nobody's exceptions
                         self.over = None
-                    stuck = self.over
         finally:
             if goes_on:
                 self._leave_behind()

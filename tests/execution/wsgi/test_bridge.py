@@ -457,7 +457,7 @@ async def test_a_stream_that_waits_for_its_client_waits_in_bytes() -> None:
         client = Slow()
         task = asyncio.create_task(client.ask(app))
         await client.waits.wait()
-        while app.account.running:
+        while app.account.taken:
             await asyncio.sleep(0)
         assert made <= 2 * (HIGH_WATER + 50_000), "one load is with the server, one waits"
         client.reads.set()
@@ -598,9 +598,16 @@ async def test_a_view_that_does_not_answer_in_time(caplog: pytest.LogCaptureFixt
     with bridge(stuck_in_here, Limits(request_timeout=0.01)) as app:
         client = await Client().ask(app)
         assert client.status == 504
-        assert app.account.running == 1, "its thread counts until it ends"
+        assert app.traffic.governor.places.running == 1
+        assert "GET '/' was not answered" in caplog.text
         assert "in stuck_in_here" in caplog.text
+        while app.traffic.governor.places.running:  # then it counts no more
+            await asyncio.sleep(0.01)
+        (hung,) = app.traffic.hangs.of("shop")
+        assert (hung.request, "in stuck_in_here" in hung.stack) == ("GET '/'", True)
         go_on.set()
+        while app.traffic.hangs.of("shop"):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_client_that_left_while_it_waited_is_not_served() -> None:
