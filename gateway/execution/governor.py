@@ -455,11 +455,14 @@ class Governor:
     def _count(self, ticket: Ticket, counts: bool) -> None:
         """Let a ticket count against the limits, or not; done twice is done once."""
         account = ticket.account
-        for taken in (self._taken, account.taken, account.share.taken):
-            if counts:
-                taken.add(ticket)
-            else:
-                taken.discard(ticket)
+        if counts:
+            self._taken.add(ticket)
+            account.taken.add(ticket)
+            account.share.taken.add(ticket)
+        else:
+            self._taken.discard(ticket)
+            account.taken.discard(ticket)
+            account.share.taken.discard(ticket)
 
     def _look_at(self, ticket: Ticket, now: float, still: float) -> None:
         try:
@@ -564,9 +567,9 @@ class Governor:
         return account is self._holder and account.used < self._end_of_turn
 
     def _admit_waiting(self) -> None:
-        for lane in Lane:
-            if self._queues[lane]:
-                self._admit_lane(lane)
+        for lane, queue in enumerate(self._queues):
+            if queue:
+                self._admit_lane(Lane(lane))
 
     def _admit_lane(self, lane: Lane) -> None:
         full: list[Account] = []

@@ -94,7 +94,17 @@ class Passage:
     `enter`, `withdraw` and `go_on` are called on the event loop, `go_on` on the thread as well.
     """
 
-    __slots__ = ("_governor", "_loop_queue", "job", "route", "seat", "stage", "threads", "ticket")
+    __slots__ = (
+        "_governor",
+        "_loop_queue",
+        "job",
+        "route",
+        "run",
+        "seat",
+        "stage",
+        "threads",
+        "ticket",
+    )
 
     def __init__(
         self,
@@ -118,7 +128,7 @@ class Passage:
 
         With ``at_once`` it takes a place whatever the limits are.
         """
-        self.job = job
+        self.job, self.run = job, job.run
         self._advance(Step.ENTER)
         try:
             if at_once:
@@ -196,10 +206,6 @@ class Passage:
             self.fail(error)
             if self.seat is not None and not self.seat.parked:
                 self.seat = None
-
-    def run(self) -> bool:
-        """Run the job, in the context of its seat."""
-        return self.job.run()
 
     def fail(self, error: BaseException) -> None:
         """End the job with an error, if it has not ended."""
