@@ -59,6 +59,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import Final, Protocol
@@ -108,9 +109,10 @@ class Work(Protocol):
     """What is admitted."""
 
     def start(self, lane: Lane) -> None:
-        """Begin on a thread, without waiting for it. Called once, the governor's lock not held.
+        """Begin on a thread, without waiting for it; a second call does nothing.
 
-        Never raises: what cannot begin has to call `Governor.finished`.
+        The lock of the governor is not held. Never raises: what cannot begin has to call
+        `Governor.finished`.
         """
 
 
@@ -196,7 +198,7 @@ class Account:
         self.reserve = max(1, limit // _PART)
         # Those that run and are not aside, and those that have parked and go on to count.
         self.taken: set[Ticket] = set()
-        self.waits = 0
+        self.waits: set[Ticket] = set()
         # CPU in nanoseconds; more, if the site had nothing to do for a while.
         self.used = 0.0
         self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
@@ -241,6 +243,7 @@ class Ticket:
         "route",
         "stage",
         "start",
+        "started",
         "work",
     )
 
@@ -249,6 +252,7 @@ class Ticket:
         self.route = route
         self.held = held
         self.stage = _Stage.NEW
+        self.started = False
         self.lane = Lane.BLOCKED
         self.work: Work | None = None
         self.blocked = False
@@ -290,14 +294,15 @@ class Governor:
         self._aside: set[Ticket] = set()
         # What one site may have of the budget.
         self._most = max(1, budget - math.ceil(budget / _PART))
-        # How many of those that wait have been held.
-        self._returning = 0
         # Who has the one place of the fast and of the long lane.
         self._places: list[Ticket | None] = [None, None]
         # For each lane the sites of which requests wait, by their turn when queued.
         self._queues: tuple[list[tuple[float, int, Account]], ...] = tuple([] for _ in Lane)
-        # How many requests wait in each lane.
-        self._waits = [0 for _ in Lane]
+        # Who waits in each lane, and who of them has been held.
+        self._waits: tuple[set[Ticket], ...] = tuple(set() for _ in Lane)
+        self._returning: set[Ticket] = set()
+        # Whose turn is being looked at, with what they wait for.
+        self._considered: tuple[list[Account], ...] = tuple([] for _ in Lane)
         self._order = 0
         self._floor = 0.0
         # Whose turn it is in the fast lane, and the CPU used at which it ends.
@@ -319,12 +324,13 @@ class Governor:
                 account.used = max(account.used, self._floor)
             if self._may_run(ticket):
                 self._run(ticket)
-            elif account.waits < account.queue:
+            elif len(account.waits) < account.queue:
                 self._enqueue(ticket)
                 return
             else:
                 raise OverloadedError
         work.start(ticket.lane)
+        ticket.started = True
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Give up a request if it still waits; tell whether it did."""
@@ -352,6 +358,7 @@ class Governor:
             ticket.lane = Lane.BLOCKED
             self._run(ticket)
         work.start(ticket.lane)
+        ticket.started = True
         return True
 
     def set_aside(self, ticket: Ticket) -> bool:
@@ -381,7 +388,7 @@ class Governor:
         with self._lock:
             running = len(self._taken & self._running)
             held = len(self._taken) - running
-            return Places(running, held, len(self._aside), sum(self._waits))
+            return Places(running, held, len(self._aside), sum(map(len, self._waits)))
 
     def close(self) -> None:
         """Put back the switch interval of the process."""
@@ -392,7 +399,7 @@ class Governor:
     def crowded(self) -> bool:
         """Whether the fast lane has enough to do, and nobody else is in a hurry. For any thread."""
         fast, long = self._places
-        busy = fast is not None and self._waits[Lane.FAST] >= _CROWD
+        busy = fast is not None and len(self._waits[Lane.FAST]) >= _CROWD
         return busy and long is None and self._none_tiny >= _NONE_TINY
 
     def began(self, ticket: Ticket) -> None:
@@ -423,8 +430,8 @@ class Governor:
                     continue
                 if ticket.clock:
                     self._look_at(ticket, now, still)
-                elif now - ticket.moved > _THREAD_WITHIN and ticket.lane is not Lane.BLOCKED:
-                    self._move(ticket, Lane.BLOCKED)
+                elif now - ticket.moved > _THREAD_WITHIN:
+                    self._look_at_late(ticket)
             self._admit_waiting()
             pause = self._pause()
         self._start()
@@ -483,6 +490,12 @@ class Governor:
             if ticket.lane is not Lane.BLOCKED:
                 self._move(ticket, Lane.BLOCKED)
 
+    def _look_at_late(self, ticket: Ticket) -> None:
+        if ticket.lane is not Lane.BLOCKED:
+            self._move(ticket, Lane.BLOCKED)
+        if not ticket.started:  # an exception hit the thread that was about to start it
+            self._admitted.append(ticket)
+
     def _may_run(self, ticket: Ticket) -> bool:
         if ticket.held is None and not self._has_room(ticket.account):
             return False
@@ -496,7 +509,6 @@ class Governor:
         return taken < self._most and (taken < account.limit or own < account.reserve)
 
     def _run(self, ticket: Ticket) -> None:
-        ticket.stage = _Stage.RUNNING
         ticket.moved = self._clocks.now()
         account = ticket.account
         if ticket.held is not None:
@@ -508,6 +520,7 @@ class Governor:
             self._holder, self._end_of_turn = account, account.used + _SLICE
         self._running.add(ticket)
         self._take_place(ticket)
+        ticket.stage = _Stage.RUNNING
 
     def _move(self, ticket: Ticket, lane: Lane) -> None:
         self._give_up_place(ticket)
@@ -536,20 +549,20 @@ class Governor:
 
     def _enqueue(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.WAITING
-        self._count_waiting(ticket, 1)
+        ticket.account.waits.add(ticket)
+        self._waits[ticket.lane].add(ticket)
+        if ticket.held is not None:
+            self._returning.add(ticket)
         ticket.account.waiting[ticket.lane].append(ticket)
         if not ticket.account.queued[ticket.lane]:
             self._queue(ticket.account, ticket.lane)
 
     def _dequeue(self, ticket: Ticket) -> None:
-        self._count_waiting(ticket, -1)
-        ticket.account.waiting[ticket.lane].remove(ticket)
-
-    def _count_waiting(self, ticket: Ticket, change: int) -> None:
-        ticket.account.waits += change
-        self._waits[ticket.lane] += change
-        if ticket.held is not None:
-            self._returning += change
+        ticket.account.waits.discard(ticket)
+        self._waits[ticket.lane].discard(ticket)
+        self._returning.discard(ticket)
+        with suppress(ValueError):
+            ticket.account.waiting[ticket.lane].remove(ticket)
 
     def _queue(self, account: Account, lane: Lane) -> None:
         account.queued[lane] = True
@@ -567,34 +580,45 @@ class Governor:
         return account is self._holder and account.used < self._end_of_turn
 
     def _admit_waiting(self) -> None:
-        for lane, queue in enumerate(self._queues):
-            if queue:
-                self._admit_lane(Lane(lane))
+        for ticket in self._admitted:
+            if ticket.stage is _Stage.WAITING:  # an exception hit the thread that admitted it
+                self._dequeue(ticket)
+                self._run(ticket)
+        for lane in Lane:
+            if self._queues[lane] or self._considered[lane]:
+                self._admit_lane(lane)
 
     def _admit_lane(self, lane: Lane) -> None:
-        full: list[Account] = []
-        queue = self._queues[lane]
+        # Also those that an earlier look had to leave.
+        queue, considered = self._queues[lane], self._considered[lane]
+        self._put_back(lane)
         while queue and (len(self._taken) < self.budget or self._returning):
             if lane is not Lane.BLOCKED and self._places[lane] is not None:
                 break
-            turn, _, account = heapq.heappop(queue)
+            turn, _, account = queue[0]
+            considered.append(account)
+            heapq.heappop(queue)
             account.queued[lane] = False
             waiting = account.waiting[lane]
-            if not waiting:
-                continue
-            ticket = self._next_of(account, lane)
-            if ticket is None:
-                full.append(account)
-            elif self._turn(account, lane) > turn:  # others may have used less by now
-                self._queue(account, lane)
-            else:
-                self._dequeue(ticket)
-                self._run(ticket)
-                self._admitted.append(ticket)
+            if waiting:
+                ticket = self._next_of(account, lane)
+                if ticket is None:
+                    continue  # it is put back below
+                if self._turn(account, lane) <= turn:  # else others have used less by now
+                    self._admitted.append(ticket)
+                    self._dequeue(ticket)
+                    self._run(ticket)
                 if waiting:
                     self._queue(account, lane)
-        for account in full:
-            self._queue(account, lane)
+            considered.pop()
+        self._put_back(lane)
+
+    def _put_back(self, lane: Lane) -> None:
+        considered = self._considered[lane]
+        while considered:
+            if not considered[-1].queued[lane]:
+                self._queue(considered[-1], lane)
+            considered.pop()
 
     def _next_of(self, account: Account, lane: Lane) -> Ticket | None:
         """Return whose turn it is in a site; those that return have their places already."""
@@ -616,3 +640,4 @@ class Governor:
                 return
             if (work := ticket.work) is not None:
                 work.start(ticket.lane)
+            ticket.started = True

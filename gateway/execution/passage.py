@@ -180,7 +180,9 @@ class Passage:
     # The governor's work
 
     def start(self, lane: Lane) -> None:
-        """Have a thread for it."""
+        """Have a thread for it. Once more is no harm."""
+        if self.stage is not Stage.QUEUED:
+            return
         try:
             self._advance(Step.ADMIT)
             if self.seat is not None:
@@ -189,7 +191,6 @@ class Passage:
                 self.threads.run(self)
         except BaseException as error:
             self.fail(error)
-            self.released()
 
     # The errand of the pool
 
@@ -208,20 +209,22 @@ class Passage:
                 self.seat = None
 
     def fail(self, error: BaseException) -> None:
-        """End the job with an error, if it has not ended."""
+        """End the job with an error, if it has not ended; without a thread, that is the end."""
         self.job.abort(error)
+        if self.stage is Stage.ADMITTED:
+            self._governor.finished(self.ticket)
+            self._advance(Step.END)
 
     def released(self) -> None:
         """Give back the place: the thread is free for others. Once more is no harm."""
-        seat = self.seat if self.stage is Stage.RUNNING else None
-        self._governor.finished(self.ticket, holds=seat is not None and bool(seat.belongings))
-        if not self._governor.crowded:
-            self._loop_queue.wake()
-        if seat is not None:
-            self._advance(Step.PARK)
+        if self.stage is Stage.RUNNING:
+            seat = self.seat
+            self._governor.finished(self.ticket, holds=seat is not None and bool(seat.belongings))
+            if not self._governor.crowded:
+                self._loop_queue.wake()
+            self._advance(Step.END if seat is None else Step.PARK)
+        if self.stage is Stage.PARKED:
             self.job.parked()
-        elif self.stage is not Stage.OVER:
-            self._advance(Step.END)
 
     def _advance(self, step: Step) -> None:
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -47,11 +48,13 @@ STEPS: Final = int(os.environ.get("FAULT_STEPS", "0"))
 PIECE: Final = b"x" * (HIGH_WATER // 2)
 
 sites = sampled_from(SITES)
-# What is aimed at a thread may hit it anywhere, in a callback of a weak reference as well.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+
+
+@pytest.fixture(autouse=True)
+def _deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is aimed at a thread may hit it anywhere, in a callback of a weak reference as well."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda *_: None)
+    monkeypatch.setattr(threading, "excepthook", lambda *_: None)
 
 
 class Fault(BaseException):
