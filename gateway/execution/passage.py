@@ -217,6 +217,8 @@ class Passage:
 
     def released(self) -> None:
         """Give back the place: the thread is free for others. Once more is no harm."""
+        if self.stage is Stage.ADMITTED:
+            self.fail(RuntimeError("an exception hit the thread before it began"))
         if self.stage is Stage.RUNNING:
             seat = self.seat
             self._governor.finished(self.ticket, holds=seat is not None and bool(seat.belongings))
