@@ -195,9 +195,9 @@ class Importer:
         bootstrap._find_and_load_unlocked = self._wrap_find_and_load(
             bootstrap._find_and_load_unlocked
         )
-        bootstrap._find_and_load = self._wait_or(bootstrap._find_and_load)
-        bootstrap._find_spec = self._keep_spec(bootstrap._find_spec)
-        bootstrap._exec = self._unless_shared(bootstrap._exec)
+        bootstrap._find_and_load = self._wait_for_initialisation(bootstrap._find_and_load)
+        bootstrap._find_spec = self._keep_spec_of_shared(bootstrap._find_spec)
+        bootstrap._exec = self._execute_unless_shared(bootstrap._exec)
         bootstrap.setattr = self._set_on_parent
         external.FileFinder.find_spec = remembering(
             external, bootstrap, self._provider.is_installed
@@ -222,7 +222,7 @@ class Importer:
         if name in self.modules.views or self.modules.shared.get(name) is not parent:
             setattr(parent, child, module)
 
-    def _wait_or(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
+    def _wait_for_initialisation(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``_find_and_load`` so that it treats partly initialised modules as import.c does.
 
         When two threads import the modules of a cycle from opposite ends, importlib alone raises;
@@ -252,7 +252,7 @@ class Importer:
 
         return _find_and_load
 
-    def _keep_spec(self, find_spec: Callable[..., Any]) -> Callable[..., Any]:
+    def _keep_spec_of_shared(self, find_spec: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``_find_spec`` so that ``importlib.reload`` gives a shared module no other spec."""
 
         @internal
@@ -268,7 +268,7 @@ class Importer:
 
         return _find_spec
 
-    def _unless_shared(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+    def _execute_unless_shared(self, execute: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``_exec`` so that ``importlib.reload`` does not execute a shared module again."""
 
         @internal

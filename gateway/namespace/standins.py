@@ -78,7 +78,7 @@ class StandIn(ModuleType):
             try:
                 return getattr(module, attribute)
             except AttributeError:
-                if _take_over(self, attribute, module):
+                if _move_attribute(self, attribute, module):
                     return getattr(module, attribute)
                 below = f"{name}.{attribute}"
                 if below not in sys.modules or module is replaced(name) or not _is_stdlib(name):
@@ -218,7 +218,7 @@ def _name_of(module: StandIn) -> str:
     return name
 
 
-def _take_over(standin: StandIn, attribute: str, module: ModuleType) -> bool:
+def _move_attribute(standin: StandIn, attribute: str, module: ModuleType) -> bool:
     """Move an attribute that C code has set on the stand-in to ``module``, for which it was meant.
 
     ``PyModule_AddObject`` does not call ``__setattr__``. Code of the same package reads the
@@ -235,10 +235,10 @@ def _take_over(standin: StandIn, attribute: str, module: ModuleType) -> bool:
 def _held(name: str) -> ModuleType | None:
     """Return the module called ``name`` that the asker has imported, if it has."""
     for domain in callers.domains():
-        if domain.transparent and _is_stdlib(name) and _native_code_begins():
+        if domain.transparent and _is_stdlib(name) and _native_code_is_imported():
             return replaced(name)
         module = domain.modules.get(name)
-        if _merely_uses(domain, name):
+        if _only_uses_process_module(domain, name):
             continue
         if module is not None or not domain.transparent:
             return module
@@ -255,7 +255,7 @@ def _module(name: str, attribute: str) -> ModuleType:
 def _import(name: str) -> ModuleType:
     """Import a module for the asker; raises ``ModuleNotFoundError``."""
     for domain in callers.domains():
-        if _merely_uses(domain, name):
+        if _only_uses_process_module(domain, name):
             continue
         try:
             return domain.import_module(name)
@@ -275,7 +275,7 @@ def _is_stdlib(name: str) -> bool:
     return name.partition(".")[0] in callers.STDLIB
 
 
-def _merely_uses(domain: callers.Domain, name: str) -> bool:
+def _only_uses_process_module(domain: callers.Domain, name: str) -> bool:
     """Tell whether ``domain`` is a unit that only uses the process's module.
 
     Then the asker is the caller of the unit, which may have a module of its own.
@@ -284,7 +284,7 @@ def _merely_uses(domain: callers.Domain, name: str) -> bool:
     return module is not None and module is _real.get(name)
 
 
-def _native_code_begins() -> bool:
+def _native_code_is_imported() -> bool:
     """Tell whether the asker is C code that is being imported. It may keep for ever what it finds.
 
     Modules compiled by mypyc import this way, without calling the ``__import__`` of their unit.
