@@ -32,7 +32,7 @@ and changes nothing else."""
 _GRACE: Final = 15.0
 """Seconds that we wait beyond the limits of all stages. Usually the process itself keeps these
 limits."""
-_ATTENTION: Final = 0.2
+_STOP_DELAY: Final = 0.2
 """Seconds until we notice at the latest that ``stop`` is set."""
 _OUTPUT_KEPT: Final = 16_000
 _ANSWER_KEPT: Final = 16_000_000
@@ -99,7 +99,7 @@ def _finish(process: subprocess.Popen[bytes], request: Request, stop: threading.
     end = time.monotonic() + limit
     while time.monotonic() < end and not stop.is_set():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_ATTENTION)
+            process.wait(_STOP_DELAY)
             return True
     return False
 

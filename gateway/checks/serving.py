@@ -13,12 +13,12 @@ from gateway.config import SiteConfig
 
 ANY_OTHER_HOST: Final = "gateway-check.invalid"
 """A host to ask a default site about: such a site gets requests for hosts that nobody listed."""
-_MADE_UP: Final = "gateway-check"
+_MADE_UP_LABEL: Final = "gateway-check"
 
 
 def tried(host: str) -> str:
     """Return a host that a visitor may ask for, where ``sites.json`` says ``host``."""
-    return host.replace("*", _MADE_UP, 1) if host.startswith("*.") else host
+    return host.replace("*", _MADE_UP_LABEL, 1) if host.startswith("*.") else host
 
 
 def findings(site: SiteConfig, project: Project) -> Iterator[Finding]:
