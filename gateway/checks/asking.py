@@ -19,9 +19,9 @@ from gateway.execution.pool import Threads
 from gateway.namespace import Namespace
 
 CONNECT_SECONDS: Final = 3
-"""The time that a database may take to accept a connection, where its driver has such a limit."""
+"""Seconds that a database may take to accept a connection, if its driver has such a limit."""
 DATABASE_SECONDS: Final = 8
-"""The time that all databases together may take to answer, whatever the reason for a delay."""
+"""Seconds that all databases together may take to answer, whatever the reason for a delay."""
 
 _OPTIONS: Final = {
     "postgresql": {"connect_timeout": CONNECT_SECONDS},

@@ -18,7 +18,7 @@ Stage = Literal["starting", "loading", "asking", "unloading", "done"]
 
 ASKING_SECONDS: Final = 20.0
 UNLOADING_SECONDS: Final = 10.0
-"""The time that these two stages may take. `Request.limit` is the time for loading."""
+"""Seconds that these two stages may take. `Request.limit` has those for loading."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
 
 _EXIT_SECONDS: Final = 5.0
-"""The time that the exit functions of the site may take."""
+"""Seconds that the exit functions of the site may take."""
 _ASKERS: Final = 16
 """The number of threads that ask the databases of the site at the same time."""
 

@@ -1,4 +1,4 @@
-"""Remove what a site leaves in registries of shared code that nobody else empties.
+"""Remove what a site leaves in registries of shared code, which nobody else empties.
 
 Each entry that stays would keep the whole generation in memory after its unload. Registries lose
 the entries that the code of the namespace wrote. Caches, which only save work, are emptied.

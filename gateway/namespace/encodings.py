@@ -3,8 +3,8 @@
 The interpreter has one table of encodings and one of error handlers for the whole process, and it
 remembers the first answer for an encoding. So for a name that some site has registered, the tables
 hold a function of ours. It finds out which namespace is calling ("the asker") and uses what that
-one has registered. If that one has registered nothing under the name, the function raises what
-Python raises for an unknown name. Our functions hold nothing of a namespace, so they can stay.
+one has registered. If that one has registered nothing under the name, the result is as if our
+function were not there. Our functions hold nothing of a namespace, so they can stay.
 """
 
 from __future__ import annotations

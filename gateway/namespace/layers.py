@@ -5,9 +5,9 @@ second ``sqlite3`` would have another ``sqlite3.Error``). A few of its modules k
 must be a site's own; each namespace executes those itself.
 
 *Environment*: units, which consist of distributions with extension modules (``environment.py``
-says how). A unit is a domain with an import system of its own, so its code finds its own version of
-everything it needs. It lives as long as the process. A unit of the gateway's own environment
-consists of modules of the process.
+says how). A unit is a domain (``callers.Domain``: an owner of modules) with an import system of its
+own, so its code finds its own version of everything it needs. It lives as long as the process. A
+unit of the gateway's own environment consists of modules of the process.
 """
 
 from __future__ import annotations

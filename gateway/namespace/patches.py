@@ -124,7 +124,10 @@ class _Holder:
         return bool(self._patches)
 
     def adopt(self) -> Iterator[str]:
-        """Confine the attributes replaced since; yields the names of those that sites replaced."""
+        """Confine the attributes that were replaced; yields the names of those that sites replaced.
+
+        Those that are confined already do not count.
+        """
         for name, value in list(vars(self._holder).items()):
             if value is self._before.get(name):
                 continue

@@ -34,7 +34,7 @@ from gateway.namespace import callers, frames
 from gateway.namespace.namespace import Namespace
 
 SECONDS: Final = 10.0
-"""The time that one search may take."""
+"""Seconds that one search may take."""
 OBJECTS: Final = 500_000
 """The number of objects that one search may look at. Each takes about 80 bytes meanwhile."""
 _TURN: Final = 500
