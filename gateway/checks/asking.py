@@ -1,6 +1,7 @@
-"""Questions to the Django of a site that has been loaded, in its scratch process.
+"""Ask the Django of a loaded site about its settings and databases, in the scratch process.
 
-Nothing here writes to a database, and none that is down makes the check fail or wait for long.
+Nothing here writes to a database. A database that is down makes the check neither fail nor wait for
+long.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from gateway.execution.pool import Threads
 from gateway.namespace import Namespace
 
 CONNECT_SECONDS: Final = 3
-"""How long a database may take to accept a connection, where its driver can be told."""
+"""Seconds that a database may take to accept a connection, if its driver has such a limit."""
 DATABASE_SECONDS: Final = 8
-"""How long all databases together may take to answer, whatever holds them up."""
+"""Seconds that all databases together may take to answer, whatever the reason for a delay."""
 
 _OPTIONS: Final = {
     "postgresql": {"connect_timeout": CONNECT_SECONDS},
@@ -31,7 +32,7 @@ _LOCAL_HOSTS: Final = (".localhost", "127.0.0.1", "[::1]")
 
 
 def ask(namespace: Namespace, hosts: Iterable[str], threads: Threads) -> Project | None:
-    """What the site's Django says of itself; ``None`` for a site that does not use it."""
+    """Return what the site's Django says of itself; ``None`` if the site does not use Django."""
     if "django.conf" not in namespace.modules:
         return None
     conf: Any = namespace.import_module("django.conf")
@@ -66,7 +67,7 @@ def _settings_module(settings: Any) -> str | None:
 
 
 def _refused(namespace: Namespace, settings: Any, hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """The hosts that ``HttpRequest.get_host`` would refuse."""
+    """Return the hosts that ``HttpRequest.get_host`` would refuse."""
     http: Any = namespace.import_module("django.http.request")
     allowed = list(settings.ALLOWED_HOSTS)
     if settings.DEBUG and not allowed:
@@ -85,7 +86,7 @@ def _aliases(namespace: Namespace) -> tuple[str, ...]:
 def _ask_databases(
     namespace: Namespace, aliases: Iterable[str], threads: Threads
 ) -> tuple[Database, ...]:
-    """Ask all at the same time: the slowest decides how long it takes."""
+    """Ask all databases at the same time, so that it takes only as long as the slowest answer."""
     asked = {alias: threads.submit(_ask_database, namespace, alias) for alias in aliases}
     end = time.monotonic() + DATABASE_SECONDS
     answers = (_answer(alias, future, end) for alias, future in asked.items())
@@ -103,7 +104,7 @@ def _answer(alias: str, future: Future[Database], end: float) -> Database:
 
 
 def _ask_database(namespace: Namespace, alias: str) -> Database:
-    """Runs on a thread of its own: Django has a connection for each."""
+    """Ask one database, on a thread of its own: Django has a connection for each thread."""
     db: Any = namespace.import_module("django.db")
     connection = db.connections[alias]
     answer = functools.partial(Database, alias, connection.vendor)
@@ -113,7 +114,7 @@ def _ask_database(namespace: Namespace, alias: str) -> Database:
         # Connecting would make an empty file.
         return answer(None, missing=missing)
     options = dict(connection.settings_dict.get("OPTIONS") or {})
-    options.pop("pool", None)  # it would open connections of its own, and wait for them
+    options.pop("pool", None)  # a pool would open connections of its own, and wait for them
     options.update(_OPTIONS.get(connection.vendor, {}))
     connection.settings_dict["OPTIONS"] = options
     try:

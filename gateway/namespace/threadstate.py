@@ -1,9 +1,10 @@
-"""What C code keeps for each thread under a name, where two versions of a package use the same.
+"""Objects that C code keeps for each thread under a name that two versions of a package share.
 
-lxml is the one that is known: it puts the log of errors and the dictionary of names of a thread
-into what ``PyThreadState_GetDict`` gives, and a version that finds those of another there raises
-``TypeError`` ("Cannot convert lxml.etree._RotatingErrorLog …"). As soon as there are two versions,
-a thread that works for several sites has to exchange these things whenever it turns to another.
+lxml is the only package known to do so. It puts the error log and the dictionary of names of a
+thread into the dictionary that ``PyThreadState_GetDict`` returns. Another version that finds these
+objects raises ``TypeError`` ("Cannot convert lxml.etree._RotatingErrorLog …"). As soon as two
+versions are loaded, a thread that works for several sites has to exchange these objects whenever it
+turns to another site.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 _PACKAGE = "lxml."
 
 divided = False
-"""Whether threads have to exchange anything at all."""
+"""True when threads have to exchange objects, because two versions are loaded."""
 _versions: set[ModuleType] = set()
 
 
 def divide_lxml(modules: Mapping[str, ModuleType]) -> None:
-    """A unit with lxml has been loaded; units stay until the process ends."""
+    """Count the version of lxml among ``modules``, those of a unit. Units are never unloaded."""
     global divided
     if (etree := modules.get("lxml.etree")) is not None:
         _versions.add(etree)
@@ -29,7 +30,7 @@ def divide_lxml(modules: Mapping[str, ModuleType]) -> None:
 
 
 def take() -> dict[str, Any]:
-    """Take from the calling thread what is concerned; for `put`."""
+    """Remove lxml's objects from the calling thread, and return them for `put`."""
     state = _state()
     taken = {
         name: value
@@ -42,7 +43,7 @@ def take() -> dict[str, Any]:
 
 
 def put(taken: Mapping[str, Any]) -> None:
-    """Give the calling thread what has been taken from it."""
+    """Give the calling thread the objects that `take` returned."""
     _state().update(taken)
 
 
