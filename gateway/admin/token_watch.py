@@ -1,4 +1,4 @@
-"""Keeping all workers at one token: each goes by the file, while it runs as when it started."""
+"""Keep the token the same in all workers: each follows the file, at its start and while it runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from gateway.settings import Settings
 logger = logging.getLogger("gateway.token")
 
 LOOK_EVERY: Final = 1.0
-"""Seconds."""
+"""Seconds between two looks at the file."""
 
 
 class TokenWatch:
-    """Has an authority go by the file of the token, while inside ``async with``.
+    """Keep the token of an `Authority` equal to that in the file, inside ``async with``.
 
-    A token that was replaced is the new one for all workers. One of the state folder that is gone
-    is written back by whoever sees it first, so that a worker that starts later has the same.
+    If somebody replaces the file, all workers take the new token. If the file in the state folder
+    is gone, the first worker that sees this writes it again, so that workers which start later have
+    the same token.
     """
 
     def __init__(self, authority: Authority, settings: Settings) -> None:
