@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway.disk.files import read_file, why_not
-from gateway.disk.statefolder import TOKEN, StateError, StateFolder
+from gateway.disk.statefolder import TOKEN, StateFolder
+from gateway.disk.trustedfolder import StateError
 from gateway.errors import GatewayError
 from gateway.settings import PREFIX, Settings
 

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from gateway.config import Config, LastGood, Memory, read_config, read_config_leniently
-from gateway.disk.statefolder import StateError, StateFolder
+from gateway.disk.statefolder import StateFolder
+from gateway.disk.trustedfolder import StateError
 from gateway.errors import ConfigError, Fault
 
 logger = logging.getLogger("gateway.config")

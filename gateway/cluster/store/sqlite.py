@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.cluster.store import Entry, Held, Order, StoreError, Worker
-from gateway.disk.statefolder import StateError, StateFolder, store_name
+from gateway.disk.statefolder import StateFolder, store_name
+from gateway.disk.trustedfolder import StateError
 
 BUSY: Final = 1.0
 """The most seconds that a call waits while another process writes."""
