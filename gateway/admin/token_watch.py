@@ -13,7 +13,7 @@ from gateway.settings import Settings
 
 logger = logging.getLogger("gateway.token")
 
-LOOK_EVERY: Final = 1.0
+POLL_INTERVAL: Final = 1.0
 """Seconds between two looks at the file."""
 
 
@@ -40,13 +40,13 @@ class TokenWatch:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
-                await self._look()
+                await self._poll()
             except Exception:
                 logger.exception("looking at the token failed; it goes on in a moment")
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         authority = self._authority
         try:
             token = await asyncio.to_thread(obtain_token, self._settings, authority.token)

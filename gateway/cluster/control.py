@@ -40,7 +40,7 @@ from gateway.sites.state import State
 
 logger = logging.getLogger("gateway.control")
 
-LOOK: Final = 0.2
+POLL_INTERVAL: Final = 0.2
 """Seconds between two looks at the store. While nothing is new, a look costs few system calls."""
 DESCRIBE: Final = 1.0
 """Seconds between two descriptions of a worker's sites, which cost more with many sites."""
@@ -142,7 +142,7 @@ class Control:
 
     async def __aenter__(self) -> Self:
         self._stop_signal.__enter__()
-        await self._look()
+        await self._poll()
         self._task = asyncio.create_task(self._run(), name="agree with the other workers")
         return self
 
@@ -306,7 +306,7 @@ class Control:
             missing = [id for id in awaited if id not in outcomes]
             if time.monotonic() >= until or not there.intersection(missing):
                 break
-            await asyncio.sleep(LOOK / 2)
+            await asyncio.sleep(POLL_INTERVAL / 2)
         for id in missing:
             outcomes[id] = {"status": "late" if id in there else "gone"}
         return {id: outcomes[id] for id in sorted(awaited)}
@@ -338,7 +338,7 @@ class Control:
         return {"status": "ok"}
 
     async def _mode_here(self, order: Order) -> dict[str, Any]:
-        # `_look` has read the mode after it found the order, so the mode is in effect here.
+        # `_poll` has read the mode after it found the order, so the mode is in effect here.
         site, patience = order.details["site"], order.details["patience"]
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
@@ -349,13 +349,13 @@ class Control:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
-                await self._look()
+                await self._poll()
             except Exception:
                 logger.exception("looking at the store failed; it goes on in a moment")
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         """Report this worker, read what is new in the store, and begin to carry it out."""
         me = self._news_of_me()
         try:

@@ -19,7 +19,7 @@ from gateway.cluster.store.thread import StoreThread
 
 TRIAL: Final = "trial"
 """The kind of an order that announces a trial."""
-LOOK: Final = 0.3
+POLL_INTERVAL: Final = 0.3
 """Seconds between two looks at a trial that runs."""
 _ATTEMPTS: Final = 2
 
@@ -67,6 +67,6 @@ class Takeovers:
 
         can_reach = self._identity.can_reach
         while await self._store_thread.ask(under_way):
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
         first: bool = trial.details["attempt"] < _ATTEMPTS
         return first and await self._store_thread.ask(claimed)
