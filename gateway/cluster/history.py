@@ -39,9 +39,9 @@ class History:
             case Failed(site, generation, cause, seconds, reason):
                 self._ended(cause, Result.FAILED, site, generation, seconds, reason)
             case Removed(site, generation, cause):
-                self._note("remove", Result.REMOVED, cause.asker, site=site, generation=generation)
+                self._write("remove", Result.REMOVED, cause.asker, site=site, generation=generation)
             case Rested(site, generation, why):
-                self._note("rest", "unloaded", why, site=site, generation=generation)
+                self._write("rest", "unloaded", why, site=site, generation=generation)
             case FaultsChanged(faults):
                 self._say(faults)
 
@@ -54,7 +54,7 @@ class History:
         seconds: float,
         reason: str | None,
     ) -> None:
-        self._note(
+        self._write(
             cause.wanted,
             result,
             cause.asker,
@@ -79,7 +79,7 @@ class History:
 
         self._store_thread.tell(say).add_done_callback(said)
 
-    def _note(self, event: str, result: str, asker: str, **more: Any) -> None:
+    def _write(self, event: str, result: str, asker: str, **more: Any) -> None:
         entry = self._entry(event, result, asker, **more)
         self._store_thread.tell(lambda store: store.note(entry))
 

@@ -30,19 +30,19 @@ class DiscoveryError(GatewayError):
 def find_wsgi(
     folder: Path,
     settings_module: str | None = None,
-    note: Callable[[Path], object] = lambda _: None,
+    record: Callable[[Path], object] = lambda _: None,
 ) -> str:
     """Return the WSGI application of the project in ``folder``: ``module:attribute``.
 
     ``settings_module`` is the site's own ``DJANGO_SETTINGS_MODULE``; without it, the one that
     ``manage.py`` sets counts. The application is the one that ``WSGI_APPLICATION`` in these
     settings names (also in settings that they import with ``from .base import *``), else that of
-    the nearest ``wsgi.py`` beside or above them. ``note`` is called with each path just before it
+    the nearest ``wsgi.py`` beside or above them. ``record`` is called with each path just before it
     is looked at: the answer holds as long as none of these paths changes.
 
     Raises ``DiscoveryError``.
     """
-    project = _Project(folder, note)
+    project = _Project(folder, record)
     module = settings_module or _settings_of_manage(project)
     if project.source_of(module) is None:
         raise DiscoveryError(
@@ -61,26 +61,26 @@ def find_wsgi(
 
 
 def is_plain_module(
-    folder: Path, module: str, note: Callable[[Path], object] = lambda _: None
+    folder: Path, module: str, record: Callable[[Path], object] = lambda _: None
 ) -> bool:
     """Tell whether ``module`` is a file in the project, and so has no modules inside it.
 
-    ``note`` is called as by ``find_wsgi``.
+    ``record`` is called as by ``find_wsgi``.
     """
-    source = _Project(folder, note).source_of(module)
+    source = _Project(folder, record).source_of(module)
     return source is not None and source.name != "__init__.py"
 
 
 class _Project:
-    """The files of a project. ``note`` is called with each path just before it is looked at."""
+    """The files of a project. ``record`` is called with each path just before it is looked at."""
 
-    def __init__(self, folder: Path, note: Callable[[Path], object]) -> None:
+    def __init__(self, folder: Path, record: Callable[[Path], object]) -> None:
         self.folder = folder
-        self.note = note
+        self.record = record
 
     def has(self, path: Path) -> bool:
         """Tell whether there is a file at a path."""
-        self.note(path)
+        self.record(path)
         return path.is_file()
 
     def source_of(self, module: str) -> Path | None:
@@ -97,7 +97,7 @@ class _Project:
 def _settings_of_manage(project: _Project) -> str:
     """Return the settings module that ``manage.py`` sets as the default."""
     manage = project.folder / "manage.py"
-    project.note(manage)
+    project.record(manage)
     if not manage.exists():
         raise DiscoveryError(
             f"there is no {manage}, and {SETTINGS_VARIABLE} is not set; "
