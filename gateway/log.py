@@ -23,8 +23,8 @@ served_by: ContextVar[tuple[str, int]] = ContextVar("served_by", default=("", 0)
 class RequestFilter(logging.Filter):
     """Add to each log record the request, the site and the generation that serves it.
 
-    Formats can use ``%(request_id)s``, ``%(site)s``, ``%(generation)d`` and ``%(of_request)s``,
-    which is `` [request ID]``, or empty outside of requests.
+    Formats can use ``%(request_id)s``, ``%(site)s``, ``%(generation)d`` and ``%(of_request)s``. The
+    last one is the id in brackets with the word "request", or empty outside of requests.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -49,7 +49,7 @@ class _Strict(BaseModel):
 
 
 class LimitsEntry(_Strict):
-    """How much of the machine a site may use. Times are in seconds."""
+    """The limits for the use of the machine by a site. Times are in seconds."""
 
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,

@@ -12,7 +12,7 @@ from gateway.config.document import is_site_name
 from gateway.errors import Fault
 
 Loc = tuple[str | int, ...]
-"""Where a value stands: the keys and indices that lead to it from the top of the file."""
+"""The place of a value: the keys and indices that lead to it from the top of the file."""
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN_LENGTH: Final = 60

@@ -21,7 +21,7 @@ SETTLED: Final = 2.0
 """Seconds. The slowest clock of a file system in use, that of FAT, ticks every two seconds."""
 
 Look = tuple[int, ...]
-"""What ``stat`` says of a path: values that differ if the file, folder or gap there differs."""
+"""The values that ``stat`` gives for a path, in a form that can be compared later."""
 
 
 def look(path: str) -> Look:

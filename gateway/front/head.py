@@ -26,7 +26,7 @@ More digits than these may not fit into 64 bits, and Python refuses to read more
 
 @dataclass(frozen=True, slots=True)
 class _Treatment:
-    """What becomes of a request that breaks a rule; see the properties of `Rule`."""
+    """The values of a `Rule`, which describes them as its properties."""
 
     what: str
     status: int
