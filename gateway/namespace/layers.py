@@ -23,7 +23,6 @@ from typing import Any, Protocol
 
 from gateway.namespace import (
     callers,
-    drivers,
     locations,
     patches,
     standins,
@@ -32,6 +31,7 @@ from gateway.namespace import (
 )
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
+from gateway.namespace.libraries import psycopg
 from gateway.namespace.tracebacks import internal, is_internal
 
 PRIVATE = frozenset(
@@ -244,8 +244,8 @@ class LoadedUnit:
 
 _DIVISIONS = {
     "lxml": threadstate.divide_lxml,
-    "psycopg": drivers.divide_psycopg,
-    "psycopg2": drivers.divide_psycopg2,
+    "psycopg": psycopg.divide_psycopg,
+    "psycopg2": psycopg.divide_psycopg2,
 }
 """What to do with the modules of a unit, by its top-level name, when it has been imported."""
 

@@ -1,7 +1,7 @@
 """Tables that are there once for all and have one slot for a key.
 
 ``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and what psycopg2 has of
-the kind (``drivers.py``) keep what was registered last, whoever registered it. Here the slot holds
+the kind (``libraries``) keep what was registered last, whoever registered it. Here the slot holds
 a function that asks who is asking, and each namespace's own entry stands behind it; what was there
 before stands behind all.
 """
