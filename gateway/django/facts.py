@@ -53,7 +53,7 @@ def native_code_that_needs_django(namespace: Namespace) -> tuple[str, ...]:
     They cannot be shared by sites, because each site has a Django of its own.
     """
     environment = namespace.environment
-    candidates = [environment.distributions.get(name) for name in environment.needing_django]
+    candidates = [environment.distributions.get(name) for name in environment.private_distributions]
     return tuple(
         f"{item.name} {item.version}"
         for item in candidates

@@ -6,7 +6,7 @@ site: it forms a *unit*, loaded once and kept across reloads. A unit comprises
 
 * the distribution itself;
 * its family: whoever requires it in exactly one version, because the halves know each other
-  without saying so (psycopg-binary raises psycopg's exceptions, pydantic-core imports pydantic);
+  without saying so (pydantic-core imports pydantic);
 * distributions that require each other in a circle with these;
 
 and depends on the units of what these require. Its key is the content, the ``RECORD`` hashes of
@@ -14,7 +14,7 @@ its distributions and the keys of the units below it: the same content is the sa
 whatever virtual environment it lies (uv links the same files into each), and an upgrade of a
 native package gets a unit of its own, never old core with new wrapper.
 
-What needs Django cannot be shared, native or not: Django belongs to the site.
+Some libraries cannot be shared, nor what requires them, native or not: `libraries.PRIVATE`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from gateway.disk.files import read_file, why_not
+from gateway.namespace import libraries
 
 _LARGEST_PYVENV = 1 << 16
 
@@ -185,7 +186,7 @@ class UnitSpec:
 
     @property
     def label(self) -> str:
-        """For people: ``psycopg 3.2.1 + psycopg-binary 3.2.1``."""
+        """For people: ``pydantic 2.12.0 + pydantic-core 2.41.1``."""
         return " + ".join(f"{item.name} {item.version}" for item in self.distributions)
 
 
@@ -249,7 +250,7 @@ class Environment:
     @cached_property
     def units(self) -> Mapping[str, UnitSpec]:
         """The units of this environment by the module names they bring."""
-        groups = _group(self.distributions, self.needing_django)
+        groups = _group(self.distributions, self.private_distributions)
         keys: dict[frozenset[str], str] = {}
         specs: dict[str, UnitSpec] = {}
         for group in groups:
@@ -259,9 +260,12 @@ class Environment:
         return specs
 
     @cached_property
-    def needing_django(self) -> frozenset[str]:
-        """Names of the distributions that require Django, directly or not, and Django itself."""
-        needing = {"django"}
+    def private_distributions(self) -> frozenset[str]:
+        """Names of the distributions that each site has for itself.
+
+        `libraries.PRIVATE` and what requires one of these, directly or not.
+        """
+        needing = set(libraries.PRIVATE)
         while True:
             more = {
                 name for name, item in self.distributions.items() if item.requires & needing
@@ -271,11 +275,11 @@ class Environment:
             needing |= more
 
     @cached_property
-    def modules_of_django(self) -> frozenset[str]:
-        """The module names that ``needing_django`` bring."""
+    def private_modules(self) -> frozenset[str]:
+        """The module names that ``private_distributions`` bring."""
         return frozenset(
             prefix
-            for name in self.needing_django & self.distributions.keys()
+            for name in self.private_distributions & self.distributions.keys()
             for prefix in self.distributions[name].prefixes
         )
 

@@ -23,15 +23,14 @@ from typing import Any, Protocol
 
 from gateway.namespace import (
     callers,
+    libraries,
     locations,
     patches,
     standins,
-    threadstate,
     views,
 )
 from gateway.namespace.environment import Environment, UnitSpec
 from gateway.namespace.importer import Importer, Modules
-from gateway.namespace.libraries import psycopg
 from gateway.namespace.tracebacks import internal, is_internal
 
 PRIVATE = frozenset(
@@ -101,7 +100,7 @@ def process_module(name: str) -> ModuleType:
         if module is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     if name.partition(".")[0] in callers.STDLIB:
-        patches.watch(module)
+        patches.watch(module, at_once=name in libraries.CONFINED_AT_ONCE)
     return module
 
 
@@ -116,7 +115,7 @@ class ProcessUnit:
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
         module = process_module(name)
-        _divide(name, self)
+        _follow_rules(name, self)
         return module
 
     def loaded(self) -> dict[str, ModuleType]:
@@ -186,7 +185,7 @@ class LoadedUnit:
         except ImportError as exc:
             self._layer.explain(self.spec, exc)
             raise
-        _divide(name, self)
+        _follow_rules(name, self)
         return module
 
     def finds(self, name: str) -> bool:
@@ -229,7 +228,7 @@ class LoadedUnit:
         return module
 
     def _belongs_to_a_site(self, top: str) -> bool:
-        if top in self._environment.modules_of_django:
+        if top in self._environment.private_modules:
             return True
         return self._importer.find_spec(top) is None
 
@@ -242,18 +241,11 @@ class LoadedUnit:
         return None
 
 
-_DIVISIONS = {
-    "lxml": threadstate.divide_lxml,
-    "psycopg": psycopg.divide_psycopg,
-    "psycopg2": psycopg.divide_psycopg2,
-}
-"""What to do with the modules of a unit, by its top-level name, when it has been imported."""
-
-
-def _divide(name: str, unit: Unit) -> None:
-    divide = _DIVISIONS.get(name.partition(".")[0])
-    if divide is not None:
-        divide(unit.loaded())
+def _follow_rules(name: str, unit: Unit) -> None:
+    """Follow the rules for the library of a module that a unit has imported, if there are any."""
+    library = libraries.TABLE.get(name.partition(".")[0])
+    if library is not None:
+        libraries.imported(library, unit.loaded(), unit.spec.label)
 
 
 def _complete(modules: Mapping[str, ModuleType | None], spec: UnitSpec) -> dict[str, ModuleType]:

@@ -1,6 +1,6 @@
 """Patches that code makes to the shared standard library.
 
-Monitoring libraries replace methods of shared classes (sentry-sdk: ``HTTPConnection.putrequest``,
+Monitoring libraries replace methods of shared classes (``HTTPConnection.putrequest``,
 ``Popen.__init__``, ``Thread.start``), and projects replace functions of shared modules
 (``ssl._create_default_https_context``). Left alone, such a patch sees the calls of all sites,
 wraps itself again with every reload, and keeps its generation in memory. So after a load whatever
@@ -11,9 +11,9 @@ counts for everybody who has that unit.
 A function tells by its builtins whose it is, so sites that load at the same time do not get in
 each other's way.
 
-After a load is too late for ``typing``: before Python 3.13 every copy of typing_extensions replaces
-functions there that no class can be defined without, and takes the type variables of other copies
-for what they are not. There a patch is confined at once, also one of the process.
+The end of a load is too late for modules whose functions are needed to define classes, such as
+``typing``. `libraries` tells which these are. A patch of such a module is confined when it is made,
+also a patch of the process.
 """
 
 from __future__ import annotations
@@ -34,13 +34,6 @@ Function = Callable[..., Any]
 
 _LOADED_LATE = {"concurrent.futures": ("concurrent.futures.thread",)}
 """Submodules that a package loads when somebody asks for a class of theirs."""
-
-_AT_ONCE = frozenset({"typing"})
-"""Modules whose patches are confined when they are made.
-
-A module that intercepts assignments is slower to read, so this is not for those that are called
-all the time.
-"""
 
 _lock = threading.Lock()
 _holders: dict[int, _Holder] = {}
@@ -66,10 +59,11 @@ def confining() -> Iterator[None]:
                     del _holders[key]
 
 
-def watch(module: ModuleType) -> None:
+def watch(module: ModuleType, *, at_once: bool = False) -> None:
     """Remember how a shared module and its classes are, before a site can have changed them.
 
-    A package brings classes of its submodules, which nobody need import by name.
+    A package brings classes of its submodules, which nobody need import by name. With ``at_once``
+    a patch of the module is confined when it is made; such a module is slower to read.
     """
     if id(module) in _holders:
         return
@@ -78,8 +72,8 @@ def watch(module: ModuleType) -> None:
     with _lock:
         for holder in (module, *_classes_of(module)):
             if id(holder) not in _holders:
-                at_once = module.__name__ in _AT_ONCE and holder is module
-                _holders[id(holder)] = (_HolderAtOnce if at_once else _Holder)(holder)
+                kind = _HolderAtOnce if at_once and holder is module else _Holder
+                _holders[id(holder)] = kind(holder)
 
 
 def adopt() -> list[str]:
@@ -306,8 +300,8 @@ class _Patch:
 class _Slot:
     """Stands in a module for whatever function counts for the caller.
 
-    ``__call__`` is a property, so that no frame of ours stands between the two: typing_extensions
-    looks at the frame of its caller.
+    ``__call__`` is a property, so that no frame of ours stands between the two: what replaces a
+    function may look at the frame of its caller.
     """
 
     def __init__(self, patch: _Patch, original: Any) -> None:

@@ -79,7 +79,7 @@ class Trace:
     def threads(self, *, running: bool = False) -> list[Thread]:
         """The threads that run its code or were started by it; with ``running`` only who are both.
 
-        Those that it only started may end once garbage is collected, as those of a psycopg pool do.
+        Those that it only started may end once garbage is collected, as those of a pool may do.
         To look at the frames of other threads is left out where it is not needed.
         """
         if not self.alive:

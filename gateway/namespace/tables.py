@@ -1,9 +1,8 @@
 """Tables that are there once for all and have one slot for a key.
 
-``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and what psycopg2 has of
-the kind (``libraries``) keep what was registered last, whoever registered it. Here the slot holds
-a function that asks who is asking, and each namespace's own entry stands behind it; what was there
-before stands behind all.
+``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and the like keep what
+was registered last, whoever registered it. Here the slot holds a function that asks who is asking.
+Behind it stands each namespace's own entry, and behind all of them what was there before.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable, MutableMapping
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.namespace import callers
 from gateway.namespace.views import copy, disguise
@@ -77,28 +76,19 @@ class Table:
         return slot
 
 
-class Released(Protocol):
-    """Something that is there once for all and holds what namespaces have put in."""
-
-    def release(self, domain: callers.Domain) -> None:
-        """Forget what is of ``domain``."""
-
-
-ALL: dict[str, Released] = {}
-"""By a name for each."""
+_ALL: dict[str, Table] = {}
+"""Those of the standard library, by a name for each."""
 
 
 def release(domain: callers.Domain) -> None:
-    """Forget what ``domain`` has registered anywhere."""
-    for table in list(ALL.values()):
+    """Forget what ``domain`` has registered with the standard library."""
+    for table in list(_ALL.values()):
         table.release(domain)
 
 
-def table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
+def _table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
     """The one with this name, made now if there is none."""
-    found = ALL.setdefault(name, Table(slots, absent))
-    assert isinstance(found, Table)
-    return found
+    return _ALL.setdefault(name, Table(slots, absent))
 
 
 def _unchanged(value: Any) -> Any:
@@ -108,8 +98,8 @@ def _unchanged(value: Any) -> Any:
 def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
     """A view of ``sqlite3``, ``sqlite3.dbapi2`` or ``_sqlite3``."""
     _sqlite3 = sys.modules["_sqlite3"]
-    adapters = table("adapters", _sqlite3.adapters, _unchanged)
-    converters = table("converters", _sqlite3.converters, _unchanged)
+    adapters = _table("adapters", _sqlite3.adapters, _unchanged)
+    converters = _table("converters", _sqlite3.converters, _unchanged)
     view = copy(module)
 
     def register_adapter(type: type, adapter: Function, /) -> None:
@@ -125,7 +115,7 @@ def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
 
 def make_copyreg(domain: callers.Domain) -> ModuleType:
     """A view of ``copyreg``."""
-    reductions = table("reductions", copyreg.dispatch_table, _reduce)
+    reductions = _table("reductions", copyreg.dispatch_table, _reduce)
     view = copy(copyreg)
 
     def pickle(ob_type: type, pickle_function: Function, constructor_ob: Any = None) -> None:

@@ -1,31 +1,30 @@
 """What C code keeps for each thread under a name, where two versions of a package use the same.
 
-lxml is the one that is known: it puts the log of errors and the dictionary of names of a thread
-into what ``PyThreadState_GetDict`` gives, and a version that finds those of another there raises
-``TypeError`` ("Cannot convert lxml.etree._RotatingErrorLog …"). As soon as there are two versions,
-a thread that works for several sites has to exchange these things whenever it turns to another.
+The place is the dictionary that ``PyThreadState_GetDict`` gives. As soon as two versions of such a
+package are loaded, a thread that works for several sites has to exchange these objects whenever it
+turns to another site.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
-
-_PACKAGE = "lxml."
 
 divided = False
 """Whether threads have to exchange anything at all."""
-_versions: set[ModuleType] = set()
+_packages: tuple[str, ...] = ()
 
 
-def divide_lxml(modules: Mapping[str, ModuleType]) -> None:
-    """A unit with lxml has been loaded; units stay until the process ends."""
-    global divided
-    if (etree := modules.get("lxml.etree")) is not None:
-        _versions.add(etree)
-        divided = len(_versions) > 1
+def exchange(package: str) -> None:
+    """Have threads exchange objects whose classes come from modules below ``package`` (``name.``).
+
+    From now on until the process ends.
+    """
+    global divided, _packages
+    if package not in _packages:
+        _packages += (package,)
+    divided = True
 
 
 def take() -> dict[str, Any]:
@@ -34,7 +33,7 @@ def take() -> dict[str, Any]:
     taken = {
         name: value
         for name, value in list(state.items())
-        if str(type(value).__module__).startswith(_PACKAGE)
+        if str(type(value).__module__).startswith(_packages)
     }
     for name in taken:
         del state[name]

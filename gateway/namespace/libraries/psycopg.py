@@ -1,31 +1,45 @@
-"""What database drivers keep for the whole process, and each namespace is to have for itself.
-
-psycopg2 has tables with one slot for a key (``tables.py``). psycopg 3 has two objects, its
-``adapters`` and the ``types`` of PostgreSQL, that every connection begins with a copy of: what one
-site registers would count for all, and each connection of another would hold its classes.
-"""
+"""psycopg 3, whose connections begin with a copy of what the whole process has registered."""
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from types import ModuleType
 from typing import Any
 
-from gateway.namespace import callers, cleanup, tables
-from gateway.namespace.views import disguise
+from gateway.namespace import callers, cleanup
+from gateway.namespace.libraries.library import Library
 
 
-def divide_psycopg(modules: Mapping[str, ModuleType]) -> None:
-    """Give each namespace its own adapters and types in a psycopg that many share."""
-    if "psycopg" not in modules:
-        return  # it is still at registering what is for all
-    postgres: Any = modules["psycopg.postgres"]
-    if f"adapters of {id(postgres)}" not in tables.ALL:
-        tables.ALL[f"optimised of {id(postgres)}"] = _Cache(type(postgres.adapters)._optimised)
-        tables.ALL[f"types of {id(postgres)}"] = _Divided(postgres.types)
-        tables.ALL[f"adapters of {id(postgres)}"] = _Divided(postgres.adapters)
+class Psycopg(Library):
+    """It has two objects for the whole process: its ``adapters``, and ``types`` of PostgreSQL.
+
+    What one site registers there would count for all sites, and each connection of another site
+    would hold classes of the first. So the objects show each namespace a state of its own.
+    """
+
+    name = "psycopg"
+    otherwise = "what a site registers with it counts for all sites that share it"
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[_Cache | _Divided]] = {}
+
+    def imported(self, modules: Mapping[str, ModuleType]) -> None:
+        """Give each namespace its own adapters and types. It is tried once for each unit."""
+        if self.name not in modules:
+            return  # it is still at registering what is for all
+        postgres: Any = modules["psycopg.postgres"]
+        parts: list[_Cache | _Divided] = []
+        if self._parts.setdefault(id(postgres), parts) is parts:
+            parts.append(_Cache(type(postgres.adapters)._optimised))
+            parts.append(_Divided(postgres.types))
+            parts.append(_Divided(postgres.adapters))
+
+    def released(self, domain: callers.Domain) -> None:
+        """Forget what ``domain`` has registered."""
+        for parts in self._parts.values():
+            for part in parts:
+                part.release(domain)
 
 
 class _Cache:
@@ -35,14 +49,14 @@ class _Cache:
         self._mapping = mapping
 
     def release(self, domain: callers.Domain) -> None:
-        """See ``tables.Released``."""
+        """Take out the classes of ``domain``."""
         cleanup.take_out(self._mapping, domain)
 
 
 class _Divided:
-    """Has an object show each namespace a state of its own, copied from what it is now.
+    """Makes an object show each namespace a state of its own, copied from what it is now.
 
-    The class of the object makes such a copy of what it is called with.
+    The class of the object has to make a copy of the object that it is called with.
     """
 
     def __init__(self, shared: Any) -> None:
@@ -66,7 +80,7 @@ class _Divided:
             del state[name]
 
     def release(self, domain: callers.Domain) -> None:
-        """See ``tables.Released``."""
+        """Forget the state of ``domain``."""
         self._copies.pop(domain, None)
 
     def _of_asker(self) -> Any:
@@ -86,65 +100,3 @@ class _Divided:
             setattr(self._of_asker(), name, value)
 
         return property(get, set)
-
-
-def divide_psycopg2(modules: Mapping[str, ModuleType]) -> None:
-    """Give each namespace its own adapters and typecasters in a psycopg2 that many share.
-
-    ``modules`` are those of the unit that are loaded; others get the functions from these.
-    """
-    extensions: Any = modules.get("psycopg2.extensions")
-    c_module: Any = modules.get("psycopg2._psycopg")
-    if extensions is None or c_module is None or f"adapters of {id(extensions)}" in tables.ALL:
-        return
-
-    def cannot_adapt(value: Any) -> Any:
-        """As C does without an entry for the very class; its own search found ours."""
-        for base in type(value).__mro__[1:]:
-            adapter = adapters.find((base, extensions.ISQLQuote))
-            if adapter is not None:
-                return adapter(value)
-        if hasattr(value, "__conform__"):
-            return value.__conform__(extensions.ISQLQuote)
-        raise c_module.ProgrammingError(f"can't adapt type {type(value).__name__!r}")
-
-    def typecaster(oid: int, function: tables.Function) -> Any:
-        return extensions.new_type((oid,), "OF_THE_ASKER", function)
-
-    adapters = tables.table(f"adapters of {id(extensions)}", extensions.adapters, cannot_adapt)
-    types = tables.ALL[f"types of {id(extensions)}"] = tables.Table(
-        extensions.string_types, extensions.UNICODE, typecaster
-    )
-    register_for_all = extensions.register_adapter
-    register_type_for_all = extensions.register_type
-
-    def register_adapter(typ: Any, callable: tables.Function) -> None:
-        domain = _registering()
-        if domain is None:
-            register_for_all(typ, callable)
-        else:
-            adapters.register(domain, (typ, extensions.ISQLQuote), callable)
-
-    def register_type(obj: Any, scope: Any = None) -> None:
-        domain = _registering()
-        if domain is None or scope is not None:
-            register_type_for_all(obj, scope)
-        else:
-            for oid in obj.values:
-                types.register(domain, oid, obj)
-
-    for function in (register_adapter, register_type):
-        before = getattr(extensions, function.__name__)
-        disguise(function, before.__module__)
-        for module in modules.values():
-            if vars(module).get(function.__name__) is before:
-                setattr(module, function.__name__, function)
-
-
-def _registering() -> callers.Domain | None:
-    """The namespace that registers something; what a module of a unit does itself is for all."""
-    frame = sys._getframe(2)
-    domain = callers.domain_of(frame.f_builtins)
-    if domain is not None and domain.transparent and frame.f_code.co_name == "<module>":
-        return None
-    return callers.namespace()
