@@ -193,11 +193,15 @@ def unwrapping(unwrap: Callable[[object], object | None]) -> Iterator[None]:
 
 
 def written_function(value: object) -> FunctionType | None:
-    """The function in Python that a method, a partial or a wrapper calls."""
-    function: Any = getattr(value, "__func__", value)
-    if isinstance(function, functools.partial):
+    """The function in Python that a method, a partial or a wrapper calls.
+
+    Types are asked with ``type``: a wrapper may answer to ``isinstance`` like what it wraps.
+    """
+    function: Any = value
+    if not issubclass(type(value), FunctionType | functools.partial):
+        found = (unwrap(value) for unwrap in _unwrappers)
+        inner = next((each for each in found if each is not None), None)
+        function = getattr(value, "__func__", value) if inner is None else inner
+    if issubclass(type(function), functools.partial):
         return written_function(function.func)
-    if not isinstance(function, FunctionType):
-        found = (unwrap(function) for unwrap in _unwrappers)
-        function = next((inner for inner in found if inner is not None), None)
-    return function if isinstance(function, FunctionType) else None
+    return function if type(function) is FunctionType else None

@@ -25,7 +25,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import ClassMethodDescriptorType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from gateway.namespace import callers
@@ -151,7 +151,7 @@ class _Holder:
         self._set(name, patch.dispatch)
 
     def _make_patch(self, name: str) -> _Patch:
-        return _Patch(name, self._before.get(name))
+        return _Patch(name, self._before.get(name), self._holder)
 
     def _put_back(self, name: str) -> None:
         patch = self._patches[name]
@@ -238,15 +238,19 @@ class _Confining(ModuleType):
 class _Patch:
     """One attribute that has been replaced; ``dispatch`` is what stands there instead."""
 
-    def __init__(self, name: str, original: Any) -> None:
+    def __init__(self, name: str, original: Any, holder: Any) -> None:
         self.of_sites: weakref.WeakKeyDictionary[callers.Domain, Function] = (
             weakref.WeakKeyDictionary()
         )
         self.shared: dict[callers.Domain | None, Function] = {}
         """Those of units, and that of the process."""
-        plain: Function = getattr(original, "__func__", original) or _missing(name)
+        inherited = None if original is not None else _inherited(holder, name)
+        as_written = original if inherited is None else inherited
+        shown: Function = getattr(as_written, "__func__", as_written) or _missing(name)
+        kind = _kind(name, as_written, holder)
+        plain = shown if inherited is None else _of_base(name, kind, holder)
 
-        @functools.wraps(plain)
+        @functools.wraps(shown)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
             function = self.choose()
             # What a site has wrapped may be this very function: the second time it means the
@@ -255,12 +259,12 @@ class _Patch:
                 return plain(*args, **kwargs)
             _calls_under_way().add(self)
             try:
-                return getattr(function, "__func__", function)(*args, **kwargs)
+                function, args = _bound(function, kind, holder, args)
+                return function(*args, **kwargs)
             finally:
                 _calls_under_way().discard(self)
 
-        static = isinstance(original, staticmethod)
-        self.dispatch: Any = staticmethod(dispatch) if static else dispatch
+        self.dispatch: Any = dispatch if kind is FunctionType else kind(dispatch)
 
     def keep(self, author: callers.Domain | None, function: Function) -> None:
         """Have ``function`` as that of its author; ``None`` is the process."""
@@ -322,6 +326,55 @@ def _calls_under_way() -> set[_Patch]:
         _running.patches = set()
     patches: set[_Patch] = _running.patches
     return patches
+
+
+def _kind(name: str, original: Any, holder: Any) -> type[Any]:
+    """The type that decides how an attribute is bound when it is read, by its original."""
+    if isinstance(holder, type):
+        if name == "__new__" or isinstance(original, staticmethod):
+            return staticmethod
+        if isinstance(original, classmethod | ClassMethodDescriptorType):
+            return classmethod
+    return FunctionType
+
+
+def _inherited(holder: Any, name: str) -> Any:
+    """The attribute that a class has from a base, as it stands there; ``None`` without one."""
+    bases = holder.__mro__[1:] if isinstance(holder, type) else ()
+    return next((vars(base)[name] for base in bases if name in vars(base)), None)
+
+
+def _of_base(name: str, kind: type[Any], holder: type) -> Function:
+    """A function that calls what ``holder`` inherits at that time: a base may be patched, too."""
+
+    def inherited(*args: Any, **kwargs: Any) -> Any:
+        owner: Any = holder
+        if kind is classmethod or (kind is FunctionType and args and isinstance(args[0], holder)):
+            owner, *rest = args
+            args = tuple(rest)
+        return getattr(super(holder, owner), name)(*args, **kwargs)
+
+    return inherited
+
+
+def _bound(
+    function: Any, kind: type[Any], holder: Any, args: tuple[Any, ...]
+) -> tuple[Function, tuple[Any, ...]]:
+    """The replacement as a reader of the attribute would get it, and the arguments that are left.
+
+    It need not be of the kind of the original. Any object with ``__get__`` can stand in a class.
+    """
+    if not isinstance(holder, type) or (kind is FunctionType is type(function)):
+        return function, args
+    instance, owner = None, holder
+    if args and kind is classmethod:
+        owner, *rest = args
+        args = tuple(rest)
+    elif args and kind is FunctionType:
+        instance, *rest = args
+        owner, args = type(instance), tuple(rest)
+    bind = getattr(type(function), "__get__", None)
+    return (bind(function, instance, owner) if bind else function), args
 
 
 def _missing(name: str) -> Function:

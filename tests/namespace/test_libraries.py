@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import http.client
 import logging
 import re
 import shutil
@@ -16,7 +17,7 @@ import gateway.namespace
 from gateway.namespace import Namespace, libraries
 from gateway.namespace.libraries.library import Library
 
-from .venvs import SO, dist, make_venv, site_packages
+from .venvs import SO, dist, installed_or_skip, make_venv, site_packages
 from .worlds import load
 
 ROOM = Path(gateway.namespace.__file__).parent
@@ -131,6 +132,39 @@ def test_a_rule_that_fails_at_the_end_of_a_generation(
     (record,) = warnings_in(caplog)
     assert "lxml" in record
     assert record.endswith("stays in memory (LookupError: not there)")
+
+
+PATCHING = """
+import http.client
+import wrapt
+
+calls = []
+
+def count(wrapped, instance, args, kwargs):
+    calls.append((type(instance).__name__, args))
+    return wrapped(*args, **kwargs)
+
+wrapt.wrap_function_wrapper("http.client", "HTTPConnection.set_debuglevel", count)
+
+def use():
+    http.client.HTTPConnection("localhost").set_debuglevel(0)
+    return calls
+"""
+
+
+def test_a_patch_made_with_wrapt_is_confined(hooks: None, caplog: pytest.LogCaptureFixture) -> None:
+    """The site's own wrapper is found in the wrapper, which is no function."""
+    before = http.client.HTTPConnection.set_debuglevel
+    venv = installed_or_skip(["wrapt~=2.0"])
+    namespace = Namespace("watched", venv=venv)
+    watched = load(namespace, PATCHING)
+    assert namespace.confine_patches() == ["HTTPConnection.set_debuglevel"]
+    http.client.HTTPConnection("localhost").set_debuglevel(0)
+    assert watched["calls"] == []
+    assert watched["use"]() == [("HTTPConnection", (0,))]
+    assert namespace.close() == []
+    assert http.client.HTTPConnection.set_debuglevel is before
+    assert warnings_in(caplog) == []
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
