@@ -1,8 +1,7 @@
-"""What C code keeps for each thread under a name, where two versions of a package use the same.
+"""Objects that C code keeps for each thread in the dictionary of ``PyThreadState_GetDict``.
 
-The place is the dictionary that ``PyThreadState_GetDict`` gives. As soon as two versions of such a
-package are loaded, a thread that works for several sites has to exchange these objects whenever it
-turns to another site.
+Two versions of a package may use the same key there. As soon as both are loaded, a thread that
+works for several sites has to exchange these objects whenever it turns to another site.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 divided = False
-"""Whether threads have to exchange anything at all."""
+"""True as soon as threads have to exchange anything at all."""
 _packages: tuple[str, ...] = ()
 
 
 def exchange(package: str) -> None:
-    """Have threads exchange objects whose classes come from modules below ``package`` (``name.``).
+    """Let threads exchange the objects of a package, from now on until the process ends.
 
-    From now on until the process ends.
+    ``package`` is how the names of the modules begin that define their classes (``name.``).
     """
     global divided, _packages
     if package not in _packages:
@@ -28,7 +27,7 @@ def exchange(package: str) -> None:
 
 
 def take() -> dict[str, Any]:
-    """Take from the calling thread what is concerned; for `put`."""
+    """Take the objects that threads exchange from the calling thread; `put` gives them back."""
     state = _state()
     taken = {
         name: value
@@ -41,7 +40,7 @@ def take() -> dict[str, Any]:
 
 
 def put(taken: Mapping[str, Any]) -> None:
-    """Give the calling thread what has been taken from it."""
+    """Give the calling thread what `take` took from it."""
     _state().update(taken)
 
 

@@ -27,7 +27,7 @@ class Psycopg(Library):
     def imported(self, modules: Mapping[str, ModuleType]) -> None:
         """Give each namespace its own adapters and types. It is tried once for each unit."""
         if self.name not in modules:
-            return  # it is still at registering what is for all
+            return  # it is still registering what is for all
         postgres: Any = modules["psycopg.postgres"]
         parts: list[_Cache | _Divided] = []
         if self._parts.setdefault(id(postgres), parts) is parts:
@@ -43,7 +43,7 @@ class Psycopg(Library):
 
 
 class _Cache:
-    """A mapping that is good for all, and keeps classes of each."""
+    """A mapping that all sites use, and that keeps classes of each site."""
 
     def __init__(self, mapping: MutableMapping[Any, Any]) -> None:
         self._mapping = mapping

@@ -28,7 +28,7 @@ class Psycopg2(Library):
     def imported(self, modules: Mapping[str, ModuleType]) -> None:
         """Give each namespace its own adapters and typecasters. It is tried once for each unit."""
         if self.name not in modules:
-            return  # it is still at registering what is for all
+            return  # it is still registering what is for all
         extensions: Any = modules["psycopg2.extensions"]
         divided: list[tables.Table] = []
         if self._tables.setdefault(id(extensions), divided) is divided:
@@ -51,7 +51,7 @@ def _divide(extensions: Any, modules: Mapping[str, ModuleType]) -> Iterable[tabl
     new_type = extensions.new_type
 
     def cannot_adapt(value: Any) -> Any:
-        """As C does without an entry for the very class; its own search found ours."""
+        """Do what C does for a class without an entry; its own search has found our slot."""
         for base in type(value).__mro__[1:]:
             adapter = adapters.find((base, protocol))
             if adapter is not None:
@@ -93,7 +93,7 @@ def _divide(extensions: Any, modules: Mapping[str, ModuleType]) -> Iterable[tabl
 
 
 def _registering() -> callers.Domain | None:
-    """The namespace that registers something; what a module of a unit does itself is for all."""
+    """The namespace that registers something; ``None`` if a module of a unit does, for all."""
     frame = sys._getframe(2)
     domain = callers.domain_of(frame.f_builtins)
     if domain is not None and domain.transparent and frame.f_code.co_name == "<module>":
