@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import django, log
+from gateway import log
 from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
+from gateway.django import connections, migrations, templates, urls
 from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
@@ -244,7 +245,7 @@ def _build(
     try:
         application = _import_site(namespace, config, number, reporter)
         if sources is not None:
-            sources.add_trees(django.templates(namespace))
+            sources.add_trees(templates.folders(namespace))
     except BaseException as exc:
         if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
@@ -259,14 +260,14 @@ def _build(
     finally:
         # This may be where Django first reads the settings, and they may be what failed the load.
         with contextlib.suppress(BaseException):
-            django.close_connections(namespace)
+            connections.close(namespace)
     threads = Threads(
         reporter,
         traffic.pool,
         folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
-        end=functools.partial(django.close_connections, namespace),
-        leave=functools.partial(django.take_connections, namespace),
-        enter=functools.partial(django.put_connections, namespace),
+        end=functools.partial(connections.close, namespace),
+        leave=functools.partial(connections.take, namespace),
+        enter=functools.partial(connections.put, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
     return InProcessCode(reporter, number, namespace, threads, bridge, unloading)
@@ -278,7 +279,7 @@ def _import_site(
     reporter.attend(namespace.import_module("warnings"), namespace.import_module("threading"))
     log.mark_records(namespace.import_module("logging"), config.name, number)
     application = _find_application(namespace, config.wsgi)
-    django.import_urls(namespace)
+    urls.load(namespace)
     _check_migrations(namespace, config, reporter)
     for patched in namespace.confine_patches():
         reporter.logger(_LOG).info("replaces %s, for itself alone", patched)
@@ -292,11 +293,11 @@ def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
             "an exit function of generation %d raised %s", number, reason_of(error)
         )
     with contextlib.suppress(Exception):
-        django.close_pools(namespace)
+        connections.close_pools(namespace)
 
 
 def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Reporter) -> None:
-    if config.migrations == "ignore" or not (faults := django.migration_faults(namespace)):
+    if config.migrations == "ignore" or not (faults := migrations.faults(namespace)):
         return
     reason = "; ".join(faults)
     if config.migrations == "require":

@@ -14,6 +14,7 @@ from gateway.checks.facts import Stage
 from gateway.checks.findings import OWN_GATEWAY, Finding, Level
 from gateway.checks.scratch import Outcome
 from gateway.config import SiteConfig
+from gateway.config.discovery import SETTINGS_VARIABLE
 
 _DOING: Final[dict[Stage, str]] = {
     "starting": "before the site was loaded",
@@ -103,7 +104,7 @@ def _remedy(site: SiteConfig, reason: str) -> str:
     """Return what to do about the most frequent reasons, and else how to see where it failed."""
     if match := _NO_MODULE.match(reason):
         top = match[1].partition(".")[0]
-        own = {site.wsgi.partition(".")[0], site.env.get("DJANGO_SETTINGS_MODULE", "")}
+        own = {site.wsgi.partition(".")[0], site.env.get(SETTINGS_VARIABLE, "")}
         if top in {name.partition(".")[0] for name in own}:
             return f'is "path" the folder of the project ({site.path}), and "wsgi" right?'
         if site.venv is not None:

@@ -228,23 +228,3 @@ def units(namespace: Namespace) -> tuple[Unit, ...]:
         for spec in specs
         if any(item.native for item in spec.distributions)
     )
-
-
-def native_code_that_needs_django(namespace: Namespace) -> tuple[str, ...]:
-    """Return the loaded distributions with extension modules that cannot be shared."""
-    environment = namespace.environment
-    candidates = [environment.distributions.get(name) for name in environment.needing_django]
-    return tuple(
-        f"{item.name} {item.version}"
-        for item in candidates
-        if item is not None and item.native and not item.prefixes.isdisjoint(namespace.modules)
-    )
-
-
-def django_version(namespace: Namespace, *, loaded: bool) -> str | None:
-    """Return the version of the Django that the site uses, or would use if it had loaded."""
-    module = namespace.modules.get("django")
-    if module is not None and hasattr(module, "get_version"):
-        return str(module.get_version())
-    installed = None if loaded else namespace.environment.distributions.get("django")
-    return None if installed is None else installed.version

@@ -31,7 +31,7 @@ from gateway.checks.facts import (
     Stage,
     Thread,
 )
-from gateway.django import close_connections
+from gateway.django import connections, facts
 from gateway.errors import LoadError
 from gateway.execution.pool import Pool, Threads
 from gateway.namespace import Namespace
@@ -98,9 +98,9 @@ class Probe:
     def _observe(self, namespace: Namespace, before: observing.Before) -> None:
         threads = observing.running_threads(namespace)
         self._learn(
-            django=observing.django_version(namespace, loaded=self._facts.loaded is True),
+            django=facts.version(namespace, loaded=self._facts.loaded is True),
             units=observing.units(namespace),
-            needing_django=observing.native_code_that_needs_django(namespace),
+            needing_django=facts.native_code_that_needs_django(namespace),
             signals=observing.signals(namespace),
             patches=before.patches(namespace),
             changed=before.changed(),
@@ -116,7 +116,7 @@ class Probe:
             Reporter(site.name, site.env),
             pool,
             folder=path,
-            end=functools.partial(close_connections, namespace),
+            end=functools.partial(connections.close, namespace),
         )
         project = asking.ask(namespace, self._request.hosts, threads)
         zone = project.time_zone if project is not None else None

@@ -28,8 +28,7 @@ _REGISTRIES: tuple[MutableMapping[Any, Any], ...] = (
     getattr(typing, "_caches", {}),  # from Python 3.12 on
 )
 _CACHES: list[Callable[[], None]] = typing._cleanups  # type: ignore[attr-defined]
-"""The ``cache_clear`` of each function that ``typing._tp_cache`` decorates. typing_extensions has
-such functions, too."""
+"""The ``cache_clear`` of each function that ``typing._tp_cache`` decorates, also in libraries."""
 
 
 def finalize(domain: callers.Domain) -> list[BaseException]:

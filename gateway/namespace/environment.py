@@ -6,8 +6,7 @@ site: it forms a *unit*, which is loaded once and kept across reloads. A unit co
 
 * the distribution itself;
 * its family: the distributions that require it in exactly one version. The members of a family
-  depend on each other in ways that their metadata do not tell (psycopg-binary raises psycopg's
-  exceptions, pydantic-core imports pydantic);
+  depend on each other in ways that their metadata do not tell (pydantic-core imports pydantic);
 * distributions that require each other in a circle with these.
 
 A unit depends on the units of the distributions that it requires. Its key is made of its content:
@@ -15,7 +14,7 @@ the ``RECORD`` hashes of its distributions and the keys of the units that it req
 content is the same unit in every virtual environment (uv links the same files into each). An
 upgrade of a native package makes a unit of its own; an old core never meets a new wrapper.
 
-A distribution that needs Django cannot be shared, native or not: Django belongs to the site.
+Some libraries cannot be shared, nor what requires them, native or not: `libraries.PRIVATE`.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from gateway.disk.files import read_file, why_not
+from gateway.namespace import libraries
 
 _LARGEST_PYVENV = 1 << 16
 
@@ -186,7 +186,7 @@ class UnitSpec:
 
     @property
     def label(self) -> str:
-        """Its distributions as text for people: ``psycopg 3.2.1 + psycopg-binary 3.2.1``."""
+        """Its distributions as text for people: ``pydantic 2.12.0 + pydantic-core 2.41.1``."""
         return " + ".join(f"{item.name} {item.version}" for item in self.distributions)
 
 
@@ -250,7 +250,7 @@ class Environment:
     @cached_property
     def units(self) -> Mapping[str, UnitSpec]:
         """The units of this environment by the names of their top-level modules."""
-        groups = _group(self.distributions, self.needing_django)
+        groups = _group(self.distributions, self.private_distributions)
         keys: dict[frozenset[str], str] = {}
         specs: dict[str, UnitSpec] = {}
         for group in groups:
@@ -260,9 +260,12 @@ class Environment:
         return specs
 
     @cached_property
-    def needing_django(self) -> frozenset[str]:
-        """Names of the distributions that require Django, directly or not, and Django itself."""
-        needing = {"django"}
+    def private_distributions(self) -> frozenset[str]:
+        """Names of the distributions that each site has for itself.
+
+        `libraries.PRIVATE` and what requires one of these, directly or not.
+        """
+        needing = set(libraries.PRIVATE)
         while True:
             more = {
                 name for name, item in self.distributions.items() if item.requires & needing
@@ -272,11 +275,11 @@ class Environment:
             needing |= more
 
     @cached_property
-    def modules_of_django(self) -> frozenset[str]:
-        """The top-level module names of the distributions in ``needing_django``."""
+    def private_modules(self) -> frozenset[str]:
+        """The top-level module names of the distributions in ``private_distributions``."""
         return frozenset(
             prefix
-            for name in self.needing_django & self.distributions.keys()
+            for name in self.private_distributions & self.distributions.keys()
             for prefix in self.distributions[name].prefixes
         )
 

@@ -24,11 +24,10 @@ from typing import Any, Protocol
 
 from gateway.namespace import (
     callers,
-    drivers,
+    libraries,
     locations,
     patches,
     standins,
-    threadstate,
     views,
 )
 from gateway.namespace.environment import Environment, UnitSpec
@@ -102,7 +101,7 @@ def process_module(name: str) -> ModuleType:
         if module is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     if name.partition(".")[0] in callers.STDLIB:
-        patches.watch(module)
+        patches.watch(module, at_once=name in libraries.CONFINED_AT_ONCE)
     return module
 
 
@@ -117,7 +116,7 @@ class ProcessUnit:
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
         module = process_module(name)
-        _divide(name, self)
+        _follow_rules(name, self)
         return module
 
     def loaded(self) -> dict[str, ModuleType]:
@@ -187,7 +186,7 @@ class LoadedUnit:
         except ImportError as exc:
             self._layer.explain(self.spec, exc)
             raise
-        _divide(name, self)
+        _follow_rules(name, self)
         return module
 
     def finds(self, name: str) -> bool:
@@ -233,7 +232,7 @@ class LoadedUnit:
         return module
 
     def _belongs_to_a_site(self, top: str) -> bool:
-        if top in self._environment.modules_of_django:
+        if top in self._environment.private_modules:
             return True
         return self._importer.find_spec(top) is None
 
@@ -246,19 +245,11 @@ class LoadedUnit:
         return None
 
 
-_DIVISIONS = {
-    "lxml": threadstate.divide_lxml,
-    "psycopg": drivers.divide_psycopg,
-    "psycopg2": drivers.divide_psycopg2,
-}
-"""Functions by top-level name, each called with the modules of the unit that has that name when
-one of these is imported. They let several sites use what the package keeps only once."""
-
-
-def _divide(name: str, unit: Unit) -> None:
-    divide = _DIVISIONS.get(name.partition(".")[0])
-    if divide is not None:
-        divide(unit.loaded())
+def _follow_rules(name: str, unit: Unit) -> None:
+    """Follow the rules for the library of a module that a unit has imported, if there are any."""
+    library = libraries.TABLE.get(name.partition(".")[0])
+    if library is not None:
+        libraries.imported(library, unit.loaded(), unit.spec.label)
 
 
 def _complete(modules: Mapping[str, ModuleType | None], spec: UnitSpec) -> dict[str, ModuleType]:

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from gateway.namespace import callers, cleanup, encodings, patches, recording, tables, views
+from gateway.namespace import (
+    callers,
+    cleanup,
+    encodings,
+    libraries,
+    patches,
+    recording,
+    tables,
+    views,
+)
 from gateway.namespace.children import end_helpers
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Import, Importer, Modules
@@ -131,6 +140,7 @@ class Namespace:
         errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
         end_helpers(self.modules)
         tables.release(self)
+        libraries.release(self)
         patches.release(self)
         cleanup.clear(self)
         self._closed = True

@@ -1,6 +1,6 @@
 """Confine the patches that code makes to the shared standard library.
 
-Monitoring libraries replace methods of shared classes (sentry-sdk: ``HTTPConnection.putrequest``,
+Monitoring libraries replace methods of shared classes (``HTTPConnection.putrequest``,
 ``Popen.__init__``, ``Thread.start``), and projects replace functions of shared modules
 (``ssl._create_default_https_context``). Left alone, such a patch sees the calls of all sites,
 wraps itself again with every reload, and keeps its generation in memory. So each patch of a site is
@@ -10,10 +10,9 @@ layer made takes effect for all who have that unit.
 
 The builtins of a function tell whose it is, so sites can load at the same time.
 
-For ``typing``, the end of the load is too late. Before Python 3.13, every copy of typing_extensions
-replaces functions of ``typing`` that each class definition needs, and it mistakes the type
-variables of other copies for something else. In that module a patch is confined at once, even one
-that the process made.
+The end of a load is too late for modules whose functions are needed to define classes, such as
+``typing``. `libraries` tells which these are. A patch of such a module is confined when it is made,
+also a patch of the process.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import ClassMethodDescriptorType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from gateway.namespace import callers
@@ -34,13 +33,6 @@ Function = Callable[..., Any]
 
 _LOADED_LATE = {"concurrent.futures": ("concurrent.futures.thread",)}
 """Submodules that a package loads only when somebody asks for one of their classes."""
-
-_AT_ONCE = frozenset({"typing"})
-"""Modules whose patches are confined when they are made.
-
-Reading from a module that intercepts assignments is slower, so modules that are used all the time
-do not belong here.
-"""
 
 _lock = threading.Lock()
 _holders: dict[int, _Holder] = {}
@@ -66,11 +58,12 @@ def confining() -> Iterator[None]:
                     del _holders[key]
 
 
-def watch(module: ModuleType) -> None:
+def watch(module: ModuleType, *, at_once: bool = False) -> None:
     """Remember the attributes of a shared module and its classes before a site can change them.
 
     The classes of a package's submodules are included, since a site reaches them through the
-    package, without an import of the submodule.
+    package, without an import of the submodule. With ``at_once``, a patch of the module is confined
+    when it is made; such a module is slower to read.
     """
     if id(module) in _holders:
         return
@@ -79,8 +72,8 @@ def watch(module: ModuleType) -> None:
     with _lock:
         for holder in (module, *_classes_of(module)):
             if id(holder) not in _holders:
-                at_once = module.__name__ in _AT_ONCE and holder is module
-                _holders[id(holder)] = (_HolderAtOnce if at_once else _Holder)(holder)
+                kind = _HolderAtOnce if at_once and holder is module else _Holder
+                _holders[id(holder)] = kind(holder)
 
 
 def adopt() -> list[str]:
@@ -161,7 +154,7 @@ class _Holder:
         self._set(name, patch.dispatch)
 
     def _make_patch(self, name: str) -> _Patch:
-        return _Patch(name, self._before.get(name))
+        return _Patch(name, self._before.get(name), self._holder)
 
     def _put_back(self, name: str) -> None:
         patch = self._patches[name]
@@ -257,15 +250,19 @@ class _Patch:
     ``dispatch`` calls the function of whoever calls it, or else the original.
     """
 
-    def __init__(self, name: str, original: Any) -> None:
+    def __init__(self, name: str, original: Any, holder: Any) -> None:
         self.of_sites: weakref.WeakKeyDictionary[callers.Domain, Function] = (
             weakref.WeakKeyDictionary()
         )
         self.shared: dict[callers.Domain | None, Function] = {}
         """The functions of units, and that of the process under ``None``."""
-        plain: Function = getattr(original, "__func__", original) or _missing(name)
+        inherited = None if original is not None else _inherited(holder, name)
+        as_written = original if inherited is None else inherited
+        shown: Function = getattr(as_written, "__func__", as_written) or _missing(name)
+        kind = _kind(name, as_written, holder)
+        plain = shown if inherited is None else _of_base(name, kind, holder)
 
-        @functools.wraps(plain)
+        @functools.wraps(shown)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
             function = self.choose()
             # A site may have wrapped this very function. When the wrapper calls it, the original
@@ -274,12 +271,12 @@ class _Patch:
                 return plain(*args, **kwargs)
             _calls_under_way().add(self)
             try:
-                return getattr(function, "__func__", function)(*args, **kwargs)
+                function, args = _bound(function, kind, holder, args)
+                return function(*args, **kwargs)
             finally:
                 _calls_under_way().discard(self)
 
-        static = isinstance(original, staticmethod)
-        self.dispatch: Any = staticmethod(dispatch) if static else dispatch
+        self.dispatch: Any = dispatch if kind is FunctionType else kind(dispatch)
 
     def keep(self, author: callers.Domain | None, function: Function) -> None:
         """Remember ``function`` as the one of ``author``; ``None`` is the process."""
@@ -319,8 +316,8 @@ class _Patch:
 class _Slot:
     """Stands in a module in place of the function that the caller is to get.
 
-    ``__call__`` is a property, so that there is no frame of ours between the caller and the
-    function: typing_extensions looks at the frame of its caller.
+    ``__call__`` is a property, so that no frame of ours stands between the two: what replaces a
+    function may look at the frame of its caller.
     """
 
     def __init__(self, patch: _Patch, original: Any) -> None:
@@ -341,6 +338,55 @@ def _calls_under_way() -> set[_Patch]:
         _running.patches = set()
     patches: set[_Patch] = _running.patches
     return patches
+
+
+def _kind(name: str, original: Any, holder: Any) -> type[Any]:
+    """The type that decides how an attribute is bound when it is read, by its original."""
+    if isinstance(holder, type):
+        if name == "__new__" or isinstance(original, staticmethod):
+            return staticmethod
+        if isinstance(original, classmethod | ClassMethodDescriptorType):
+            return classmethod
+    return FunctionType
+
+
+def _inherited(holder: Any, name: str) -> Any:
+    """The attribute that a class has from a base, as it stands there; ``None`` without one."""
+    bases = holder.__mro__[1:] if isinstance(holder, type) else ()
+    return next((vars(base)[name] for base in bases if name in vars(base)), None)
+
+
+def _of_base(name: str, kind: type[Any], holder: type) -> Function:
+    """A function that calls what ``holder`` inherits at that time: a base may be patched, too."""
+
+    def inherited(*args: Any, **kwargs: Any) -> Any:
+        owner: Any = holder
+        if kind is classmethod or (kind is FunctionType and args and isinstance(args[0], holder)):
+            owner, *rest = args
+            args = tuple(rest)
+        return getattr(super(holder, owner), name)(*args, **kwargs)
+
+    return inherited
+
+
+def _bound(
+    function: Any, kind: type[Any], holder: Any, args: tuple[Any, ...]
+) -> tuple[Function, tuple[Any, ...]]:
+    """The replacement as a reader of the attribute would get it, and the arguments that are left.
+
+    It need not be of the kind of the original. Any object with ``__get__`` can stand in a class.
+    """
+    if not isinstance(holder, type) or (kind is FunctionType is type(function)):
+        return function, args
+    instance, owner = None, holder
+    if args and kind is classmethod:
+        owner, *rest = args
+        args = tuple(rest)
+    elif args and kind is FunctionType:
+        instance, *rest = args
+        owner, args = type(instance), tuple(rest)
+    bind = getattr(type(function), "__get__", None)
+    return (bind(function, instance, owner) if bind else function), args
 
 
 def _missing(name: str) -> Function:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn, cast
 
-from gateway.namespace import callers, encodings, forks, patches, standins
+from gateway.namespace import callers, encodings, forks, libraries, patches, standins
 from gateway.namespace.hooks import hooked
 from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
@@ -38,6 +38,7 @@ def installed() -> Iterator[None]:
         raise RuntimeError("the namespace hooks are installed already")
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(callers.unwrapping(libraries.function_of))
             stack.enter_context(_dispatching_environ())
             stack.enter_context(_noting_the_starter_of_threads())
             stack.enter_context(_children_with_their_environment())

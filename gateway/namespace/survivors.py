@@ -81,8 +81,8 @@ class Trace:
         """Return the threads that run code of the namespace or were started by it.
 
         With ``running``, return only the threads of which both is true. A thread that was only
-        started by it may end when garbage is collected, as the threads of a psycopg pool do. The
-        frames of other threads are looked at only if that is needed.
+        started by it may end when garbage is collected, as the threads of a pool do. The frames of
+        other threads are looked at only if that is needed.
         """
         if not self.alive:
             return []

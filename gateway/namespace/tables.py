@@ -1,9 +1,9 @@
 """Tables that the process has once for all sites, with one slot for each key.
 
-``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and similar functions of
-psycopg2 keep what was registered last, whoever registered it. Here the slot of a key holds a
-function that finds out which namespace is calling ("the asker") and calls the entry of that one. If
-it has none, the function calls what was in the slot before.
+``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and similar functions
+keep what was registered last, whoever registered it. Here the slot of a key holds a function that
+finds out which namespace is calling ("the asker") and calls the entry of that one. If it has none,
+the function calls what was in the slot before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import weakref
 from collections.abc import Callable, MutableMapping
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.namespace import callers
 from gateway.namespace.views import copy, disguise
@@ -81,28 +81,19 @@ class Table:
         return slot
 
 
-class Released(Protocol):
-    """Something that the process has once for all and that holds entries of namespaces."""
-
-    def release(self, domain: callers.Domain) -> None:
-        """Forget the entries of ``domain``."""
-
-
-ALL: dict[str, Released] = {}
-"""Everything of this kind, each under a name that its module chose."""
+_ALL: dict[str, Table] = {}
+"""The tables of the standard library, each by a name."""
 
 
 def release(domain: callers.Domain) -> None:
-    """Forget everything that ``domain`` has registered, in all tables."""
-    for table in list(ALL.values()):
+    """Forget what ``domain`` has registered with the standard library."""
+    for table in list(_ALL.values()):
         table.release(domain)
 
 
-def table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
+def _table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
     """Return the table with this name; makes it if there is none."""
-    found = ALL.setdefault(name, Table(slots, absent))
-    assert isinstance(found, Table)
-    return found
+    return _ALL.setdefault(name, Table(slots, absent))
 
 
 def _unchanged(value: Any) -> Any:
@@ -112,8 +103,8 @@ def _unchanged(value: Any) -> Any:
 def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
     """Make a view of ``sqlite3``, ``sqlite3.dbapi2`` or ``_sqlite3`` for ``domain``."""
     _sqlite3 = sys.modules["_sqlite3"]
-    adapters = table("adapters", _sqlite3.adapters, _unchanged)
-    converters = table("converters", _sqlite3.converters, _unchanged)
+    adapters = _table("adapters", _sqlite3.adapters, _unchanged)
+    converters = _table("converters", _sqlite3.converters, _unchanged)
     view = copy(module)
 
     def register_adapter(type: type, adapter: Function, /) -> None:
@@ -129,7 +120,7 @@ def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
 
 def make_copyreg(domain: callers.Domain) -> ModuleType:
     """Make a view of ``copyreg`` for ``domain``."""
-    reductions = table("reductions", copyreg.dispatch_table, _reduce)
+    reductions = _table("reductions", copyreg.dispatch_table, _reduce)
     view = copy(copyreg)
 
     def pickle(ob_type: type, pickle_function: Function, constructor_ob: Any = None) -> None:

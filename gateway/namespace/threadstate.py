@@ -1,41 +1,38 @@
-"""Objects that C code keeps for each thread under a name that two versions of a package share.
+"""Objects that C code keeps for each thread in the dictionary of ``PyThreadState_GetDict``.
 
-lxml is the only package known to do so. It puts the error log and the dictionary of names of a
-thread into the dictionary that ``PyThreadState_GetDict`` returns. Another version that finds these
-objects raises ``TypeError`` ("Cannot convert lxml.etree._RotatingErrorLog …"). As soon as two
-versions are loaded, a thread that works for several sites has to exchange these objects whenever it
-turns to another site.
+Two versions of a package may use the same key there. As soon as both are loaded, a thread that
+works for several sites has to exchange these objects whenever it turns to another site.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
-_PACKAGE = "lxml."
-
 divided = False
-"""True when threads have to exchange objects, because two versions are loaded."""
-_versions: set[ModuleType] = set()
+"""True as soon as threads have to exchange anything at all."""
+_packages: tuple[str, ...] = ()
 
 
-def divide_lxml(modules: Mapping[str, ModuleType]) -> None:
-    """Count the version of lxml among ``modules``, those of a unit. Units are never unloaded."""
-    global divided
-    if (etree := modules.get("lxml.etree")) is not None:
-        _versions.add(etree)
-        divided = len(_versions) > 1
+def exchange(package: str) -> None:
+    """Let threads exchange the objects of a package, from now on until the process ends.
+
+    ``package`` is how the names of the modules begin that define their classes (``name.``).
+    """
+    global divided, _packages
+    if package not in _packages:
+        _packages += (package,)
+    divided = True
 
 
 def take() -> dict[str, Any]:
-    """Remove lxml's objects from the calling thread, and return them for `put`."""
+    """Take the objects that threads exchange from the calling thread; `put` gives them back."""
     state = _state()
     taken = {
         name: value
         for name, value in list(state.items())
-        if str(type(value).__module__).startswith(_PACKAGE)
+        if str(type(value).__module__).startswith(_packages)
     }
     for name in taken:
         del state[name]
@@ -43,7 +40,7 @@ def take() -> dict[str, Any]:
 
 
 def put(taken: Mapping[str, Any]) -> None:
-    """Give the calling thread the objects that `take` returned."""
+    """Give the calling thread what `take` took from it."""
     _state().update(taken)
 
 
