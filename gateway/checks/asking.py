@@ -1,7 +1,7 @@
 """Ask the Django of a loaded site about its settings and databases, in the scratch process.
 
-Nothing here writes to a database. A database that is down neither ends the check nor holds it up
-for long.
+Nothing here writes to a database. A database that is down makes the check neither fail nor wait for
+long.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gateway.errors import reason_of
 from gateway.namespace import Namespace
 
 CONNECT_SECONDS: Final = 3
-"""A database may take so long to accept a connection, where its driver can be told."""
+"""Seconds that a database may take to accept a connection, if its driver has such a limit."""
 DATABASE_SECONDS: Final = 8
-"""All databases together may take so long to answer, whatever holds them up."""
+"""Seconds that all databases together may take to answer, whatever the reason for a delay."""
 
 
 def ask(namespace: Namespace, hosts: Iterable[str], threads: Executor) -> Project | None:
@@ -74,7 +74,7 @@ def _answer(alias: str, future: Future[Database], end: float) -> Database:
 
 
 def _ask_database(namespace: Namespace, alias: str) -> Database:
-    """Ask one database. It runs on a thread of its own, which has a connection of its own."""
+    """Ask one database, on a thread of its own: Django has a connection for each thread."""
     connection = connections.connection_to(namespace, alias)
     answer = functools.partial(Database, alias, connection.vendor)
     if connection.vendor == connections.NO_DATABASE:

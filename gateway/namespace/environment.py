@@ -6,7 +6,8 @@ site: it forms a *unit*, which is loaded once and kept across reloads. A unit co
 
 * the distribution itself;
 * its family: the distributions that require it in exactly one version. The members of a family
-  depend on each other in ways that their metadata do not tell (pydantic-core imports pydantic);
+  depend on each other in ways that their metadata do not tell (pydantic-core imports
+  pydantic);
 * distributions that require each other in a circle with these.
 
 A unit depends on the units of the distributions that it requires. Its key is made of its content:
@@ -14,7 +15,8 @@ the ``RECORD`` hashes of its distributions and the keys of the units that it req
 content is the same unit in every virtual environment (uv links the same files into each). An
 upgrade of a native package makes a unit of its own; an old core never meets a new wrapper.
 
-Some libraries cannot be shared, nor what requires them, native or not: `libraries.PRIVATE`.
+A library in `libraries.PRIVATE` belongs to the site. It cannot be shared, native or not. Neither
+can a distribution that requires it.
 """
 
 from __future__ import annotations
