@@ -25,11 +25,12 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Awaitable
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from httptools import HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
         ASGI3Application,
         ASGIReceiveCallable,
         ASGISendCallable,
-        HTTPScope,
+        Scope,
     )
     from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -85,32 +86,11 @@ _RESPONSE: Final = (
 )
 
 
-class _Parser(HttpRequestParser):
-    """Reads on where httptools stops: behind a head that offers another protocol.
-
-    There is no option for that. A parser that has stopped cannot always go on (it takes in nothing
-    more after ``Connection: close``), so a fresh one is given the head without the offer, and then
-    the bytes behind it.
-    """
-
-    def __init__(self, protocol: Protocol) -> None:
-        super().__init__(protocol)
-        # As uvicorn has it: what comes after the last request is no reason not to answer that.
-        self.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._protocol = protocol
-
-    def feed_data(self, data: Any) -> None:
-        """Parse all of ``data``; raises ``HttpParserError``, and never ``HttpParserUpgrade``."""
-        parser = self
-        while data:
-            try:
-                HttpRequestParser.feed_data(parser, data)
-                return
-            except HttpParserUpgrade as offer:
-                data = memoryview(data)[offer.args[0] :]
-                head = self._protocol.head_without_offer()
-                parser = self._protocol.parser = _Parser(self._protocol)
-                HttpRequestParser.feed_data(parser, head)
+def _make_parser(protocol: Protocol) -> HttpRequestParser:
+    parser = HttpRequestParser(protocol)
+    # As uvicorn has it: what comes after the last request is no reason not to answer that.
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 class _Flow(FlowControl):
@@ -119,7 +99,7 @@ class _Flow(FlowControl):
     holds = False
 
     def resume_reading(self) -> None:
-        if not self.holds:
+        if self.read_paused and not self.holds:
             super().resume_reading()
 
 
@@ -139,7 +119,6 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = _Parser(self)
         settings = _settings()
         self._patience = settings.head_timeout
         self._max_head = settings.max_head
@@ -152,6 +131,8 @@ class Protocol(HttpToolsProtocol):
         self._last_call = False
         self._running: RequestResponseCycle | None = None
         """The exchange whose turn it is; ``cycle`` is the newest one, which may have to wait."""
+        self._running_app: ASGI3Application = self.app
+        """What is called for it: not always the same, see uvicorn's ``--limit-concurrency``."""
         self._refusal: bytes | None = None
         """The answer that ends the connection, once those before it are there."""
         self._held: bytes = b""
@@ -183,8 +164,12 @@ class Protocol(HttpToolsProtocol):
         if self._held:
             self._held += data
             return
+        many = data.count(b"\r\n\r\n") > FEW
+        if not (many or self.pipeline):
+            self._take_in(data)
+            return
         # Pieces only for who sends many requests at once: bodies are large, and come as they come.
-        size = len(data) if data.count(b"\r\n\r\n") <= FEW else PIECE
+        size = PIECE if many else len(data)
         for begin in range(0, len(data), size):
             if len(self.pipeline) >= FEW:
                 self._hold(data[begin:])
@@ -196,7 +181,13 @@ class Protocol(HttpToolsProtocol):
         if self._refusal is not None or self._lingers or self.transport.is_closing():
             return
         self._received += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse(400, "the request is not valid")
+            return
         # Whole requests leave neither behind; empty lines before a request leave the second.
         if not (self._in_head or self._received) or self.transport.is_closing():
             return
@@ -204,6 +195,23 @@ class Protocol(HttpToolsProtocol):
             self._refuse(431, Rule.LARGE_HEAD.what if self._awaits_head else _LARGE_FRAME)
         elif self._awaits_head and self._deadline is None:
             self._start_deadline()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parse all of ``data``; raises ``HttpParserError``.
+
+        httptools stops behind a head that offers another protocol, and no option changes that. A
+        parser that has stopped cannot always go on (it takes in nothing more after ``Connection:
+        close``). So a new parser gets the head without the offer, and then the bytes behind it.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as offer:
+                data = memoryview(data)[offer.args[0] :]
+                head = self._head_without_offer()
+                self.parser = _make_parser(self)
+                self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
         """Note what the connection itself is, before any middleware of uvicorn changes it."""
@@ -229,7 +237,8 @@ class Protocol(HttpToolsProtocol):
         self.headers = []
         self._awaits_head = self._in_head = self._is_new = False
         self._received = 0
-        self._stop_deadline()
+        if self._deadline is not None:
+            self._stop_deadline()
         # Not before its end is there: what is answered earlier may be followed by anything.
         self._keep_alive = self.cycle.keep_alive and not self._last_call
         self.cycle.keep_alive = False
@@ -262,8 +271,8 @@ class Protocol(HttpToolsProtocol):
         elif self._held and len(self.pipeline) < FEW:
             self._go_on()
 
-    def head_without_offer(self) -> bytes:
-        """The head that the parser has stopped behind, as it is without an offer to upgrade."""
+    def _head_without_offer(self) -> bytes:
+        """Return the head that the parser has stopped behind, without its offer to upgrade."""
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
         for name, value in self.headers:
@@ -285,28 +294,26 @@ class Protocol(HttpToolsProtocol):
         if (running := self._under_way()) is not None:
             running.keep_alive = False  # what waits behind it is not answered any more
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser did not understand."""
-        self._refuse(400, "the request is not valid")
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, partial(self._serve, cycle, app))
+        self._running_app = app
+        super()._start_asgi_task(cycle, self._serve)
 
-    async def _serve(
-        self,
-        cycle: RequestResponseCycle,
-        app: ASGI3Application,
-        scope: HTTPScope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-    ) -> None:
-        """Call the application; what uvicorn does not know of its answer, it is told."""
+    def _serve(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> Awaitable[None]:
+        """Call the application for the exchange whose turn it is.
+
+        No coroutine: one more would have to be made and resumed for each request. By now the body
+        is complete if it came together with the head, so most requests get uvicorn's own ``send``.
+        """
+        cycle = self._running
+        assert cycle is not None, "an exchange is started before its application is called"
         if cycle.more_body:
             send = partial(self._send_early, cycle, send)
-        if scope["http_version"] == "1.0":
+        if cycle.scope["http_version"] == "1.0":
             send = partial(_send_whole, cycle, send)
-        await app(scope, receive, send)
+        return self._running_app(scope, receive, send)
 
     async def _send_early(
         self, cycle: RequestResponseCycle, send: ASGISendCallable, message: Any
