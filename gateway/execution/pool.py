@@ -73,7 +73,7 @@ class Pool:
         """Give ``job`` to a thread, now or when there is one."""
         full = len(self.workers) >= self.limit
         if worker := self._choose(generation, parked=full or not may_block):
-            self.take(worker, worker.errand(generation, job))
+            self.take(worker, functools.partial(worker.seats.run, worker, generation, job))
         elif full:
             self._waiting.append((generation, job))
         else:
@@ -95,7 +95,7 @@ class Pool:
         if worker.inbox:
             return worker.inbox.popleft()
         if self._waiting:
-            return worker.errand(*self._waiting.popleft())
+            return functools.partial(worker.seats.run, worker, *self._waiting.popleft())
         self._idle.append(worker)
         return None
 
@@ -121,10 +121,10 @@ class Pool:
         free = [each for each in reversed(self._idle) if parked or not each.seats.has_parked]
         if not free:
             return None
-        if generation in free[0].seats or not self.seats.full:
+        if generation in free[0].seats.by_generation or not self.seats.full:
             return free[0]
         # Seats are scarce: where the generation has one already, if anywhere.
-        return next((worker for worker in free if generation in worker.seats), free[0])
+        return next((each for each in free if generation in each.seats.by_generation), free[0])
 
 
 class Threads(Executor):
@@ -191,14 +191,10 @@ class _Worker:
         self.pool = pool
         self.seats = ThreadSeats(pool.seats)
         self.inbox: deque[Errand] = deque()
-        self._errand: Errand | None = self.errand(generation, job)
+        self._errand: Errand | None = functools.partial(self.seats.run, self, generation, job)
         self._given = _thread.allocate_lock()
         self._given.acquire()
         self.thread = threading.Thread(target=self._loop, name="gateway worker", daemon=True)
-
-    def errand(self, generation: GenerationSeats, job: Job) -> Errand:
-        """Return the errand of running ``job`` on this thread."""
-        return functools.partial(self.seats.run, self, generation, job)
 
     # With the lock of the pool held
 

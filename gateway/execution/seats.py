@@ -201,12 +201,12 @@ class Seat:
 
 
 class ThreadSeats:
-    """The seats on one thread. All but the properties is called on that thread."""
+    """The seats on one thread. Other threads may only look, with the lock of the pool held."""
 
     def __init__(self, count: SeatCount) -> None:
+        self.by_generation: OrderedDict[GenerationSeats, Seat] = OrderedDict()
+        """The seat of each generation, the one used last at the end; none of parked jobs."""
         self._count = count
-        self._seats: OrderedDict[GenerationSeats, Seat] = OrderedDict()
-        """By generation, the one used last at the end; without those of parked jobs."""
         self._parked = 0
         self._last: Seat | None = None
         self._own_folder = False
@@ -219,10 +219,7 @@ class ThreadSeats:
     @property
     def vacant(self) -> bool:
         """Tell whether there are none, not even of parked jobs: then the thread may end."""
-        return not self._seats and not self._parked
-
-    def __contains__(self, generation: GenerationSeats) -> bool:
-        return generation in self._seats
+        return not self.by_generation and not self._parked
 
     def begin(self) -> None:
         """Give the thread a working directory of its own, where the system can."""
@@ -230,7 +227,7 @@ class ThreadSeats:
 
     def run(self, worker: Worker, generation: GenerationSeats, job: Job) -> Job:
         """Run a job on the seat of its generation, which is made if there is none."""
-        seat = self._seats.pop(generation, None) or self._open(worker, generation)
+        seat = self.by_generation.pop(generation, None) or self._open(worker, generation)
         self._turn_to(seat)
         if self._parks(seat, job):
             seat.job = job
@@ -238,7 +235,7 @@ class ThreadSeats:
             job.parked(seat)
         else:
             seat.used = time.monotonic()
-            self._seats[generation] = seat
+            self.by_generation[generation] = seat
         return job
 
     def resume(self, seat: Seat) -> Job:
@@ -246,7 +243,7 @@ class ThreadSeats:
         generation, job = seat.generation, seat.job
         assert job is not None, "only a parked job can be resumed"
         self._turn_to(seat)
-        other = self._seats.get(generation)
+        other = self.by_generation.get(generation)
         others = other.call(generation.leave) if other else None
         seat.call(generation.enter, seat.belongings)
         if self._parks(seat, job):
@@ -261,8 +258,8 @@ class ThreadSeats:
 
     def give_up_old(self, idle: float) -> None:
         """Give up the seats that have not been used for ``idle`` seconds."""
-        while self._seats:
-            seat = next(iter(self._seats.values()))
+        while self.by_generation:
+            seat = next(iter(self.by_generation.values()))
             if time.monotonic() - seat.used < idle:
                 break
             self.give_up(seat)
@@ -277,13 +274,13 @@ class ThreadSeats:
         if self._last is seat:
             threadstate.take()
             self._last = None
-        if self._seats.get(generation) is seat:
-            del self._seats[generation]
+        if self.by_generation.get(generation) is seat:
+            del self.by_generation[generation]
         generation.forget(seat)
 
     def _open(self, worker: Worker, generation: GenerationSeats) -> Seat:
-        if self._count.full and self._seats:
-            self.give_up(next(iter(self._seats.values())))
+        if self._count.full and self.by_generation:
+            self.give_up(next(iter(self.by_generation.values())))
         return generation.open(worker)
 
     def _parks(self, seat: Seat, job: Job) -> bool:
