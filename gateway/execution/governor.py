@@ -233,7 +233,8 @@ class Governor:
     def __init__(self, budget: int, clocks: Clocks | None = None) -> None:
         self.budget = budget
         self._clocks = clocks or SystemClocks()
-        self._can_see = self._clocks.own()[0] != 0
+        self.sees_blocked = self._clocks.own()[0] != 0
+        """Tells whether blocked requests can be found; false where threads have no CPU clocks."""
         self._lock = threading.Lock()
         self._running: set[Ticket] = set()
         # Who has the one place of the fast and of the long lane.
@@ -257,7 +258,7 @@ class Governor:
         account = ticket.account
         with self._lock:
             ticket.work = work
-            if self._can_see:
+            if self.sees_blocked:
                 ticket.lane = ticket.route.expect()
             if not (account.running or account.waits):
                 account.used = max(account.used, self._floor)
@@ -277,6 +278,11 @@ class Governor:
             ticket.stage = _Stage.OVER
             self._count_waiting(ticket, -1)
             return True
+
+    @property
+    def running(self) -> int:
+        """The number of requests of all sites that run. For any thread."""
+        return len(self._running)
 
     @property
     def crowded(self) -> bool:

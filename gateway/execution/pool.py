@@ -19,6 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from gateway.execution.seats import Errand, GenerationSeats, Job, Seat, SeatCount, ThreadSeats
@@ -36,6 +37,20 @@ _LOOK: Final = 0.01
 
 def _nothing(*_: Any) -> None:
     pass
+
+
+@dataclass(frozen=True)
+class PoolFigures:
+    """The state of a pool at one moment, as numbers."""
+
+    threads: int
+    """Threads that have not ended."""
+    idle: int
+    """Those of them that have nothing to do."""
+    waiting: int
+    """Jobs that wait for a thread."""
+    seats: int
+    """Seats of all generations that count; see `GenerationSeats.may_park`."""
 
 
 class Pool:
@@ -58,6 +73,12 @@ class Pool:
         """Return the threads that have not ended."""
         with self.lock:
             return [worker.thread for worker in self.workers]
+
+    def figures(self) -> PoolFigures:
+        """Return the state of the pool as numbers. From any thread."""
+        with self.lock:
+            threads, idle, waiting = len(self.workers), len(self._idle), len(self._waiting)
+            return PoolFigures(threads, idle, waiting, self.seats.taken)
 
     def close(self) -> None:
         """Take no more jobs. The threads end as soon as they are free; nobody waits for them."""
