@@ -126,7 +126,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
 
 
 class Front(NamedTuple):
-    """All that `SiteDispatch` has to ask for a request.
+    """The parts that `SiteDispatch` asks for each request.
 
     It is one attribute of Starlette's state, because each look-up there is a call in Python.
     """

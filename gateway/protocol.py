@@ -1,22 +1,23 @@
-"""A protocol for uvicorn: a request is what its bytes say, and its head is bounded.
+"""A protocol for uvicorn that finds the true end of each request and bounds its head.
 
-``uvicorn --http gateway.protocol:Protocol gateway.main:app``. It is uvicorn's own on httptools,
-and adds what no application can do, because it is called once a head is complete.
+``uvicorn --http gateway.protocol:Protocol gateway.main:app``. It is uvicorn's own protocol on
+httptools, with additions that no application could make, because an application is called only
+when a head is complete.
 
 - An offer to change the protocol (``Upgrade``) is not taken, and never changes where a request
   ends (RFC 9110, section 7.8). httptools takes what follows the head for another protocol.
 - Trailer fields are thrown away (RFC 9110, section 6.5.1). uvicorn adds them to the headers.
 - Clients that send a head slowly, or without an end, are cut off.
-- A target in absolute form is held against ``Host``, which uvicorn has no longer when it calls
-  the application.
-- A request that is refused ends the connection, after the answers to those before it; and so does
-  one that was answered before its body was there.
-- Of the requests that a client sends before it has read the answers, few are taken in.
+- A target in absolute form is compared with ``Host``: uvicorn drops its host before it calls the
+  application.
+- A refused request ends the connection after the answers to the requests before it. So does a
+  request that was answered before its body was complete.
+- A client may send requests before it has read the answers, but only a few are taken in.
 - A client of HTTP/1.0 gets no chunks, and is not told to continue.
-- A client that does not read fills no buffer of the system.
+- A client that does not read its answers cannot fill large buffers of the system.
 - A connection that is accepted just before the server stops still gets its answer.
 
-`docs/upstream.md` has what of this is a fault of httptools or uvicorn.
+`docs/upstream.md` tells which of these are faults of httptools or uvicorn.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ LINGER: Final = 5.0
 Closing at once would reset the connection, and the answer could be lost (RFC 9112, section 9.6)."""
 
 FEW: Final = 8
-"""Requests that may wait for their turn on one connection; what follows them is not even parsed,
-unless it came in the same piece."""
+"""Requests that may wait for their turn on one connection. Bytes after them are not parsed yet,
+unless they came in the same piece."""
 PIECE: Final = 1 << 12
-"""Bytes that are parsed at a time if there are many requests in what was read."""
+"""Bytes that are parsed at a time if many requests were read at once."""
 
 NOT_SENT: Final = 1 << 17
 """Bytes of a response that the system takes before it can send them (``TCP_NOTSENT_LOWAT``).
-What is under way to the client counts for nothing, so a fast one is served as fast. Without it the
-system takes 4 MB for each client that does not read."""
+Bytes under way to the client do not count, so the limit does not slow down fast clients. Without it
+the system takes 4 MB for each client that does not read."""
 
 OFFER: Final = frozenset({b"upgrade", b"http2-settings"})
 """The headers, and the options of ``Connection``, that offer another protocol (RFC 9110, section
@@ -88,13 +89,13 @@ _RESPONSE: Final = (
 
 def _make_parser(protocol: Protocol) -> HttpRequestParser:
     parser = HttpRequestParser(protocol)
-    # As uvicorn has it: what comes after the last request is no reason not to answer that.
+    # As uvicorn does: bytes after the last request must not keep it from being answered.
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
 
 
 class _Flow(FlowControl):
-    """Lets uvicorn read on only if nothing is held back that has been read already."""
+    """A flow control that does not read on while bytes that were read are held back."""
 
     holds = False
 
@@ -106,9 +107,9 @@ class _Flow(FlowControl):
 class Protocol(HttpToolsProtocol):
     """One connection of a client.
 
-    The deadline runs from the start of the connection until the first head is complete, and from
-    the first byte of each later one; between two requests uvicorn's ``--timeout-keep-alive`` does.
-    A head that comes in one piece, as most do, sets no timer.
+    The deadline of the first head runs from the start of the connection; that of each later head,
+    from its first byte. Between two requests, uvicorn's ``--timeout-keep-alive`` counts instead. A
+    later head that comes in one piece, as most do, sets no timer.
     """
 
     def __init__(
@@ -126,24 +127,24 @@ class Protocol(HttpToolsProtocol):
         self._awaits_head = True
         self._in_head = False
         self._received = 0
-        """Bytes since the last thing that was complete: a head, or a piece of a body."""
+        """Bytes since the last complete head or the last piece of a body."""
         self._is_new = True
         self._last_call = False
         self._running: RequestResponseCycle | None = None
-        """The exchange whose turn it is; ``cycle`` is the newest one, which may have to wait."""
+        """The exchange whose turn it is; uvicorn's ``cycle`` is the newest one, which may wait."""
         self._running_app: ASGI3Application = self.app
-        """What is called for it: not always the same, see uvicorn's ``--limit-concurrency``."""
+        """The application for it: another than usual above uvicorn's ``--limit-concurrency``."""
         self._refusal: bytes | None = None
-        """The answer that ends the connection, once those before it are there."""
+        """The answer that ends the connection after those before it have been sent."""
         self._held: bytes = b""
-        """What has been read and is not parsed before there is room for further requests."""
+        """Bytes that have been read, and are parsed when there is room for further requests."""
         self._keep_alive = True
-        """Whether another exchange may follow the newest one, if its body comes as it should."""
+        """True if another exchange may follow the newest one after the proper end of its body."""
         self._answered_early = False
         self._lingers = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
+        """Start the deadline of the first head."""
         super().connection_made(transport)
         self.flow: _Flow = _Flow(transport)
         connection = transport.get_extra_info("socket")
@@ -152,15 +153,15 @@ class Protocol(HttpToolsProtocol):
         self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Stop the deadline, and tell the exchange whose turn it is."""
         self._stop_deadline()
         super().connection_lost(exc)
         if (running := self._under_way()) is not None:
-            # uvicorn tells the newest exchange alone.
+            # uvicorn tells only the newest exchange.
             _leave(running)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came: all of it, or as much as may wait."""
+        """Take in the bytes that came: all of them, or as many as may wait."""
         if self._held:
             self._held += data
             return
@@ -168,7 +169,7 @@ class Protocol(HttpToolsProtocol):
         if not (many or self.pipeline):
             self._take_in(data)
             return
-        # Pieces only for who sends many requests at once: bodies are large, and come as they come.
+        # Only many requests are parsed in pieces: a body may be as large as it came.
         size = PIECE if many else len(data)
         for begin in range(0, len(data), size):
             if len(self.pipeline) >= FEW:
@@ -177,7 +178,7 @@ class Protocol(HttpToolsProtocol):
             self._take_in(data[begin : begin + size])
 
     def _take_in(self, data: bytes) -> None:
-        """Parse, and refuse a head that grows beyond its limit."""
+        """Parse ``data``, and refuse a head that grows beyond its limit."""
         if self._refusal is not None or self._lingers or self.transport.is_closing():
             return
         self._received += len(data)
@@ -188,7 +189,7 @@ class Protocol(HttpToolsProtocol):
             self.logger.warning("Invalid HTTP request received.")
             self._refuse(400, "the request is not valid")
             return
-        # Whole requests leave neither behind; empty lines before a request leave the second.
+        # Both are false after a whole request; empty lines before a request count as received.
         if not (self._in_head or self._received) or self.transport.is_closing():
             return
         if self._received > self._max_head:
@@ -214,18 +215,18 @@ class Protocol(HttpToolsProtocol):
                 self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
-        """Note what the connection itself is, before any middleware of uvicorn changes it."""
+        """Note the real peer of the connection, before a middleware of uvicorn replaces it."""
         super().on_message_begin()
         self._in_head = True
         self.scope[CONNECTION] = (self.client, self.scheme)  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
-        """The head is there: hand the request to the application."""
-        # What is raised in a callback of the parser makes uvicorn answer 400.
+        """Hand the request to the application: its head is complete."""
+        # An error that is raised in a callback of the parser is answered with 400.
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise RefusedError(Rule.TARGET_FORM)
-            return  # it comes again, without the offer
+            return  # `_parse` gives the parser the head again, without the offer
         if b"#" in self.url:
             raise RefusedError(Rule.TARGET)  # uvicorn cuts off what follows
         if b"://" in self.url and not self.url.startswith(b"/"):
@@ -233,13 +234,13 @@ class Protocol(HttpToolsProtocol):
         if self.expect_100_continue and self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False  # RFC 9110, section 10.1.1
         super().on_headers_complete()
-        # What is still to come for the list are trailers, and they go nowhere.
+        # Only trailers can be added to the list from here on, and they are thrown away.
         self.headers = []
         self._awaits_head = self._in_head = self._is_new = False
         self._received = 0
         if self._deadline is not None:
             self._stop_deadline()
-        # Not before its end is there: what is answered earlier may be followed by anything.
+        # False until the end of the body has come: after an earlier answer, anything may follow.
         self._keep_alive = self.cycle.keep_alive and not self._last_call
         self.cycle.keep_alive = False
 
@@ -249,18 +250,18 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The body is there: what comes next is another head."""
+        """Expect another head: the body is complete."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
         self._received = 0
         self._awaits_head = True
         if not self.cycle.response_started:
-            # A trailer, too, can make the parser read no further: `Connection: close`.
+            # A trailer `Connection: close`, too, makes the parser read no further.
             self.cycle.keep_alive = self._keep_alive and self.parser.should_keep_alive()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or refuse it if that has been decided."""
+        """Go on with the next request, or end the connection if that has been decided."""
         if self._answered_early:
             self.pipeline.clear()
         super().on_response_complete()
@@ -284,7 +285,7 @@ class Protocol(HttpToolsProtocol):
         return b"".join((*lines, b"\r\n"))
 
     def shutdown(self) -> None:
-        """Stop with the request under way, the first one of a new connection included."""
+        """Stop after the request under way; a new connection gets time for its first one."""
         if self._is_new:
             self._last_call = True
             self.loop.call_later(LAST_CALL, super().shutdown)
@@ -292,7 +293,7 @@ class Protocol(HttpToolsProtocol):
         super().shutdown()
         self._keep_alive = False
         if (running := self._under_way()) is not None:
-            running.keep_alive = False  # what waits behind it is not answered any more
+            running.keep_alive = False  # requests that wait behind it are not answered any more
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -304,8 +305,9 @@ class Protocol(HttpToolsProtocol):
     ) -> Awaitable[None]:
         """Call the application for the exchange whose turn it is.
 
-        No coroutine: one more would have to be made and resumed for each request. By now the body
-        is complete if it came together with the head, so most requests get uvicorn's own ``send``.
+        This is no coroutine, because one more would have to be made and resumed for each request.
+        A body that came together with the head is complete by now, so most requests get uvicorn's
+        own ``send``.
         """
         cycle = self._running
         assert cycle is not None, "an exchange is started before its application is called"
@@ -321,11 +323,12 @@ class Protocol(HttpToolsProtocol):
         """Send an answer that may come before the end of its request."""
         await send(message)
         if message["type"] == "http.response.start" and cycle.more_body:
-            # It has said `Connection: close`, and uvicorn would close as soon as it is complete.
+            # Its head has said `Connection: close`. With this flag, uvicorn does not close the
+            # connection at the end of the answer, so that `_linger` can.
             cycle.keep_alive = self._answered_early = True
 
     def _linger(self) -> None:
-        """Read no more, and let the client read what was sent."""
+        """Take in no more, and give the client time to read the answer."""
         if self.transport.is_closing():
             return
         self._lingers = True
@@ -347,12 +350,12 @@ class Protocol(HttpToolsProtocol):
         self.data_received(data)
 
     def _under_way(self) -> RequestResponseCycle | None:
-        """The exchange whose answer is being made or sent."""
+        """Return the exchange whose answer is being made or sent, if there is one."""
         running = self._running
         return None if running is None or running.response_complete else running
 
     def _make_path(self) -> None:
-        """Make a path of a target in absolute form."""
+        """Replace a target in absolute form by its path; raises `RefusedError`."""
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) != 1:
             raise RefusedError(Rule.HOST)
@@ -369,7 +372,7 @@ class Protocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._deadline = None
         if self.cycle is not None and not self.cycle.response_complete:
-            # A request was sent before the last one was answered, and may not have been read.
+            # This head was sent before the last request was answered, and may not have been read.
             self._start_deadline()
         elif self._in_head:
             self._refuse(408, "the head of the request took too long")
@@ -378,7 +381,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         """End the connection with an answer that follows those to the requests before."""
-        # Not louder: whoever opens a thousand connections would write a thousand lines.
+        # At level debug: a client that opens a thousand connections would write a thousand lines.
         logger.debug("%s: refused, %s", self.client[0] if self.client else "a client", reason)
         text = f"{reason}\n"
         phrase = HTTPStatus(status).phrase
@@ -386,7 +389,7 @@ class Protocol(HttpToolsProtocol):
             "ascii"
         )
         running = self._under_way()
-        broken = None if self._awaits_head else self.cycle  # its body has no right end
+        broken = None if self._awaits_head else self.cycle  # its body will not be complete
         if broken is not None:
             _leave(broken)
         if running is None:
@@ -405,7 +408,7 @@ class Protocol(HttpToolsProtocol):
 
 
 async def _send_whole(cycle: RequestResponseCycle, send: ASGISendCallable, message: Any) -> None:
-    """Send an answer whose end is that of the connection, if nothing else tells (RFC 9112, 6.3).
+    """Send an answer to HTTP/1.0: without a length, it ends with the connection (RFC 9112, 6.3).
 
     uvicorn would send chunks, which HTTP/1.0 does not know (RFC 9112, section 6.1).
     """
@@ -426,5 +429,5 @@ def _leave(cycle: RequestResponseCycle) -> None:
 
 @cache
 def _settings() -> Settings:
-    """Of the process: a server makes protocols, and gives them nothing but its own options."""
+    """Return the settings of the process: a server gives its protocols only its own options."""
     return Settings.load()

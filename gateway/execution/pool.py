@@ -1,12 +1,12 @@
 """The threads that run the code of all sites.
 
-The threads are shared by all sites. With threads of its own each site's request needs a switch
-of threads, and with many sites every request is another site's: on two cores that cost as much as a
-small view (docs/performance.md). The thread that became idle last is taken first, so that few of
-them run, and few seats have connections. What a generation keeps on a thread is its seat
-(`gateway.execution.seats`).
+All sites share the threads. If each site had threads of its own, the next request would nearly
+always need another thread, because with many sites it is for another site. On two cores, these
+switches cost as much as a small view (docs/performance.md). The thread that became idle last is
+taken first, so that few threads run and few seats have connections. What a generation keeps on a
+thread is its seat (`gateway.execution.seats`).
 
-They are daemon threads, so that a view that hangs never blocks the exit of the gateway.
+All are daemon threads, so that a view that hangs never blocks the exit of the gateway.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ R = TypeVar("R")
 IDLE: Final = 15.0
 """Seconds without use after which a seat is given up, and a thread without seats ends."""
 _LOOK: Final = 0.01
-"""Seconds, the least, between two looks of an idle thread whether it has to end."""
+"""The shortest time, in seconds, after which an idle thread looks again whether it has to end."""
 
 
 def _nothing(*_: Any) -> None:
@@ -46,7 +46,7 @@ class PoolFigures:
     threads: int
     """Threads that have not ended."""
     idle: int
-    """Those of them that have nothing to do."""
+    """Threads that have nothing to do."""
     waiting: int
     """Jobs that wait for a thread."""
     seats: int
@@ -56,7 +56,7 @@ class PoolFigures:
 class Pool:
     """At most ``limit`` threads, with as many seats at a time as there may be threads.
 
-    ``idle`` is in seconds, see `IDLE`. Whoever has the lock holds it for microseconds.
+    ``idle`` is in seconds, as `IDLE` is. The lock is only ever held for microseconds.
     """
 
     def __init__(self, limit: int, *, idle: float = IDLE) -> None:
@@ -137,7 +137,7 @@ class Pool:
     def _choose(self, generation: GenerationSeats, *, parked: bool) -> _Worker | None:
         """Return the worker that became idle last.
 
-        Only with ``parked`` is it one that parked jobs wait for.
+        Without ``parked``, workers for which parked jobs wait are left out.
         """
         free = [each for each in reversed(self._idle) if parked or not each.seats.has_parked]
         if not free:
@@ -170,9 +170,8 @@ class Threads(Executor):
     def run(self, job: Job, *, may_block: bool = False) -> None:
         """Run ``job`` as soon as there is a thread.
 
+        A job that may block gets a thread for which parked jobs wait only if there is no other.
         Raises ``RuntimeError`` after ``shutdown``, and once the pool is closed.
-
-        One that may block does not get a thread that parked jobs wait for if there is another.
         """
         with self._pool.lock:
             if self._seats.closed or self._pool.closed:
@@ -206,7 +205,7 @@ class Threads(Executor):
 
 
 class _Worker:
-    """A thread. Whoever takes it from the idle ones, with the lock held, gives it one errand."""
+    """A thread. It is taken from the idle ones with the lock held, and gets one errand then."""
 
     def __init__(self, pool: Pool, generation: GenerationSeats, job: Job) -> None:
         self.pool = pool
@@ -220,12 +219,12 @@ class _Worker:
     # With the lock of the pool held
 
     def give(self, errand: Errand) -> None:
-        """Wake it with something to do."""
+        """Wake the thread with something to do."""
         self._errand = errand
         self._given.release()
 
     def do(self, errand: Errand) -> None:
-        """Have it do something as soon as it is free."""
+        """Run ``errand`` as soon as the thread is free."""
         if self.pool.is_idle(self):
             self.pool.take(self, errand)
         else:
@@ -239,14 +238,14 @@ class _Worker:
             errand = self._errand
             assert errand is not None, "a worker is woken with something to do"
             job = errand()
-            # Nothing of a request may live on in an idle thread.
+            # An idle thread may keep nothing of a request.
             self._errand = errand = None
             self.seats.give_up_old(self.pool.idle_seconds)
             with self.pool.lock:
                 self._errand = self.pool.next(self)
                 waits = self._errand is None
             if job is not None:
-                job.released()  # may well give this thread its next job
+                job.released()  # this often gives the thread its next job
                 del job
             if waits and not self._wait():
                 return
@@ -262,7 +261,7 @@ class _Worker:
 
 
 def stack_of(ident: int | None) -> str:
-    """Where the thread with this identifier is, as in a traceback; empty if it has ended."""
+    """Return the stack of the thread with this identifier as text; empty if it has ended."""
     with frames.of_all_threads() as innermost:
         frame = innermost.get(ident or 0)
         return "".join(traceback.format_stack(frame)) if frame is not None else ""

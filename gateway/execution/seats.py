@@ -1,11 +1,11 @@
 """The seats that each generation has on the threads of the pool.
 
-What is kept for a thread must neither reach another site nor outlive its generation: context
-variables, database connections, the working directory. So each generation has a *seat* on each
-thread that it has used. A seat has one context for its whole life, because a fresh one for each
-request would make Django open a cache client for each request. While a seat is in use, its thread
-is in the folder of the site. A seat that has not been used for a while is given up, and with it its
-database connections.
+Context variables, database connections and the working directory are kept for each thread. They
+must neither reach another site nor outlive their generation. So each generation has a *seat* on
+each thread that it has used. A seat has one context for its whole life, because a fresh one for
+each request would make Django open a cache client for each request. While a seat is in use, its
+thread is in the folder of the site. A seat that has not been used for a while is given up, and with
+it its database connections.
 
 A job may *park*: it leaves its thread while it waits for a slow client, takes its seat along, and
 goes on later on the same thread.
@@ -30,7 +30,7 @@ from gateway.sites.reporting import Reporter
 
 
 class Job(Protocol):
-    """What a thread does."""
+    """Something that a thread runs for a generation."""
 
     def run(self) -> bool:
         """Begin or go on, on the thread; return true to park. Never raises."""
@@ -82,10 +82,10 @@ class SeatCount:
 class GenerationSeats:
     """The seats of one generation on all threads. ``reporter`` speaks for its site.
 
-    Its jobs run in ``folder``, opened now: they stay in it also when it is renamed or removed.
-    ``end`` is called when a seat is given up, on its thread and in its context; ``leave`` takes
-    from the thread what belongs to a job that parks but is not in its context (anything false:
-    nothing), and ``enter`` puts it back.
+    Its jobs run in ``folder``, which is opened now: they stay in it when it is renamed or removed.
+    ``end`` is called when a seat is given up, on its thread and in its context. When a job parks,
+    ``leave`` takes from the thread the belongings of the job that are not in its context, and
+    returns them (something false if there are none); ``enter`` puts them back.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class GenerationSeats:
         with self.lock:
             self._seats.add(seat)
             self._count.taken += 1
-            if self.closed:  # the job had been taken before
+            if self.closed:  # the job was taken by a thread before the generation was closed
                 seat.leave()
         return seat
 
@@ -167,7 +167,7 @@ class GenerationSeats:
 
 
 class Seat:
-    """What a generation has on one thread."""
+    """The place of a generation on one thread: a context, connections, a working directory."""
 
     __slots__ = ("belongings", "context", "counts", "generation", "job", "state", "used", "worker")
 
@@ -180,7 +180,7 @@ class Seat:
         self.job: Job | None = None
         self.belongings: Any = None
         self.state: dict[str, Any] = {}
-        """What ``namespace.threadstate`` took from the thread, while it works for another seat."""
+        """The state of ``namespace.threadstate``, while the thread works for another seat."""
 
     def resume(self) -> None:
         """Let the parked job go on as soon as its thread is free. From any thread, once."""
@@ -294,7 +294,7 @@ class ThreadSeats:
         return False
 
     def _turn_to(self, seat: Seat) -> None:
-        # Each time: what ran here last may have gone elsewhere, of this site as of another.
+        # Each time: the last job, of this site or another, may have changed the folder.
         folder = seat.generation.folder
         if self._own_folder and folder is not None:
             change_folder(folder)
