@@ -333,7 +333,7 @@ def test_who_is_withdrawn_is_not_started(world: Simulation, site: Account) -> No
     first.end()  # once more is no harm
     assert third.runs and not second.runs
     third.end()
-    assert site.running == site.waits == len(world.governor._running) == 0
+    assert site.running == site.waits == world.governor.running == 0
 
 
 def test_the_switch_interval_is_short_while_a_long_one_runs(

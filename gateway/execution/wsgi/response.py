@@ -1,9 +1,9 @@
 """A response on its way from the thread of the view to the event loop (PEP 3333).
 
-A response that is complete at once crosses over in one step. One that comes piece by piece is taken
-over whenever the loop gets round to it, however many pieces there are by then. When the client does
-not keep up and `HIGH_WATER` bytes wait, the response *parks*: the thread is free, and goes on with
-it when the client has caught up and the governor gives it a place again.
+A response that is complete at once crosses over in one step. If a response comes piece by piece,
+the loop takes over all pieces that are there when it has time. When the client does not keep up
+and `HIGH_WATER` bytes wait, the response *parks*: the thread is free for others, and goes on with
+the response when the client has caught up and the governor gives it a place again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from a2wsgi.wsgi import WSGIResponder
 
 from gateway.execution.governor import Governor, Lane, OverloadedError, Ticket
 from gateway.execution.loop_queue import LoopQueue
-from gateway.execution.pool import Seat, Threads, stack_of
+from gateway.execution.pool import Threads, stack_of
+from gateway.execution.seats import Seat
 from gateway.front.head import IN_VALUES, LENGTH_DIGITS
 from gateway.log import request_id
 
@@ -31,9 +32,10 @@ WSGIApplication: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 HIGH_WATER: Final = 1 << 17
-"""Bytes of a response that wait for the client while its thread is held."""
+"""Bytes of a response that may wait for the client before the response parks."""
 
-# RFC 9110, section 7.6.1: of this connection, which is the server's affair (PEP 3333 forbids them).
+# Headers that concern the connection (RFC 9110, section 7.6.1). The connection is the task of the
+# server, so PEP 3333 forbids them.
 _HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split()
 )
@@ -41,14 +43,14 @@ _NO_BODY: Final = frozenset((204, 304))
 
 
 class ResponseError(ValueError):
-    """Status or headers that no server can send; says which header, and never its value."""
+    """The status or a header cannot be sent. The message names the header, and never its value."""
 
 
 class Head:
-    """Status and headers that an application has given, checked.
+    """The status and the headers that an application has given, checked.
 
-    On the way of every response: what there is to say of the names is remembered for each sequence
-    of them, and the values are searched as one string.
+    Every response passes here, so it has to be fast: the result for the names is remembered for
+    each sequence of names, and the values are searched as one string.
     """
 
     __slots__ = ("headers", "length", "status")
@@ -70,7 +72,7 @@ class Head:
             names = tuple(_plain(name, "the name of a header") for name in names)
         seen = _look_at(names)
         try:
-            # Of a subclass of str, its own way to encode does not count.
+            # Not ``value.encode``: a subclass of str may have replaced it.
             written = [str.encode(value, "latin-1").strip(b" \t") for value in values]
         except (TypeError, UnicodeEncodeError):
             raise _wrong_value(headers) from None
@@ -85,10 +87,10 @@ class Head:
 
 
 class _Names(NamedTuple):
-    """What can be said of the headers from their names, in their order, alone."""
+    """The facts about headers that follow from the sequence of their names alone."""
 
     keys: tuple[bytes, ...]
-    """In lower case, as ASGI wants them; empty for those that are not sent as they stand."""
+    """The names in lower case, as ASGI wants them; empty for headers that are not sent as given."""
     lengths: tuple[int, ...]
     """The places of ``Content-Length``."""
 
@@ -102,14 +104,14 @@ def _look_at(names: tuple[str, ...]) -> _Names:
 
 
 def _plain(text: object, what: str) -> str:
-    """The same as `str`, and no class of a site's: in a cache that would keep the site's code."""
+    """Return the text as a plain `str`: a site's class in a cache would keep the site's code."""
     if not isinstance(text, str):
         raise ResponseError(f"{what} is of the type {_kind(text)}, and has to be str")
     return str.__str__(text)
 
 
 def _key(name: str) -> bytes:
-    """RFC 9110, section 5.1."""
+    """Return the name of a header in lower case; raises `ResponseError` (RFC 9110, section 5.1)."""
     if not _TOKEN.fullmatch(name):
         raise ResponseError(f"{name!r:.100} is not the name of a header (RFC 9110, section 5.1)")
     return name.encode("latin-1").lower()
@@ -117,9 +119,9 @@ def _key(name: str) -> bytes:
 
 @functools.lru_cache(256)
 def _code(status: str) -> int:
-    """The number in a status (PEP 3333; RFC 9110, section 15): that of a final response.
+    """Return the number in the status of a final response (PEP 3333; RFC 9110, section 15).
 
-    The reason may be left out, and is never sent: ASGI has no place for it.
+    The reason may be left out, and is never sent: ASGI has no place for it. Raises `ResponseError`.
     """
     code, _, reason = status.partition(" ")
     if not _STATUS.fullmatch(code):
@@ -135,7 +137,7 @@ def _code(status: str) -> int:
 
 
 def _length(values: list[str]) -> int:
-    """What all ``Content-Length`` say (RFC 9110, section 8.6: ``1*DIGIT``)."""
+    """Return the length that all ``Content-Length`` give (RFC 9110, section 8.6: ``1*DIGIT``)."""
     if not all(_DIGITS.fullmatch(value) for value in values):
         raise ResponseError(
             f"the value of the header 'Content-Length' is not 1 to {LENGTH_DIGITS} digits alone"
@@ -147,7 +149,7 @@ def _length(values: list[str]) -> int:
 
 
 def _wrong_value(headers: list[tuple[str, Any]]) -> ResponseError:
-    """Which header it is, and why; its value may be a secret."""
+    """Return the error that names the wrong header and the reason; its value may be a secret."""
     for name, value in headers:
         if not isinstance(value, str):
             why = f"is of the type {_kind(value)}, and has to be str"
@@ -177,7 +179,7 @@ _DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 class Responder(WSGIResponder):  # type: ignore[misc]
     """One request on its way through the application; a `Job` of the site's threads.
 
-    What a2wsgi's does with a queue and a task for each request, this does with a list and a lock.
+    a2wsgi's own responder needs a queue and a task for each request; this one, a list and a lock.
     """
 
     def __init__(
@@ -220,22 +222,22 @@ class Responder(WSGIResponder):  # type: ignore[misc]
 
     @property
     def waits(self) -> bool:
-        """Whether it has not been admitted yet."""
+        """Tell whether the request has not been admitted yet."""
         return self.ticket.waits and not self._head_taken
 
     @property
     def answers(self) -> bool:
-        """Whether the client has got the head of the response."""
+        """Tell whether the head of the response has been taken, to be sent."""
         return self._head_taken
 
     @property
     def stack(self) -> str:
-        """Where its code is, as in a traceback; empty while no thread runs it."""
+        """The place where its code is, as in a traceback; empty while no thread runs it."""
         rests = self.done or self._seat is not None or self._returning is not None
         return "" if rests or self.ticket.waits else stack_of(self._thread_id)
 
     async def ready(self) -> None:
-        """Wait until there is something to `take`; raises what it was told to `fail` with."""
+        """Wait until there is something to `take`; raises the error that `fail` was called with."""
         if self._verdict is None and not (self._announced or self.done):
             self._waiter = self._loop_queue.loop.create_future()
             await self._waiter
@@ -243,7 +245,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             raise self._verdict
 
     def take(self) -> tuple[Head | None, bytes, bool]:
-        """What there is to send: the head if it has not been taken, a piece, whether it is all."""
+        """Return what to send: the head if it is new, a piece, and whether that is the last one."""
         head = None
         with self._lock:
             self._announced = False
@@ -254,7 +256,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return head, pieces[0] if len(pieces) == 1 else b"".join(pieces), done
 
     def go_on(self) -> None:
-        """What was taken has been sent: a thread that waits for that may go on."""
+        """Let a thread go on that waits until the taken piece has been sent."""
         with self._lock:
             seat, self._seat = self._seat, None
             room = self._room
@@ -264,13 +266,13 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             self._return(seat)
 
     def fail(self, error: Exception) -> None:
-        """Have whoever relays the response end with ``error``."""
+        """End the relay of the response with ``error``."""
         self._verdict = error
         self.let_go()
         self._notice()
 
     def let_go(self) -> None:
-        """Nobody wants the rest: the iterable is closed, on its thread, as soon as possible."""
+        """Drop the rest, which nobody wants. The iterable is soon closed, on its thread."""
         self._gone = True
         self._withdraw()
         self.go_on()
@@ -294,7 +296,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             self.released()
 
     def run(self) -> bool:
-        """Call the application, or go on with what it returned; true to park."""
+        """Call the application, or go on with the iterable it returned; return true to park."""
         self._passage = self.ticket
         self._governor.began(self._passage)
         try:
@@ -308,7 +310,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             self._finish(None)
         except Exception as error:
             self._finish(error)
-        except BaseException as error:  # sys.exit() in a view is no reason for the gateway to exit
+        except BaseException as error:  # sys.exit() in a view must not end the gateway
             failure = RuntimeError(f"the application raised {type(error).__name__}")
             failure.__cause__ = error
             self._finish(failure)
@@ -316,7 +318,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return False
 
     def parked(self, seat: Seat) -> None:
-        """Resume at once if the client has caught up meanwhile."""
+        """Wait for the client without a thread, or resume at once if it has caught up meanwhile."""
         with self._lock:
             wait = self._size >= HIGH_WATER and not self._gone
             if wait:
@@ -333,24 +335,24 @@ class Responder(WSGIResponder):  # type: ignore[misc]
                 self._room.wait()
 
     def released(self) -> None:
-        """Give the place with the governor to others."""
+        """Give up the place with the governor to others."""
         self._governor.finished(self._passage)
         if not self._governor.crowded:
             self._loop_queue.wake()
 
     def cancel(self) -> None:
-        """The threads end before its turn came."""
+        """End the response: the threads were shut down before its turn came."""
         self._finish(RuntimeError("the code of the site was unloaded"))
 
-    # What has parked comes back
+    # When a parked response comes back
 
     def _return(self, seat: Seat) -> None:
-        """Go on when there is a place; at once when the queue is full, or to be closed."""
+        """Go on when there is a place, or at once if the queue is full or nobody wants the rest."""
         self._returning = seat
         self.ticket = Ticket(self.ticket.account, self.ticket.route)
         try:
             self._governor.submit(self.ticket, self)
-        except OverloadedError:  # but this one has begun
+        except OverloadedError:  # a response that has begun is never refused
             self.start(Lane.FAST)
         if self._gone:
             self._withdraw()
@@ -364,7 +366,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def start_response(
         self, status: str, response_headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
-        """PEP 3333, "The start_response() Callable"."""
+        """Take the status and the headers (PEP 3333, "The start_response() Callable")."""
         try:
             if exc_info is not None and self._sent:
                 raise exc_info[1].with_traceback(exc_info[2])
@@ -376,7 +378,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return self.write
 
     def write(self, data: bytes) -> None:
-        """PEP 3333, "The write() Callable"; waits for the client when it does not keep up."""
+        """Send a piece; wait if the client does not keep up (PEP 3333, "The write() Callable")."""
         if not self._put(data):
             return
         self._announce()
@@ -385,7 +387,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             raise ConnectionAbortedError("the client has gone away")
 
     def _pump(self, iterator: Iterator[bytes]) -> bool:
-        # A list, a tuple, Django's HttpResponse: nothing happens between the pieces.
+        # Lists, tuples and Django's HttpResponse know their length: all pieces are there already.
         at_once = operator.length_hint(iterator, -1) >= 0
         while not self._gone and not (self._head_only and not at_once and self.head):
             piece = next(iterator, None)
@@ -401,7 +403,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return False
 
     def _put(self, piece: bytes) -> bool:
-        """Add a piece to what is to be sent; false if it is of no consequence."""
+        """Add a piece to those to be sent; return false if there is nothing of it to send."""
         if not isinstance(piece, bytes):
             raise TypeError(f"the application gave {type(piece).__name__} instead of bytes")
         if not piece:
@@ -428,7 +430,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self._announce()
 
     def _conclude(self) -> Exception | None:
-        """Check the end of the response; what is complete before anything was sent has a length."""
+        """Check the end of the response; add its length if nothing of it has been sent yet."""
         head = self.head
         if head is None:
             return AssertionError("the application did not call start_response()")
@@ -447,12 +449,12 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def _announce(self) -> None:
         if not self._announced:
             self._announced = True
-            # What is complete can wait for others; what comes piece by piece waits for the loop.
+            # A complete response can wait for others; one that comes piece by piece cannot.
             patient = self.done and self._passage.lane is Lane.FAST
             self._loop_queue.post(self._notice, patient=patient)
 
     def _close(self) -> None:
-        """On the thread that ran the view, after the last piece: Django ends the request here."""
+        """Close the iterable, on the thread that ran the view: Django ends the request here."""
         close = getattr(self._iterable, "close", None)
         self._iterable = self._iterator = None
         if close is not None:
