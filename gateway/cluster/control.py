@@ -32,7 +32,8 @@ from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
 from gateway.sites.events import Cause
 from gateway.sites.gate import Mode
-from gateway.sites.registry import Registry, Report, Result
+from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads, Report, Result
 from gateway.sites.site import Site
 from gateway.sites.state import State
 
@@ -116,10 +117,12 @@ class Control:
     def __init__(
         self,
         registry: Registry,
+        reloads: Reloads,
         store_thread: StoreThread,
         identity: Identity,
     ) -> None:
         self._registry = registry
+        self._reloads = reloads
         self._store_thread = store_thread
         self._identity = identity
         self._stop_signal = StopSignal()
@@ -172,12 +175,12 @@ class Control:
             await asyncio.wait({loading}, timeout=left)
 
     async def _load_at_start(self, names: frozenset[str]) -> None:
-        await self._registry.preload(names, Cause("load", "start"))
+        await self._reloads.preload(names, Cause("load", "start"))
 
     # What somebody asks for
 
     async def reload(self, names: Iterable[str], asker: str, *, attempt: int = 1) -> Round:
-        """Reload as `Registry.reload` does, here first and then in every other worker.
+        """Reload as `Reloads.reload` does, here first and then in every other worker.
 
         The ``attempt`` is the second if the worker that was asked first died in its own.
         """
@@ -197,7 +200,7 @@ class Control:
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect here; the others watch it themselves."""
-        return await self._registry.refresh(Cause("reload", "file"))
+        return await self._reloads.refresh(Cause("reload", "file"))
 
     async def follow(self, site: Site) -> None:
         """Reload a site whose code has changed, here; the others watch it themselves."""
@@ -323,7 +326,7 @@ class Control:
         if not named and left_out:
             named = sorted(self._registry.warm - left_out)
             if not named:
-                await self._registry.refresh(Cause("reload", order.asker))
+                await self._reloads.refresh(Cause("reload", order.asker))
                 return {"status": "ok", "sites": {}}
         report = await self._reload([name for name in named if name not in left_out], order.asker)
         return report.document()
@@ -340,7 +343,7 @@ class Control:
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
-        return await self._registry.reload(names, Cause("reload", asker))
+        return await self._reloads.reload(names, Cause("reload", asker))
 
     # Looking at the store
 

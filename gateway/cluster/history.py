@@ -18,7 +18,8 @@ from gateway.sites.events import (
     Removed,
     Rested,
 )
-from gateway.sites.registry import Result, log_faults
+from gateway.sites.registry import log_faults
+from gateway.sites.reloads import Result
 
 SAME_EDIT: Final = 10.0
 """Seconds within which workers that find the same in ``sites.json`` look at the same edit of it."""

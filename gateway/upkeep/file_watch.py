@@ -42,14 +42,12 @@ STOP_TIMEOUT: Final = 1.0
 class Watch:
     """Keeps a registry in step with the files it was made of, while inside ``async with``.
 
-    ``refresh`` brings them into effect, if that is not to be `Registry.refresh` itself.
+    ``refresh`` brings them into effect.
     """
 
-    def __init__(
-        self, registry: Registry, refresh: Callable[[], Awaitable[object]] | None = None
-    ) -> None:
+    def __init__(self, registry: Registry, refresh: Callable[[], Awaitable[object]]) -> None:
         self._registry = registry
-        self._bring_into_effect = refresh or registry.refresh
+        self._bring_into_effect = refresh
         self._stop = asyncio.Event()
         self._contents = _Contents()
         self._seen: bytes | None = None

@@ -25,7 +25,8 @@ from gateway.config import Config
 from gateway.errors import LoadError, UnknownSiteError
 from gateway.sites.events import Events
 from gateway.sites.gate import CHANGES, Mode, ModeError
-from gateway.sites.registry import Registry, Result
+from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads, Result
 from gateway.sites.state import State
 from tests.conftest import FakeBackend
 
@@ -83,10 +84,11 @@ async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]
             store_thread = await stack.enter_async_context(StoreThread(lambda: SqliteStore(path)))
             events = Events()
             events.subscribe(History(store_thread, identity.id))
-            registry = await stack.enter_async_context(
-                Registry(entries, backend, lambda _: entries, events=events)
+            registry = await stack.enter_async_context(Registry(entries, backend, events=events))
+            reloads = await stack.enter_async_context(Reloads(registry, lambda _: entries))
+            member = await stack.enter_async_context(
+                Control(registry, reloads, store_thread, identity)
             )
-            member = await stack.enter_async_context(Control(registry, store_thread, identity))
             return Member(backend, registry, member)
 
         yield make

@@ -25,6 +25,7 @@ from gateway.sites.events import (
 )
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads
 
 pytestmark = pytest.mark.anyio
 OPERATOR = Cause("reload", "token 192.0.2.1")
@@ -37,8 +38,9 @@ def numbered(number: int) -> SiteEvent:
 class Served:
     """A registry of one site, and what it has published."""
 
-    def __init__(self, registry: Registry, file: list[Any]) -> None:
+    def __init__(self, registry: Registry, reloads: Reloads, file: list[Any]) -> None:
         self.registry = registry
+        self.reloads = reloads
         self.file = file
         self.told: list[Happening] = []
         registry.events.subscribe(self.told.append)
@@ -52,10 +54,11 @@ class Served:
 @pytest.fixture
 async def served(config: Any, backend: Any, clock: Any) -> AsyncIterator[Served]:
     file = [config("shop")]
-    async with Registry(
-        file[0], backend, lambda _: file[0], clock=clock, events=Events()
-    ) as registry:
-        yield Served(registry, file)
+    async with (
+        Registry(file[0], backend, clock=clock, events=Events()) as registry,
+        Reloads(registry, lambda _: file[0], clock=clock) as reloads,
+    ):
+        yield Served(registry, reloads, file)
 
 
 async def test_the_life_of_a_site_and_who_wanted_it(
@@ -66,7 +69,7 @@ async def test_the_life_of_a_site_and_who_wanted_it(
     visitor = Cause("load", "request")
     assert served.take() == [Loading("shop", 1, visitor), Loaded("shop", 1, visitor, 0.0, 0)]
 
-    await served.registry.reload(["shop"], OPERATOR)
+    await served.reloads.reload(["shop"], OPERATOR)
     await backend.unloaded.wait()
     await asyncio.sleep(0)
     assert served.take() == [
@@ -76,7 +79,7 @@ async def test_the_life_of_a_site_and_who_wanted_it(
     ]
 
     backend.errors["shop"] = ValueError("not today")
-    await served.registry.reload(["shop"], OPERATOR)
+    await served.reloads.reload(["shop"], OPERATOR)
     begun, failed = served.take()
     assert begun == Loading("shop", 3, OPERATOR)
     assert isinstance(failed, Failed) and "not today" in failed.reason
@@ -87,7 +90,7 @@ async def test_the_life_of_a_site_and_who_wanted_it(
     assert served.take() == [ModeChanged("shop", "paused"), ModeChanged("shop", "open")]
 
     served.file[0] = config()
-    await served.registry.refresh(Cause("reload", "file"))
+    await served.reloads.refresh(Cause("reload", "file"))
     (removed,) = [event for event in served.take() if isinstance(event, Removed)]
     assert removed.cause.asker == "file"
 
@@ -97,9 +100,12 @@ async def test_two_who_share_a_reload_are_told_apart(config: Any, backend: Any, 
     told: list[Happening] = []
     events = Events()
     events.subscribe(told.append)
-    async with Registry(sites, backend, lambda _: sites, clock=clock, events=events) as registry:
+    async with (
+        Registry(sites, backend, clock=clock, events=events) as registry,
+        Reloads(registry, lambda _: sites, clock=clock) as reloads,
+    ):
         one, other = Cause("reload", "one"), Cause("reload", "other")
-        await asyncio.gather(registry.reload(["shop"], one), registry.reload(["blog"], other))
+        await asyncio.gather(reloads.reload(["shop"], one), reloads.reload(["blog"], other))
     loaded = {event.site: event.cause for event in told if isinstance(event, Loaded)}
     assert loaded == {"shop": one, "blog": other}
 
@@ -115,7 +121,7 @@ async def test_a_subscriber_that_raises_stops_neither_the_swap_nor_the_others(
     served.registry.events.subscribe(later.append)
     site = served.registry.find("shop.example")
     assert (await get(site)).text == "shop 1"
-    report = await served.registry.reload(["shop"], OPERATOR)
+    report = await served.reloads.reload(["shop"], OPERATOR)
     assert not report.failed
     assert (await get(site)).text == "shop 2"
     assert later == served.take()

@@ -19,6 +19,7 @@ from gateway.config.limits import Limits
 from gateway.errors import LoadError
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads
 from gateway.sites.site import Site
 from gateway.sites.state import State
 
@@ -137,12 +138,13 @@ class Lifecycle(RuleBasedStateMachine):
         # Of one thread, so that what `settle` asks of it comes after the reading of a file.
         self.loop.set_default_executor(ThreadPoolExecutor(1))
         self.visits: list[Visit] = []
-        self.reloads: list[asyncio.Task[Any]] = []
+        self.asked: list[asyncio.Task[Any]] = []
         self.run(self._open())
 
     async def _open(self) -> None:
         self.world = World()
-        self.registry = Registry(self.world.file, self.world, lambda _: self.world.file, retry=1e-9)
+        self.registry = Registry(self.world.file, self.world, retry=1e-9)
+        self.reloads = Reloads(self.registry, lambda _: self.world.file)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -216,13 +218,13 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(wanted=sets(names, max_size=2))
     def reload(self, wanted: set[str]) -> None:
-        self.reloads.append(self.loop.create_task(self.registry.reload(wanted)))
+        self.asked.append(self.loop.create_task(self.reloads.reload(wanted)))
         self.settle()
 
     @rule(left=sets(names), edition=sampled_from(["", "a", "b"]))
     def edit_the_file(self, left: set[str], edition: str) -> None:
         self.world.file = self.world.config(left, edition)
-        self.reloads.append(self.loop.create_task(self.registry.refresh()))
+        self.asked.append(self.loop.create_task(self.reloads.refresh()))
         self.settle()
 
     @rule(name=names, mode=sampled_from(Mode))
@@ -242,11 +244,11 @@ class Lifecycle(RuleBasedStateMachine):
             assert not (self.run(rest()) and in_flight), "unloaded while in use"
             self.settle()
 
-    @precondition(lambda self: self.reloads)
+    @precondition(lambda self: self.asked)
     @rule()
     def reloads_end_unless_something_hangs(self) -> None:
         if not self.world.held:
-            _, unfinished = self.run(asyncio.wait(self.reloads, timeout=10))
+            _, unfinished = self.run(asyncio.wait(self.asked, timeout=10))
             assert not unfinished
 
     # What has to hold
@@ -310,12 +312,12 @@ class Lifecycle(RuleBasedStateMachine):
         for visit in self.visits:
             await visit.task
             assert visit.status and visit.complete, "a request that was let in did not end"
-        results = await asyncio.gather(*self.reloads, return_exceptions=True)
+        results = await asyncio.gather(*self.asked, return_exceptions=True)
         unexpected = [
             r for r in results if isinstance(r, Exception) and "has no site" not in str(r)
         ]
         assert not unexpected
-        async with self.registry:
+        async with self.registry, self.reloads:
             pass
         assert not self.world.faults
         assert all(code.closed for codes in self.world.codes.values() for code in codes)

@@ -1,10 +1,11 @@
-"""All sites: what a new configuration changes, reloads and how they queue, faults."""
+"""Reloads: what a new configuration changes, how reloads queue, faults of the file."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 
 from gateway.config import Config
 from gateway.errors import ConfigError, Fault, LoadError, UnknownSiteError
-from gateway.sites.registry import LOADS_AT_ONCE, Registry, Report
+from gateway.sites.registry import Registry
+from gateway.sites.reloads import LOADS_AT_ONCE, Reloads, Report
 from gateway.sites.state import State
 
 pytestmark = pytest.mark.anyio
@@ -53,12 +55,17 @@ async def file(anyio_backend: str) -> File:
 
 
 @pytest.fixture
-def registry(backend: Any, file: File, clock: Any) -> Callable[..., Registry]:
-    """Makes a registry of a configuration, which is also what its file holds."""
+def serving(backend: Any, file: File, clock: Any) -> Callable[..., Any]:
+    """Makes a registry of a configuration, which is also what its file holds, and its reloads."""
 
-    def make(config: Config, **options: Any) -> Registry:
+    @asynccontextmanager
+    async def make(config: Config, **options: Any) -> AsyncIterator[tuple[Registry, Reloads]]:
         file.content = config
-        return Registry(config, backend, file.read, clock=clock, **options)
+        async with (
+            Registry(config, backend, clock=clock, **options) as registry,
+            Reloads(registry, file.read, clock=clock) as reloads,
+        ):
+            yield registry, reloads
 
     return make
 
@@ -71,36 +78,36 @@ def outcomes(report: Report) -> dict[str, tuple[str, int]]:
 
 
 async def test_a_file_with_faults_changes_nothing(
-    registry: Any, config: Any, backend: Any, file: File, caplog: pytest.LogCaptureFixture
+    serving: Any, config: Any, backend: Any, file: File, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with registry(config("shop")) as sites:
+    async with serving(config("shop")) as (sites, reloads):
         await sites.find("shop.example").load()
         file.content = [FAULT]
         for _ in range(2):
             with pytest.raises(ConfigError):
-                await sites.reload()
+                await reloads.reload()
         assert sites.find("shop.example").status().generation == 1
         assert sites.status().degraded
         assert sites.status().faults == (FAULT,)
         assert caplog.text.count("$.sites.shop.hosts[0]: no host name") == 1
         file.content = config("shop")
-        await sites.refresh()
+        await reloads.refresh()
         assert not sites.status().degraded
         assert "valid again" in caplog.text
         assert backend.loads == [("shop", 1)]
 
 
 async def test_faults_of_others_are_no_hindrance_to_a_site_that_is_named(
-    registry: Any, config: Any, backend: Any, file: File
+    serving: Any, config: Any, backend: Any, file: File
 ) -> None:
-    async with registry(config("shop", "blog", "wiki")) as sites:
+    async with serving(config("shop", "blog", "wiki")) as (sites, reloads):
         for name in ("shop", "blog"):
             await sites.find(f"{name}.example").load()
         broken = config("shop", faulty=("blog",))
         file.content = replace(
             broken, sites={"shop": replace(broken.sites["shop"], env=MappingProxyType({"A": "b"}))}
         )
-        assert outcomes(await sites.reload(["shop"])) == {"shop": ("reloaded", 2)}
+        assert outcomes(await reloads.reload(["shop"])) == {"shop": ("reloaded", 2)}
         # The entry of the site counts, and nothing else of the file.
         assert sites.find("shop.example").config.env == {"A": "b"}
         assert sites.find("blog.example").status().generation == 1
@@ -108,37 +115,37 @@ async def test_faults_of_others_are_no_hindrance_to_a_site_that_is_named(
         assert sites.status().faults == broken.faults
         for names in (["blog"], ["wiki"], ["nope"], ["shop", "blog"], []):
             with pytest.raises(ConfigError):
-                await sites.reload(names)
+                await reloads.reload(names)
         assert backend.loads == [("shop", 1), ("blog", 1), ("shop", 2)]
 
 
 async def test_a_site_whose_hosts_change_waits_for_the_others(
-    registry: Any, config: Any, file: File
+    serving: Any, config: Any, file: File
 ) -> None:
-    async with registry(config("shop", "blog")) as sites:
+    async with serving(config("shop", "blog")) as (sites, reloads):
         broken = config("shop", faulty=("blog",))
         moved = replace(broken.sites["shop"], hosts=("blog.example",))
         file.content = replace(broken, sites={"shop": moved})
         with pytest.raises(ConfigError):
-            await sites.reload(["shop"])
+            await reloads.reload(["shop"])
         assert sites.find("shop.example") is not None
 
 
 async def test_reloads_that_share_a_run_are_judged_apart(
-    registry: Any, config: Any, backend: Any, file: File
+    serving: Any, config: Any, backend: Any, file: File
 ) -> None:
-    async with registry(config("shop", "blog")) as sites:
+    async with serving(config("shop", "blog")) as (_, reloads):
         file.go_on.clear()
-        first = asyncio.create_task(sites.refresh())
+        first = asyncio.create_task(reloads.refresh())
         await file.reading.wait()
         file.content = config("shop", faulty=("blog",))
         asked = [["shop"], ["blog"], [], ["shop", "blog"]]
-        reloads = [asyncio.create_task(sites.reload(names)) for names in asked]
-        reloads.append(asyncio.create_task(sites.refresh()))
+        tasks = [asyncio.create_task(reloads.reload(names)) for names in asked]
+        tasks.append(asyncio.create_task(reloads.refresh()))
         await asyncio.sleep(0)
         file.go_on.set()
         await first
-        report, *refused = await asyncio.gather(*reloads, return_exceptions=True)
+        report, *refused = await asyncio.gather(*tasks, return_exceptions=True)
         assert outcomes(report) == {"shop": ("loaded", 1)}
         assert [type(error) for error in refused] == [ConfigError] * 4
         assert file.opened == 2
@@ -146,75 +153,63 @@ async def test_reloads_that_share_a_run_are_judged_apart(
 
 
 async def test_an_unknown_name_is_an_error_but_the_file_is_applied(
-    registry: Any, config: Any, file: File
+    serving: Any, config: Any, file: File
 ) -> None:
-    async with registry(config("shop")) as sites:
+    async with serving(config("shop")) as (sites, reloads):
         file.content = config("shop", "blog")
         with pytest.raises(UnknownSiteError, match="'nope'"):
-            await sites.reload(["nope", "shop"])
+            await reloads.reload(["nope", "shop"])
         assert sites.find("blog.example") is not None
 
 
 async def test_a_site_that_the_file_no_longer_has_is_unknown(
-    registry: Any, config: Any, file: File
+    serving: Any, config: Any, file: File
 ) -> None:
-    async with registry(config("shop", "blog")) as sites:
+    async with serving(config("shop", "blog")) as (sites, reloads):
         file.content = config("shop")
         with pytest.raises(UnknownSiteError):
-            await sites.reload(["blog"])
+            await reloads.reload(["blog"])
         assert sites.find("blog.example") is None
 
 
 async def test_an_error_that_nobody_expects_leaves_the_registry_usable(
-    registry: Any, config: Any, file: File, monkeypatch: pytest.MonkeyPatch
+    serving: Any, config: Any, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with registry(config("shop")) as sites:
-        monkeypatch.setattr(sites, "_read", lambda _: 1 / 0)
+    async with serving(config("shop")) as (_, reloads):
+        monkeypatch.setattr(reloads, "_read", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await sites.reload()
+            await reloads.reload()
         monkeypatch.undo()
-        monkeypatch.setattr(sites, "_read", file.read)
-        assert outcomes(await sites.reload()) == {"shop": ("unchanged", 0)}
+        monkeypatch.setattr(reloads, "_read", file.read)
+        assert outcomes(await reloads.reload()) == {"shop": ("unchanged", 0)}
 
 
 async def test_faulty_sites_fail_alone_and_load_once_the_file_is_right(
-    registry: Any, config: Any, file: File, get: Any
+    serving: Any, config: Any, file: File, get: Any
 ) -> None:
     first = config("shop", faulty=("blog",))
-    async with registry(first, faults=first.faults) as sites:
+    async with serving(first, faults=first.faults) as (sites, reloads):
         assert (await get(sites.find("blog.example"))).status_code == 503
         assert (await get(sites.find("shop.example"))).text == "shop 1"
         assert sites.site_status("blog").state is State.FAILED
         assert sites.status().degraded
         assert sites.faulty
         file.content = config("shop", "blog")
-        assert outcomes(await sites.refresh()) == {"blog": ("loaded", 1)}
+        assert outcomes(await reloads.refresh()) == {"blog": ("loaded", 1)}
         assert not sites.status().degraded
-
-
-async def test_a_fault_of_no_site_degrades_too(registry: Any, config: Any) -> None:
-    general = Fault("$.default_site", "there is no site 'x'")
-    async with registry(config("shop"), faults=(general,)) as sites:
-        assert sites.status().degraded
-        assert sites.status().faults == (general,)
-
-
-async def test_a_default_site_can_be_a_faulty_one(registry: Any, config: Any, get: Any) -> None:
-    async with registry(config("shop", faulty=("blog",), default_site="blog")) as sites:
-        assert (await get(sites.find("else.example"))).status_code == 503
 
 
 # What a changed file does
 
 
 async def test_hosts_follow_the_file_before_the_code_has_loaded(
-    registry: Any, config: Any, entry: Any, backend: Any, file: File, get: Any
+    serving: Any, config: Any, entry: Any, backend: Any, file: File, get: Any
 ) -> None:
-    async with registry(config("shop", "blog")) as sites:
+    async with serving(config("shop", "blog")) as (sites, reloads):
         await sites.find("shop.example").load()
         loaded = backend.hold("shop")
         file.content = config(entry("shop", hosts=("new.example",)), "blog")
-        refresh = asyncio.create_task(sites.refresh())
+        refresh = asyncio.create_task(reloads.refresh())
         await backend.loading["shop"].wait()
         assert sites.find("shop.example") is None
         assert (await get(sites.find("new.example"))).text == "shop 1"
@@ -223,32 +218,32 @@ async def test_hosts_follow_the_file_before_the_code_has_loaded(
 
 
 async def test_exactly_the_changed_sites_are_reloaded(
-    registry: Any, config: Any, entry: Any, backend: Any, file: File
+    serving: Any, config: Any, entry: Any, backend: Any, file: File
 ) -> None:
-    async with registry(config("shop", "blog", "wiki")) as sites:
+    async with serving(config("shop", "blog", "wiki")) as (sites, reloads):
         for name in ("shop", "blog"):
             await sites.find(f"{name}.example").load()
         file.content = config(
             entry("shop", env={"A": "1"}), "blog", entry("wiki", env={"A": "1"}), "news"
         )
-        assert outcomes(await sites.refresh()) == {
+        assert outcomes(await reloads.refresh()) == {
             "shop": ("reloaded", 2),
             "wiki": ("unchanged", 0),
             "news": ("added", 0),
         }
-        assert outcomes(await sites.refresh()) == {}
+        assert outcomes(await reloads.refresh()) == {}
         await sites.find("wiki.example").load()
         assert backend.configs[-1].env == {"A": "1"}
 
 
 async def test_a_changed_site_that_fails_keeps_serving(
-    registry: Any, config: Any, entry: Any, backend: Any, file: File, get: Any
+    serving: Any, config: Any, entry: Any, backend: Any, file: File, get: Any
 ) -> None:
-    async with registry(config("shop")) as sites:
+    async with serving(config("shop")) as (sites, reloads):
         await sites.find("shop.example").load()
         backend.errors["shop"] = LoadError("SyntaxError: oops")
         file.content = config(entry("shop", env={}))
-        report = await sites.refresh()
+        report = await reloads.refresh()
         assert report.failed
         assert report.sites["shop"].error == "SyntaxError: oops"
         assert outcomes(report) == {"shop": ("failed", 1)}
@@ -257,25 +252,25 @@ async def test_a_changed_site_that_fails_keeps_serving(
 
 
 async def test_a_failed_site_is_tried_again_when_its_entry_changes(
-    registry: Any, config: Any, entry: Any, backend: Any, file: File
+    serving: Any, config: Any, entry: Any, backend: Any, file: File
 ) -> None:
-    async with registry(config("shop")) as sites:
+    async with serving(config("shop")) as (sites, reloads):
         backend.errors["shop"] = LoadError("no")
         await sites.find("shop.example").load()
         backend.errors.clear()
-        assert outcomes(await sites.refresh()) == {}
+        assert outcomes(await reloads.refresh()) == {}
         file.content = config(entry("shop", env={}))
-        assert outcomes(await sites.refresh()) == {"shop": ("loaded", 1)}
+        assert outcomes(await reloads.refresh()) == {"shop": ("loaded", 1)}
 
 
 async def test_a_removed_site_leaves_at_once_and_is_unloaded_after_its_requests(
-    registry: Any, config: Any, backend: Any, file: File, get: Any
+    serving: Any, config: Any, backend: Any, file: File, get: Any
 ) -> None:
-    async with registry(config("shop", "blog")) as sites:
+    async with serving(config("shop", "blog")) as (sites, reloads):
         slow = asyncio.create_task(get(sites.find("shop.example"), "/slow"))
         await backend.busy.wait()
         file.content = config("blog")
-        assert outcomes(await sites.reload()) == {
+        assert outcomes(await reloads.reload()) == {
             "blog": ("unchanged", 0),
             "shop": ("removed", 1),
         }
@@ -285,21 +280,21 @@ async def test_a_removed_site_leaves_at_once_and_is_unloaded_after_its_requests(
         assert (await slow).text == "shop 1"
         await backend.unloaded.wait()
         file.content = config("shop", "blog")
-        await sites.reload(["shop"])
+        await reloads.reload(["shop"])
         assert backend.loads[-1] == ("shop", 2), "a number was used twice"
 
 
 async def test_a_new_site_that_wants_it_is_loaded(
-    registry: Any, config: Any, entry: Any, file: File
+    serving: Any, config: Any, entry: Any, file: File
 ) -> None:
-    async with registry(config()) as sites:
+    async with serving(config()) as (_, reloads):
         file.content = config(entry("shop", preload=True))
-        assert outcomes(await sites.refresh()) == {"shop": ("loaded", 1)}
+        assert outcomes(await reloads.refresh()) == {"shop": ("loaded", 1)}
 
 
-async def test_an_empty_file_is_valid(registry: Any, config: Any) -> None:
-    async with registry(config()) as sites:
-        assert outcomes(await sites.reload()) == {}
+async def test_an_empty_file_is_valid(serving: Any, config: Any) -> None:
+    async with serving(config()) as (sites, reloads):
+        assert outcomes(await reloads.reload()) == {}
         assert sites.find("shop.example") is None
 
 
@@ -307,14 +302,14 @@ async def test_an_empty_file_is_valid(registry: Any, config: Any) -> None:
 
 
 async def test_a_reload_is_for_loaded_and_failed_sites(
-    registry: Any, config: Any, backend: Any
+    serving: Any, config: Any, backend: Any
 ) -> None:
-    async with registry(config("shop", "blog", "wiki")) as sites:
+    async with serving(config("shop", "blog", "wiki")) as (sites, reloads):
         backend.errors["blog"] = LoadError("no")
         for name in ("shop", "blog"):
             await sites.find(f"{name}.example").load()
         backend.errors.clear()
-        assert outcomes(await sites.reload()) == {
+        assert outcomes(await reloads.reload()) == {
             "shop": ("reloaded", 2),
             "blog": ("loaded", 1),
             "wiki": ("unchanged", 0),
@@ -322,32 +317,32 @@ async def test_a_reload_is_for_loaded_and_failed_sites(
 
 
 async def test_a_named_site_is_loaded_if_it_is_cold_and_no_other_is_touched(
-    registry: Any, config: Any, backend: Any
+    serving: Any, config: Any, backend: Any
 ) -> None:
-    async with registry(config("shop", "blog")) as sites:
+    async with serving(config("shop", "blog")) as (sites, reloads):
         await sites.find("blog.example").load()
-        assert outcomes(await sites.reload(["shop"])) == {"shop": ("loaded", 1)}
-        assert outcomes(await sites.reload(["shop"])) == {"shop": ("reloaded", 2)}
+        assert outcomes(await reloads.reload(["shop"])) == {"shop": ("loaded", 1)}
+        assert outcomes(await reloads.reload(["shop"])) == {"shop": ("reloaded", 2)}
         assert backend.loads == [("blog", 1), ("shop", 1), ("shop", 2)]
 
 
 async def test_files_of_other_sites_are_looked_at_unless_some_are_named(
-    registry: Any, config: Any, file: File
+    serving: Any, config: Any, file: File
 ) -> None:
-    async with registry(config("shop", "blog")) as sites:
-        await sites.reload(["shop"])
+    async with serving(config("shop", "blog")) as (_, reloads):
+        await reloads.reload(["shop"])
         assert file.names == {"shop"}
-        await sites.refresh()
+        await reloads.refresh()
         assert file.names == frozenset()
-        await sites.reload()
+        await reloads.reload()
         assert file.names == frozenset()
         # Those that share a run share what it has to look at.
-        await asyncio.gather(sites.reload(["shop"]), sites.reload(["blog"]))
+        await asyncio.gather(reloads.reload(["shop"]), reloads.reload(["blog"]))
         assert file.names == {"shop", "blog"}
-        for other in (sites.refresh, sites.reload):
-            await asyncio.gather(sites.reload(["shop"]), other())
+        for other in (reloads.refresh, reloads.reload):
+            await asyncio.gather(reloads.reload(["shop"]), other())
             assert file.names == frozenset()
-            await asyncio.gather(other(), sites.reload(["shop"]))
+            await asyncio.gather(other(), reloads.reload(["shop"]))
             assert file.names == frozenset()
 
 
@@ -355,14 +350,14 @@ async def test_files_of_other_sites_are_looked_at_unless_some_are_named(
 
 
 async def test_reloads_that_come_while_one_runs_share_the_next(
-    registry: Any, config: Any, backend: Any, file: File
+    serving: Any, config: Any, backend: Any, file: File
 ) -> None:
-    async with registry(config("shop", "blog", "wiki")) as sites:
+    async with serving(config("shop", "blog", "wiki")) as (_, reloads):
         loaded = backend.hold("shop")
-        first = asyncio.create_task(sites.reload(["shop"]))
+        first = asyncio.create_task(reloads.reload(["shop"]))
         await backend.loading["shop"].wait()
         later = [
-            asyncio.create_task(sites.reload(names))
+            asyncio.create_task(reloads.reload(names))
             for names in (["blog"], ["wiki"], ["nope"], ["blog"])
         ]
         await asyncio.sleep(0)  # the tasks begin
@@ -380,14 +375,14 @@ async def test_reloads_that_come_while_one_runs_share_the_next(
 
 
 async def test_a_reload_that_comes_while_the_file_is_read_reads_it_again(
-    registry: Any, config: Any, file: File
+    serving: Any, config: Any, file: File
 ) -> None:
-    async with registry(config("shop")) as sites:
+    async with serving(config("shop")) as (_, reloads):
         file.go_on.clear()
-        first = asyncio.create_task(sites.refresh())
+        first = asyncio.create_task(reloads.refresh())
         await file.reading.wait()
         file.content = config("shop", "blog")
-        second = asyncio.create_task(sites.refresh())
+        second = asyncio.create_task(reloads.refresh())
         await asyncio.sleep(0)  # the task begins
         file.go_on.set()
         assert outcomes(await first) == {}
@@ -395,25 +390,26 @@ async def test_a_reload_that_comes_while_the_file_is_read_reads_it_again(
 
 
 async def test_a_caller_that_leaves_does_not_stop_the_reload(
-    registry: Any, config: Any, backend: Any
+    serving: Any, config: Any, backend: Any
 ) -> None:
-    async with registry(config("shop")) as sites:
+    async with serving(config("shop")) as (_, reloads):
         loaded = backend.hold("shop")
-        caller = asyncio.create_task(sites.reload(["shop"]))
+        caller = asyncio.create_task(reloads.reload(["shop"]))
         await backend.loading["shop"].wait()
         caller.cancel()
         await asyncio.wait({caller})
         loaded.set()
-        assert outcomes(await sites.reload()) == {"shop": ("reloaded", 2)}
+        assert outcomes(await reloads.reload()) == {"shop": ("reloaded", 2)}
 
 
 async def test_preloading_brings_up_a_few_at_a_time(
-    registry: Any, config: Any, entry: Any, backend: Any
+    serving: Any, config: Any, entry: Any, backend: Any
 ) -> None:
     names = ("shop", "blog", "wiki")
-    async with registry(config(*(entry(name, preload=True) for name in names), "cold")) as sites:
+    entries = [entry(name, preload=True) for name in names]
+    async with serving(config(*entries, "cold")) as (_, reloads):
         held = {name: backend.hold(name) for name in names}
-        sites.preload()
+        reloads.preload()
         await backend.loading["shop"].wait()
         await backend.loading["blog"].wait()
         assert len(backend.loads) == LOADS_AT_ONCE
@@ -424,18 +420,18 @@ async def test_preloading_brings_up_a_few_at_a_time(
 
 
 async def test_a_site_that_leaves_while_it_waits_for_its_turn_is_removed(
-    registry: Any, config: Any, backend: Any, file: File
+    serving: Any, config: Any, backend: Any, file: File
 ) -> None:
     names = ("shop", "blog", "wiki")
-    async with registry(config(*names)) as sites:
+    async with serving(config(*names)) as (sites, reloads):
         for name in names:
             await sites.find(f"{name}.example").load()
         held = [backend.hold(name) for name in names[:2]]
-        reload = asyncio.create_task(sites.reload())
+        reload = asyncio.create_task(reloads.reload())
         for name in names[:2]:
             await backend.loading[name].wait()
         file.content = config(*names[:2])
-        await sites.refresh()
+        await reloads.refresh()
         for event in held:
             event.set()
         assert outcomes(await reload) == {
@@ -449,11 +445,11 @@ async def test_a_site_that_leaves_while_it_waits_for_its_turn_is_removed(
 
 
 async def test_leaving_unloads_everything_and_abandons_loads(
-    registry: Any, config: Any, entry: Any, backend: Any, file: File, get: Any
+    serving: Any, config: Any, entry: Any, backend: Any, file: File, get: Any
 ) -> None:
-    async with registry(config("shop", "blog", entry("wiki", preload=True))) as sites:
+    async with serving(config("shop", "blog", entry("wiki", preload=True))) as (sites, reloads):
         backend.hold("wiki")
-        sites.preload()
+        reloads.preload()
         await sites.find("shop.example").load()
         slow = asyncio.create_task(get(sites.find("blog.example"), "/slow"))
         await backend.busy.wait()
@@ -461,7 +457,7 @@ async def test_leaving_unloads_everything_and_abandons_loads(
         # A reload has just removed the blog and is bringing up a new shop.
         backend.hold("shop")
         file.content = config("shop", entry("wiki", preload=True))
-        reload = asyncio.create_task(sites.reload())
+        reload = asyncio.create_task(reloads.reload())
         await backend.loading["shop"].wait()
         backend.release.set()
         assert (await slow).text == "blog 1"

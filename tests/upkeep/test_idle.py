@@ -29,7 +29,7 @@ async def registry(config: Any, entry: Any, backend: Any, clock: Any) -> AsyncIt
     """Three sites; one has an ``idle_timeout`` of an hour."""
     sites = config(entry("shop", limits=Limits(idle_timeout=HOUR)), "blog", "wiki")
     events = Events()
-    async with Registry(sites, backend, lambda _: sites, clock=clock, events=events) as registry:
+    async with Registry(sites, backend, clock=clock, events=events) as registry:
         yield registry
 
 
