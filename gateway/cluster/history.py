@@ -14,9 +14,9 @@ from gateway.sites.events import (
     Failed,
     FaultsChanged,
     Happening,
+    Idled,
     Loaded,
     Removed,
-    Rested,
 )
 from gateway.sites.registry import log_faults
 from gateway.sites.reloads import Result
@@ -41,8 +41,8 @@ class History:
                 self._ended(cause, Result.FAILED, site, generation, seconds, reason)
             case Removed(site, generation, cause):
                 self._note("remove", Result.REMOVED, cause.asker, site=site, generation=generation)
-            case Rested(site, generation, why):
-                self._note("rest", "unloaded", why, site=site, generation=generation)
+            case Idled(site, generation, why):
+                self._note("unload", "unloaded", why, site=site, generation=generation)
             case FaultsChanged(faults):
                 self._say(faults)
 

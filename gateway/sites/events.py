@@ -78,8 +78,8 @@ class Failed(SiteEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Rested(SiteEvent):
-    """A site goes until its next request, because it was ``idle`` or for ``memory``."""
+class Idled(SiteEvent):
+    """A site is unloaded until its next request; ``why`` is ``idle`` or ``memory``."""
 
     generation: int
     why: str

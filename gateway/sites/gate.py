@@ -1,12 +1,13 @@
-"""Whether a site lets its visitors in: open, paused for a moment, or closed for maintenance.
+"""The gate of a site lets its visitors in, holds them for a moment, or turns them away.
 
-A mode is what an operator wants; it has nothing to do with the code of the site, which may be
-reloaded, fail or rest meanwhile. Only requests that come are stopped. Those that were let in go on.
+An operator chooses the mode. It has nothing to do with the code of the site, which may be
+reloaded, fail or be unloaded meanwhile. The gate stops only requests that arrive; those that it
+has let in go on.
 
-- *open*: everybody gets in.
-- *paused*: who comes waits, in order and without a thread, until the pause is over, and then gets
-  in. After the ``pause_timeout`` of the site it is 503. For a migration that takes seconds.
-- *maintenance*: who comes is answered 503 with a page, the project's own if it has one.
+- *open*: every visitor gets in.
+- *paused*: a visitor waits, in order and without a thread, and gets in when the pause ends. After
+  the ``pause_timeout`` of the site the answer is 503. This is for a migration that takes seconds.
+- *maintenance*: a visitor gets a 503 page, the project's own if it has one.
 """
 
 from __future__ import annotations

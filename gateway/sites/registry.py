@@ -28,8 +28,8 @@ from gateway.sites.state import State
 
 logger = logging.getLogger("gateway.registry")
 
-_LOOK: Final = 0.02
-"""Seconds between looks whether a site is quiet."""
+_QUIET_INTERVAL: Final = 0.02
+"""Seconds between two checks whether a site is quiet."""
 STOP_DRAIN: Final = 5.0
 """Seconds that stopping waits for requests in flight; the server has waited for them before."""
 
@@ -263,7 +263,7 @@ class Registry:
         site = self._site(name)
         end = self._clock() + patience
         while site.in_flight and self._clock() < end:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_QUIET_INTERVAL)
         return site.in_flight
 
     def _site(self, name: str) -> Site:

@@ -26,9 +26,9 @@ from gateway.sites.events import (
     Cause,
     Events,
     Failed,
+    Idled,
     Loaded,
     Loading,
-    Rested,
     SiteEvent,
     Unloaded,
 )
@@ -175,19 +175,20 @@ class Site:
         generation = self._serving
         return generation.used_at if generation is not None and not generation.in_flight else None
 
-    def rest(self, why: str) -> asyncio.Task[None] | None:
-        """Unload until the next request, if the code may go now; returns the unloading, if it does.
+    def unload_if_idle(self, why: str) -> asyncio.Task[None] | None:
+        """Unload until the next request, unless the code is needed; return the unloading, or none.
 
-        Not while somebody waits, and not after a reload that failed: loading again would bring up
-        the code that is wrong.
+        The code is needed while a request is in flight or waits, and while an attempt is under way.
+        It also stays after a reload that failed, because the next load would read the code that is
+        wrong.
         """
         busy = self._attempt or self._next_attempt or self.gate.waiting or self.failure
         if self.idle_since is None or busy:
             return None
         assert self._serving is not None
-        self._advance(Event.REST, None)
+        self._advance(Event.UNLOAD, None)
         generation, self._serving = self._serving, None
-        self._events.publish(Rested(self.config.name, generation.number, why))
+        self._events.publish(Idled(self.config.name, generation.number, why))
         return self._retire(generation)
 
     async def close(self, drain: float | None = None) -> None:

@@ -13,7 +13,7 @@ goes is the *code* behind it. A state says what a visitor of the site meets:
 
 **Events** are what happened, not what somebody wants: ``load`` (an attempt began and there is no
 generation to keep), ``loaded`` (an attempt brought up a generation), ``failed`` (it did not),
-``rest`` (nobody needed the code, and it was unloaded), ``close``. A reload of a ``ready`` site
+``unload`` (the code was idle, or its memory was needed), ``close``. A reload of a ``ready`` site
 therefore needs no event of its own: it ends in ``loaded`` (the new generation has taken over) or in
 ``failed`` (the old one goes on), both back to ``ready``.
 
@@ -50,7 +50,7 @@ class Event(StrEnum):
     LOAD = "load"
     LOADED = "loaded"
     FAILED = "failed"
-    REST = "rest"
+    UNLOAD = "unload"
     CLOSE = "close"
 
 
@@ -62,7 +62,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (State.FAILED, Event.LOAD): State.LOADING,
         (State.READY, Event.LOADED): State.READY,
         (State.READY, Event.FAILED): State.READY,
-        (State.READY, Event.REST): State.COLD,
+        (State.READY, Event.UNLOAD): State.COLD,
         (State.COLD, Event.CLOSE): State.CLOSED,
         (State.LOADING, Event.CLOSE): State.CLOSED,
         (State.READY, Event.CLOSE): State.CLOSED,

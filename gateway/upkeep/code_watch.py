@@ -20,10 +20,10 @@ from gateway.sites.site import Site
 
 logger = logging.getLogger("gateway.autoreload")
 
-LOOK: Final = 0.5
-"""Seconds between looks."""
+INTERVAL: Final = 0.5
+"""Seconds between two checks."""
 SHARE: Final = 0.05
-"""Of a processor, at most: with many files the looks become rarer."""
+"""The share of a processor that the checks take at most: with many files they become rarer."""
 _SHOWN: Final = 3
 
 
@@ -38,11 +38,11 @@ class CodeWatch:
         registry: Registry,
         reload: Callable[[Site], Awaitable[object]],
         *,
-        look: float = LOOK,
+        interval: float = INTERVAL,
     ) -> None:
         self._registry = registry
         self._reload = reload
-        self._pause = look
+        self._interval = interval
         self._changes: dict[Site, list[str]] = {}
         """What has changed since the last reload began, in sites where it may still go on."""
         self._reloads: set[asyncio.Task[None]] = set()
@@ -58,17 +58,17 @@ class CodeWatch:
         await asyncio.wait(tasks)
 
     async def _run(self) -> None:
-        pause = self._pause
+        pause = self._interval
         while True:
             await asyncio.sleep(pause)
             started = time.monotonic()
             try:
-                await self._look()
+                await self._check()
             except Exception:
                 logger.exception("watching the code of sites failed; it goes on in a moment")
-            pause = max(self._pause, (time.monotonic() - started) / SHARE)
+            pause = max(self._interval, (time.monotonic() - started) / SHARE)
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         sites = self._registry.watched_sites()
         for site in self._changes.keys() - sites:
             del self._changes[site]

@@ -31,7 +31,7 @@ QUIET: Final = 300
 """Milliseconds without a further write after which a change counts as complete."""
 PATIENCE: Final = 2_000
 """Milliseconds after which it is looked at even if writes go on (a log in the same folder)."""
-LOOK_AGAIN: Final = 2_000
+POLL_INTERVAL: Final = 2_000
 """Milliseconds after which the files are looked at without an event: network file systems send
 none, a folder may not exist yet, a fault may lie outside the files (a folder that is missing)."""
 
@@ -97,7 +97,7 @@ class Watch:
             debounce=PATIENCE,
             step=QUIET,
             stop_event=self._stop,
-            rust_timeout=LOOK_AGAIN,
+            rust_timeout=POLL_INTERVAL,
             yield_on_timeout=True,
             recursive=False,
             ignore_permission_denied=True,
@@ -126,7 +126,7 @@ class Watch:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN / 1000):
+            async with asyncio.timeout(POLL_INTERVAL / 1000):
                 await self._stop.wait()
 
 

@@ -27,16 +27,16 @@ from gateway.memory.budget import Budget
 from gateway.sites.registry import Registry
 from gateway.sites.site import Site
 
-logger = logging.getLogger("gateway.rest")
+logger = logging.getLogger("gateway.idle")
 
-LOOK: Final = 1.0
-"""Seconds between looks."""
+INTERVAL: Final = 1.0
+"""Seconds between two checks."""
 SETTLED: Final = 5.0
 """Seconds without a request before the budget counts for a site."""
 AHEAD: Final = 5.0
 """Seconds at least that it takes until the memory of sites that are unloaded is given back."""
 _FADING: Final = 0.9
-"""What is left, a look later, of the rate of growth that is reckoned with."""
+"""The expected rate of growth shrinks by this factor with each check, until memory grows faster."""
 
 
 class IdleSites:
@@ -51,13 +51,13 @@ class IdleSites:
         budget: Budget,
         reclaim: Callable[[], Awaitable[None]],
         *,
-        look: float = LOOK,
+        interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._budget = budget
         self._reclaim = reclaim
-        self._pause = look
+        self._interval = interval
         self._clock = clock
         self._told = False
         self._before = budget.memory()
@@ -66,7 +66,7 @@ class IdleSites:
         self._reclaiming: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="let idle sites rest")
+        self._task = asyncio.create_task(self._run(), name="unload idle sites")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,14 +77,14 @@ class IdleSites:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self._interval)
             try:
-                self.look()
+                self.check()
             except Exception:
                 logger.exception("looking for idle sites failed; it goes on in a moment")
 
-    def look(self) -> None:
-        """Unload what may rest now."""
+    def check(self) -> None:
+        """Unload the sites that may go now."""
         now = self._clock()
         idle = sorted(
             (
@@ -104,7 +104,7 @@ class IdleSites:
 
     def _keep_the_budget(self, settled: list[Site]) -> None:
         memory, each = self._budget.memory(), self._budget.learn(len(self._registry.loaded()))
-        grown, self._before = (memory - self._before) / self._pause, memory
+        grown, self._before = (memory - self._before) / self._interval, memory
         self._growth = max(grown, self._growth * _FADING)
         if self._reclaiming is not None:
             return
@@ -134,7 +134,7 @@ class IdleSites:
 
     def _unload(self, site: Site, why: str) -> asyncio.Task[None] | None:
         generation = site.status().generation
-        unload = site.rest(why)
+        unload = site.unload_if_idle(why)
         if unload is not None:
             logger.info("%s: generation %d was unloaded (%s)", site.config.name, generation, why)
         return unload

@@ -15,11 +15,11 @@ from gateway.sites.events import (
     Failed,
     FaultsChanged,
     Happening,
+    Idled,
     Loaded,
     Loading,
     ModeChanged,
     Removed,
-    Rested,
     SiteEvent,
     Unloaded,
 )
@@ -32,7 +32,7 @@ OPERATOR = Cause("reload", "token 192.0.2.1")
 
 
 def numbered(number: int) -> SiteEvent:
-    return Rested("shop", number, "idle")
+    return Idled("shop", number, "idle")
 
 
 class Served:

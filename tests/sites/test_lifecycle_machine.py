@@ -234,14 +234,14 @@ class Lifecycle(RuleBasedStateMachine):
             self.settle()
 
     @rule(name=names)
-    def rest(self, name: str) -> None:
+    def unload_if_idle(self, name: str) -> None:
         if (site := self.site(name)) is not None:
             in_flight = site.status().generation and site.idle_since is None
 
-            async def rest() -> bool:
-                return site.rest("idle") is not None
+            async def unload() -> bool:
+                return site.unload_if_idle("idle") is not None
 
-            assert not (self.run(rest()) and in_flight), "unloaded while in use"
+            assert not (self.run(unload()) and in_flight), "unloaded while in use"
             self.settle()
 
     @precondition(lambda self: self.asked)

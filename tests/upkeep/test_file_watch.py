@@ -188,7 +188,7 @@ async def test_a_new_env_file_is_watched_too(folder: Path, watched: Any, backend
 async def test_the_watch_survives_errors(
     folder: Path, watched: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.upkeep.file_watch.LOOK_AGAIN", 1)
+    monkeypatch.setattr("gateway.upkeep.file_watch.POLL_INTERVAL", 1)
     registry = await watched()
     with monkeypatch.context() as broken:
         broken.setattr(registry.reloads, "_read", lambda _: 1 / 0)
