@@ -97,7 +97,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     events.subscribe(History(store_thread, identity.id))
     async with (
         store_thread,
-        InProcessBackend(settings.threads, budget) as backend,
+        InProcessBackend(settings.threads, budget, events=events) as backend,
         Registry(
             config,
             backend,

@@ -26,6 +26,7 @@ from gateway.memory.collector import Collector
 from gateway.memory.switch import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
+from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
 
@@ -48,15 +49,22 @@ class InProcessBackend:
     and the threads of all sites.
 
     ``threads`` is how many all sites together may have, ``budget`` how much memory; ``keep_failed``
-    leaves code that did not load as it is, for who wants to look at it.
+    leaves code that did not load as it is, for who wants to look at it. Generations that stay in
+    memory are published in ``events``.
     """
 
     def __init__(
-        self, threads: int, budget: Budget | None = None, *, keep_failed: bool = False
+        self,
+        threads: int,
+        budget: Budget | None = None,
+        *,
+        keep_failed: bool = False,
+        events: Events | None = None,
     ) -> None:
         self._threads = threads
         self._budget = budget or Budget()
         self._keep_failed = keep_failed
+        self._events = events or Events()
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
         self._turns = asyncio.Semaphore(_TURNS)
@@ -65,7 +73,13 @@ class InProcessBackend:
         self._stack.enter_context(installed())
         traffic = self._traffic = self._stack.enter_context(Traffic(self._threads))
         self.collector = self._stack.enter_context(Collector(traffic.was_quiet))
-        self._unloading = Unloading(self.collector)
+        loop = asyncio.get_running_loop()
+
+        def publish(event: Survived) -> None:
+            with contextlib.suppress(RuntimeError):  # the gateway has ended
+                loop.call_soon_threadsafe(self._events.publish, event)
+
+        self._unloading = Unloading(self.collector, publish)
         return self
 
     async def __aexit__(
@@ -77,13 +91,17 @@ class InProcessBackend:
         self._stack.close()
 
     async def load(
-        self, config: SiteConfig, number: int, sources: Sources | None = None
+        self,
+        config: SiteConfig,
+        number: int,
+        sources: Sources | None = None,
+        cause: Cause = A_REQUEST,
     ) -> InProcessCode:
         """Load the code of a site into a new namespace; see ``generation.Backend``."""
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
             with held(staying=True):  # here, not on the thread: that may hang
-                return await self._load(config, number, sources)
+                return await self._load(config, number, sources, cause)
 
     def survivors(self, site: str) -> list[str]:
         """See ``generation.Backend``."""
@@ -129,7 +147,7 @@ class InProcessBackend:
             turn.close()
 
     async def _load(
-        self, config: SiteConfig, number: int, sources: Sources | None
+        self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
     ) -> InProcessCode:
         assert self._traffic is not None, "the backend has not been entered"
         build = functools.partial(
@@ -137,6 +155,7 @@ class InProcessBackend:
             config,
             number,
             sources,
+            cause,
             self._traffic,
             self._unloading,
             keep_failed=self._keep_failed,
@@ -164,12 +183,14 @@ class InProcessCode:
         self,
         reporter: Reporter,
         number: int,
+        cause: Cause,
         namespace: Namespace,
         threads: Threads,
         bridge: Bridge,
         unloading: Unloading,
     ) -> None:
         self.number = number
+        self._cause = cause
         self._reporter = reporter
         self._namespace = namespace
         self._threads = threads
@@ -184,15 +205,17 @@ class InProcessCode:
         """See ``generation.LoadedCode``."""
         return self._bridge.in_flight()
 
-    async def close(self) -> None:
+    async def close(self, cause: Cause | None = None) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools."""
         self._bridge.close()
+        self._cause = cause or self._cause
         _, unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
         await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
         """What ``close`` does, on the calling thread."""
-        unload = self._unloading.begin(self._reporter, self.number, Trace(self._namespace))
+        trace = Trace(self._namespace)
+        unload = self._unloading.begin(self._reporter, self.number, trace, self._cause)
         self._unloading.ended(self._reporter.site)
         self._threads.shutdown(wait=False, cancel_futures=True)
         if not self._threads.join(_PATIENCE):
@@ -207,6 +230,7 @@ def _build(
     config: SiteConfig,
     number: int,
     sources: Sources | None,
+    cause: Cause,
     traffic: Traffic,
     unloading: Unloading,
     *,
@@ -235,7 +259,7 @@ def _build(
         if sources is not None:  # what is missing may be a module that has yet to be written
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
         if not keep_failed:
-            unload = unloading.begin(reporter, number, Trace(namespace))
+            unload = unloading.begin(reporter, number, Trace(namespace), cause)
             _leave(namespace, number, reporter)
             unloading.done(unload)
         if isinstance(exc, LoadError):
@@ -255,7 +279,7 @@ def _build(
         enter=functools.partial(django.put_connections, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessCode(reporter, number, namespace, threads, bridge, unloading)
+    return InProcessCode(reporter, number, cause, namespace, threads, bridge, unloading)
 
 
 def _import_site(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +22,7 @@ from gateway.errors import listed
 from gateway.memory.collector import Collector
 from gateway.memory.figures import resident
 from gateway.namespace.survivors import Trace
+from gateway.sites.events import Cause, Survived
 from gateway.sites.reporting import Reporter
 
 LOOKS: Final = 3
@@ -42,6 +44,7 @@ class Unload:
     reporter: Reporter
     number: int
     trace: Trace
+    cause: Cause
     memory: int = field(default_factory=resident)
     began: float = field(default_factory=time.monotonic)
     looks: int = 0
@@ -64,10 +67,16 @@ class Unload:
 
 
 class Unloading:
-    """Looks after the generations that were unloaded, of all sites."""
+    """Looks after the generations that were unloaded, of all sites.
 
-    def __init__(self, collector: Collector) -> None:
+    Those that stay in memory are told to ``publish``, on some thread.
+    """
+
+    def __init__(
+        self, collector: Collector, publish: Callable[[Survived], object] = lambda _: None
+    ) -> None:
         self._collector = collector
+        self._publish = publish
         self._lock = threading.Lock()
         self._unloads: dict[str, list[Unload]] = defaultdict(list)
         self._loaded: Counter[str] = Counter()
@@ -83,11 +92,11 @@ class Unloading:
         with self._lock:
             self._loaded[site] -= 1
 
-    def begin(self, reporter: Reporter, number: int, trace: Trace) -> Unload:
+    def begin(self, reporter: Reporter, number: int, trace: Trace, cause: Cause) -> Unload:
         """A generation is about to be unloaded, or what there is of one that did not come up."""
         with self._lock:
             self._under_way[reporter.site] += 1
-        return Unload(reporter, number, trace)
+        return Unload(reporter, number, trace, cause)
 
     def done(self, unload: Unload) -> None:
         """It has been unloaded; from now on it should be gone."""
@@ -154,3 +163,5 @@ class Unloading:
                 seconds,
                 unload.holder,
             )
+            holder = unload.reporter.mask(unload.holder)
+            self._publish(Survived(unload.reporter.site, unload.number, unload.cause, holder))

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
+from gateway.cluster.crashes import Crashes
 from gateway.cluster.identity import Identity, seconds_of_life
 from gateway.cluster.modes import Modes
 from gateway.cluster.stopping import StopSignal
@@ -30,7 +31,7 @@ from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
-from gateway.sites.events import Cause
+from gateway.sites.events import THE_START, Cause
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry
 from gateway.sites.reloads import Reloads, Report, Result
@@ -126,6 +127,7 @@ class Control:
         self._store_thread = store_thread
         self._identity = identity
         self._stop_signal = StopSignal()
+        self._crashes = Crashes(store_thread, identity, registry.events.publish)
         self._takeovers = Takeovers(store_thread, identity)
         self._modes = Modes(registry, store_thread, identity.id)
         self._kinds = {
@@ -175,7 +177,7 @@ class Control:
             await asyncio.wait({loading}, timeout=left)
 
     async def _load_at_start(self, names: frozenset[str]) -> None:
-        await self._reloads.preload(names, Cause("load", "start"))
+        await self._reloads.preload(names, THE_START)
 
     # What somebody asks for
 
@@ -371,14 +373,16 @@ class Control:
             )
         except StoreError:
             self._missed = True
+            self._crashes.reset()
             self._described_at = self._reported_at = -math.inf
             return
         self._missed = False
         if news is not None:
             self._take(news)
-        if me is not None:  # it has just been written, so the store works
-            with suppress(StoreError):
+        with suppress(StoreError):
+            if me is not None:  # it has just been written, so the store works
                 await self._modes.offer()
+            await self._crashes.check(self._workers.values())
 
     def _take(self, news: _News) -> None:
         self._workers = {worker.id: worker for worker in news.workers}

@@ -39,6 +39,10 @@ class Identity:
         # Of processes that cannot be seen from here, only what they say of themselves counts.
         return worker.place != self.place or _born(worker.pid) == worker.born
 
+    def is_gone(self, worker: Worker) -> bool | None:
+        """Tell whether the process of a worker has ended; ``None`` if it is not visible here."""
+        return _born(worker.pid) != worker.born if worker.place == self.place else None
+
 
 def seconds_of_life() -> float | None:
     """How long this process has been running; ``None`` where the system does not tell."""

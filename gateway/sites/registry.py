@@ -20,7 +20,15 @@ from typing import Final, Self
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.config.hosts import HostTable
 from gateway.errors import Fault, UnknownSiteError
-from gateway.sites.events import Events, FaultsChanged, Happening, ModeChanged
+from gateway.sites.events import (
+    THE_START,
+    THE_STOP,
+    Cause,
+    Events,
+    FaultsChanged,
+    Happening,
+    ModeChanged,
+)
 from gateway.sites.gate import Mode
 from gateway.sites.generation import Backend
 from gateway.sites.site import Site, SiteStatus, UnusableSite
@@ -129,7 +137,7 @@ class Registry:
         self._warm: dict[str, Site | UnusableSite] = {}
         self._failing: dict[str, Site | UnusableSite] = {}
         self._leaving: dict[Site, asyncio.Task[None]] = {}
-        self.adopt(config)
+        self.adopt(config, THE_START)
         self.set_faults(faults)
 
     async def __aenter__(self) -> Self:
@@ -142,7 +150,7 @@ class Registry:
         if leaving:
             await asyncio.wait(leaving.values())
         sites = [site for site in self._sites.values() if isinstance(site, Site)]
-        await asyncio.gather(*(site.close(STOP_DRAIN) for site in (*sites, *leaving)))
+        await asyncio.gather(*(site.close(THE_STOP, STOP_DRAIN) for site in (*sites, *leaving)))
 
     # The sites
 
@@ -245,7 +253,7 @@ class Registry:
         """The modes that were ever set, also of sites that have left or are yet to come."""
         return MappingProxyType(self._modes)
 
-    def set_modes(self, modes: Mapping[str, Mode]) -> None:
+    def set_modes(self, modes: Mapping[str, Mode], cause: Cause) -> None:
         """Put sites into modes, at once, also those that are yet to come."""
         self._modes.update(modes)
         for name, mode in modes.items():
@@ -253,7 +261,7 @@ class Registry:
                 changed = site.gate.mode is not mode
                 site.gate.set(mode)
                 if changed:
-                    self.events.publish(ModeChanged(name, mode))
+                    self.events.publish(ModeChanged(name, mode, cause))
 
     async def quiet(self, name: str, patience: float) -> int:
         """Wait until a site has no request in flight, for ``patience`` seconds at most.
@@ -274,10 +282,11 @@ class Registry:
 
     # The step that changes what is served
 
-    def adopt(self, config: Config) -> Diff:
+    def adopt(self, config: Config, cause: Cause) -> Diff:
         """Put a configuration into effect; synchronous, so that no request sees half of it.
 
-        Sites that it no longer has are closed in the background. Code that serves is left alone.
+        Sites that it no longer has are closed in the background, for the sake of ``cause``. Code of
+        the others goes on serving.
         """
         diff = Diff.between(self._sites, config)
         entries: dict[str, SiteConfig | FaultySite] = {**config.sites, **config.faulty}
@@ -297,7 +306,7 @@ class Registry:
             if isinstance(site, Site):
                 self._generations[site.config.name] = site.generations
                 self._leaving[site] = asyncio.get_running_loop().create_task(
-                    self._close(site), context=contextvars.Context()
+                    self._close(site, cause), context=contextvars.Context()
                 )
         return diff
 
@@ -330,6 +339,6 @@ class Registry:
                 else:
                     among.pop(name, None)
 
-    async def _close(self, site: Site) -> None:
-        await site.close()
+    async def _close(self, site: Site, cause: Cause) -> None:
+        await site.close(cause)
         del self._leaving[site]

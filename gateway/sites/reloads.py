@@ -229,7 +229,7 @@ class Reloads:
             # From here on the file may already be read: later demands form the next run.
             self._waiting = None
             config, demand, faults = await self._read_for(run.demand)
-            diff = self._registry.adopt(config)
+            diff = self._registry.adopt(config, demand.by)
             sites = self._registry.sites
         # Loading is outside the turn: a site that hangs holds up its own reloads and no others.
         told = sites.keys() if demand.every else diff.added | diff.changed | demand.named.keys()

@@ -30,6 +30,7 @@ from gateway.sites.events import (
     Loaded,
     Loading,
     SiteEvent,
+    Swapped,
     Unloaded,
 )
 from gateway.sites.gate import Client, Gate, Mode, own_page
@@ -175,7 +176,7 @@ class Site:
         generation = self._serving
         return generation.used_at if generation is not None and not generation.in_flight else None
 
-    def unload_if_idle(self, why: str) -> asyncio.Task[None] | None:
+    def unload_if_idle(self, cause: Cause) -> asyncio.Task[None] | None:
         """Unload until the next request, unless the code is needed; return the unloading, or none.
 
         The code is needed while a request is in flight or waits, and while an attempt is under way.
@@ -188,10 +189,10 @@ class Site:
         assert self._serving is not None
         self._advance(Event.UNLOAD, None)
         generation, self._serving = self._serving, None
-        self._events.publish(Idled(self.config.name, generation.number, why))
-        return self._retire(generation)
+        self._events.publish(Idled(self.config.name, generation.number, cause))
+        return self._retire(generation, cause)
 
-    async def close(self, drain: float | None = None) -> None:
+    async def close(self, cause: Cause, drain: float | None = None) -> None:
         """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
 
         By default it has the ``drain_timeout`` of the site. A second call shortens the wait of the
@@ -201,7 +202,7 @@ class Site:
         self._advance(Event.CLOSE, self.failure)
         self.gate.set(Mode.OPEN)  # who waits there learns that nobody is in any more
         if self._serving is not None:
-            self._retire(self._serving)
+            self._retire(self._serving, cause)
             self._serving = None
         if self._attempt is not None:
             self._attempt.cancel()
@@ -280,37 +281,42 @@ class Site:
         config, number = self.config, self.generations + 1
         reporter = self.reporter = Reporter(config.name, config.env)
         sources = Sources()
-        outcome: SiteEvent
+        outcomes: list[SiteEvent]
         try:
             self._events.publish(Loading(config.name, number, cause))
-            code = await self._backend.load(config, number, sources if config.watch else None)
+            code = await self._backend.load(
+                config, number, sources if config.watch else None, cause
+            )
             new = Generation(code, reporter, self._clock)
             if self._serving is not None:
                 # Else the request that waits is the probe.
-                await self._try_out(new, config)
+                await self._try_out(new, config, cause)
         except (Exception, SystemExit) as error:
             reason = self._failed(error, reporter).reason
             self.sources.take(sources)
-            outcome = Failed(config.name, number, cause, self._clock() - started, reason)
+            outcomes = [Failed(config.name, number, cause, self._clock() - started, reason)]
         else:
-            replaced = self._take_over(new, started)
+            replaced = self._take_over(new, started, cause)
             self.sources = sources
-            outcome = Loaded(config.name, number, cause, self._clock() - started, replaced)
+            outcomes = [Loaded(config.name, number, cause, self._clock() - started)]
+            if replaced:
+                outcomes.append(Swapped(config.name, number, cause, replaced))
         finally:
             self._attempt = None
-        self._events.publish(outcome)
+        for outcome in outcomes:
+            self._events.publish(outcome)
 
-    async def _try_out(self, new: Generation, config: SiteConfig) -> None:
+    async def _try_out(self, new: Generation, config: SiteConfig, cause: Cause) -> None:
         self.generations = new.number  # used up, also if it does not take over
         try:
             with new:
                 await probe(new.code, config)
         except BaseException:
-            self._retire(new)
+            self._retire(new, cause)
             raise
 
-    def _take_over(self, new: Generation, started: float) -> int:
-        """Let a generation serve; returns the number of the one that it replaces, 0 for none."""
+    def _take_over(self, new: Generation, started: float, cause: Cause) -> int:
+        """Let a generation serve; return the number of the one that it replaces, 0 for none."""
         self._advance(Event.LOADED, None)
         old, self._serving = self._serving, new
         self.generations = new.number
@@ -318,7 +324,7 @@ class Site:
         self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._load_ms = round((self._clock() - started) * 1000, 1)
         if old is not None:
-            self._retire(old)
+            self._retire(old, cause)
         new.log.info("generation %d loaded in %.0f ms", self.generations, self._load_ms)
         return old.number if old is not None else 0
 
@@ -377,17 +383,18 @@ class Site:
 
     # Retirement
 
-    def _retire(self, generation: Generation) -> asyncio.Task[None]:
+    def _retire(self, generation: Generation, cause: Cause) -> asyncio.Task[None]:
         task = asyncio.create_task(
-            generation.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
+            generation.retire(self.config.limits.drain_timeout, cause),
+            name=f"retire {self.config.name}",
         )
         self._retiring[generation] = task
-        task.add_done_callback(lambda _: self._retired(generation))
+        task.add_done_callback(lambda _: self._retired(generation, cause))
         return task
 
-    def _retired(self, generation: Generation) -> None:
+    def _retired(self, generation: Generation, cause: Cause) -> None:
         self._retiring.pop(generation)
-        self._events.publish(Unloaded(self.config.name, generation.number))
+        self._events.publish(Unloaded(self.config.name, generation.number, cause))
 
     def _give_up(self) -> None:
         for generation in self._retiring:

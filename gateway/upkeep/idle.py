@@ -24,6 +24,7 @@ from operator import itemgetter
 from typing import Final, Self
 
 from gateway.memory.budget import Budget
+from gateway.sites.events import IDLENESS, THE_BUDGET, Cause
 from gateway.sites.registry import Registry
 from gateway.sites.site import Site
 
@@ -98,7 +99,7 @@ class IdleSites:
         for seconds, site in idle:
             timeout = site.config.limits.idle_timeout
             if timeout and seconds >= timeout:
-                self._unload(site, "idle")
+                self._unload(site, IDLENESS)
         if self._budget.limit:
             self._keep_the_budget([site for seconds, site in idle if seconds >= SETTLED])
 
@@ -112,7 +113,7 @@ class IdleSites:
         if excess <= 0:
             self._told = False
             return
-        unloads = [self._unload(site, "memory") for site in settled[: math.ceil(excess / each)]]
+        unloads = [self._unload(site, THE_BUDGET) for site in settled[: math.ceil(excess / each)]]
         if leaving := {unload for unload in unloads if unload is not None}:
             self._reclaiming = asyncio.create_task(self._give_back(leaving), name="give back")
         elif memory > self._budget.limit and not self._told:
@@ -132,9 +133,11 @@ class IdleSites:
             self._ahead = max(AHEAD, self._clock() - began)
             self._reclaiming = None
 
-    def _unload(self, site: Site, why: str) -> asyncio.Task[None] | None:
+    def _unload(self, site: Site, cause: Cause) -> asyncio.Task[None] | None:
         generation = site.status().generation
-        unload = site.unload_if_idle(why)
+        unload = site.unload_if_idle(cause)
         if unload is not None:
-            logger.info("%s: generation %d was unloaded (%s)", site.config.name, generation, why)
+            logger.info(
+                "%s: generation %d was unloaded (%s)", site.config.name, generation, cause.asker
+            )
         return unload

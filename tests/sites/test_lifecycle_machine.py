@@ -17,12 +17,14 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.config import Config, SiteConfig
 from gateway.config.limits import Limits
 from gateway.errors import LoadError
+from gateway.sites.events import IDLENESS, Cause
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry
 from gateway.sites.reloads import Reloads
 from gateway.sites.site import Site
 from gateway.sites.state import State
 
+OPERATOR: Final = Cause("mode", "operator")
 NAMES: Final = ("one", "two", "three")
 LIMITS: Final = Limits(probe_timeout=3600, drain_timeout=3600, pause_timeout=3600)
 """Nothing here waits for a clock: what does not end by itself ends when a rule says so."""
@@ -56,7 +58,7 @@ class Code:
     def in_flight(self) -> list[str]:
         return []
 
-    async def close(self) -> None:
+    async def close(self, cause: Cause) -> None:
         # Not asserted here, on a task whose end nobody looks at.
         if self.closed or self.running:
             self._world.faults.append(f"{self.name} {self.number} unloaded twice or while in use")
@@ -95,7 +97,7 @@ class World:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(self, config: SiteConfig, number: int, sources: object) -> Code:
+    async def load(self, config: SiteConfig, number: int, sources: object, cause: Cause) -> Code:
         name = config.name
         if name in self.held:
             await self.held[name].wait()
@@ -230,7 +232,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(name=names, mode=sampled_from(Mode))
     def set_mode(self, name: str, mode: Mode) -> None:
         if self.site(name) is not None:
-            self.registry.set_modes({name: mode})
+            self.registry.set_modes({name: mode}, OPERATOR)
             self.settle()
 
     @rule(name=names)
@@ -239,7 +241,7 @@ class Lifecycle(RuleBasedStateMachine):
             in_flight = site.status().generation and site.idle_since is None
 
             async def unload() -> bool:
-                return site.unload_if_idle("idle") is not None
+                return site.unload_if_idle(IDLENESS) is not None
 
             assert not (self.run(unload()) and in_flight), "unloaded while in use"
             self.settle()
@@ -301,7 +303,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.held.clear()
         for name in NAMES:
             if self.site(name) is not None:
-                self.registry.set_modes({name: Mode.OPEN})
+                self.registry.set_modes({name: Mode.OPEN}, OPERATOR)
         self.settle()
         self.world.stream_ends.set()
         self.run(asyncio.wait_for(self._end(), 3))

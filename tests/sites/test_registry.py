@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Fault
+from gateway.sites.events import A_REQUEST
 from gateway.sites.registry import Registry
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +31,7 @@ async def test_a_new_configuration_changes_routes_at_once_and_no_code(
 ) -> None:
     async with Registry(config("shop", "blog"), backend) as registry:
         await registry.find("shop.example").load()  # type: ignore[union-attr]
-        diff = registry.adopt(config(entry("shop", hosts=("new.example",)), "wiki"))
+        diff = registry.adopt(config(entry("shop", hosts=("new.example",)), "wiki"), A_REQUEST)
         assert (diff.added, diff.removed, diff.stale) == ({"wiki"}, {"blog"}, {"shop"})
         assert registry.find("shop.example") is registry.find("blog.example") is None
         assert (await get(registry.find("new.example"))).text == "shop 1"

@@ -50,7 +50,7 @@ class Watched(IdleSites):
 
     def _record(self, event: Happening) -> None:
         if isinstance(event, Idled):
-            self.unloaded.append((event.site, event.generation, event.why))
+            self.unloaded.append((event.site, event.generation, event.cause.asker))
 
     def stay(self) -> None:
         """Reckon with no growth."""
