@@ -24,7 +24,7 @@ from gateway.sites.site import Site, UnusableSite
 from gateway.sites.state import State
 
 LOADS_AT_ONCE: Final = 2
-"""How many sites a reload or the preloading brings up at the same time. Loading is mostly Python
+"""The number of sites that load at the same time in a reload or a preload. Loading is mostly Python
 that holds the GIL, so more of it at once only makes visitors wait longer."""
 
 _T = TypeVar("_T")
@@ -220,18 +220,18 @@ class Reloads:
             run.task = self._start(self._perform(run))
         else:
             run.demand |= demand
-        # Not awaited directly: a client that leaves must not stop what others wait for.
+        # The task is not awaited directly: a client that leaves must not cancel it for the others.
         await asyncio.wait({run.task})
         return run.task.result().report(demand)
 
     async def _perform(self, run: _Run) -> _Done:
         async with self._turn:
-            # From here on the file may already be read: later demands form the next run.
+            # Later demands form the next run, because the file may already be read from here on.
             self._waiting = None
             config, demand, faults = await self._read_for(run.demand)
             diff = self._registry.adopt(config, demand.by)
             sites = self._registry.sites
-        # Loading is outside the turn: a site that hangs holds up its own reloads and no others.
+        # Loading is outside the turn, so that a site that hangs holds up only its own reloads.
         told = sites.keys() if demand.every else diff.added | diff.changed | demand.named.keys()
         warm = self._registry.warm if demand.every else ()
         wanted = diff.stale.union(demand.named, self._registry.preloaded, warm)
@@ -258,7 +258,7 @@ class Reloads:
         )
 
     async def _settle(self, site: Site | UnusableSite, diff: Diff, demand: _Demand) -> Outcome:
-        """Bring up what the file or somebody wants of one site."""
+        """Reload one site if the file or somebody wants it, and return the outcome."""
         assert isinstance(site, Site), "a strict reading leaves no unusable site"
         name = site.config.name
         before = site.status()
@@ -314,17 +314,17 @@ class Reloads:
         return replace(now, sites=sites), _Demand(demand.by, named=named), config.faults
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Run something in the background, to be cancelled when the gateway stops."""
+        """Run ``work`` in the background; leaving cancels it."""
         task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # A caller that has left never asks what became of its run.
+        # The exception is retrieved here, in case that the caller has left.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
 
 async def _in_turns(jobs: Iterable[Callable[[], Awaitable[_T]]]) -> list[_T]:
-    """Do the jobs, `LOADS_AT_ONCE` at the same time; their results in the same order."""
+    """Do the jobs, `LOADS_AT_ONCE` at the same time; return their results in the same order."""
     turn = asyncio.Semaphore(LOADS_AT_ONCE)
 
     async def do(job: Callable[[], Awaitable[_T]]) -> _T:

@@ -1,9 +1,9 @@
 """Sites with ``"watch": true`` are reloaded when their code changes.
 
-The files are looked at again and again, as Django's own ``StatReloader`` does it, not waited for:
-events do not come from network file systems and bind mounts, watches are few on a machine, and
-databases, logs and uploads in the same folders would raise them all the time. A reload begins when
-a change has stood for one look, so that an editor or ``git`` can end what it is doing.
+The files are checked at intervals, as Django's own ``StatReloader`` does. Events of the file system
+would not do: network file systems and bind mounts send none, a machine allows few watches, and
+databases, logs and uploads in the same folders would cause events all the time. A reload begins
+when one check has found no further change, so that an editor or ``git`` can finish its work.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _SHOWN: Final = 3
 
 
 class CodeWatch:
-    """Looks after the watched sites of a registry, while inside ``async with``.
+    """Reloads the watched sites of a registry when their code changes, while inside ``async with``.
 
-    ``reload`` brings up what is on disk now.
+    ``reload`` loads the code on disk; ``interval`` is the time between two checks, in seconds.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CodeWatch:
         self._reload = reload
         self._interval = interval
         self._changes: dict[Site, list[str]] = {}
-        """What has changed since the last reload began, in sites where it may still go on."""
+        """For each site the paths that have changed lately, while further changes may follow."""
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -83,7 +83,7 @@ class CodeWatch:
         site.reporter.logger("gateway.autoreload").info(
             "reloading for changes in %s", listed(different, _SHOWN)
         )
-        # Not waited for: a site that hangs while it loads must not make the next change unseen.
+        # This is not awaited: a site that hangs while it loads must not hide the next change.
         task = asyncio.create_task(self._follow(site), name=f"follow {site.config.name}")
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)

@@ -1,16 +1,19 @@
 """Sites that nobody uses are unloaded, and load again with their next request.
 
-For two reasons: a site was not asked for anything for its ``idle_timeout``, or the process is about
-to have more memory than its budget: what it has, what the sites need that wait to be loaded, and
-what it will have, at the rate at which it grew lately, before anything is given back. Then the
-sites go that were used least recently, as many as are worth the difference, and a garbage
-collection is asked for, amid requests if need be: without one their memory stays. The next ones go
-only when that has happened, for before it nobody can tell what the first have freed. A site that
-has just been used stays in any case, so that two sites do not push each other out with every
-request; if nothing can go, the log says so.
+There are two reasons for an unload.
 
-A site stays as well while a request is in flight or waits at its gate, and after a reload that
-failed: the code that serves is then not the one on the disk.
+*Idle*: the site had no request for its ``idle_timeout``.
+
+*Memory*: the process is about to exceed its budget. Three numbers are added for that: the memory
+that it has, the need of the sites that wait to be loaded, and the growth that is expected before
+any memory is given back, at the recent rate. The sites that were used least recently go, as many
+as the excess requires. Their memory stays until a garbage collection has run, so one is requested,
+amid requests if necessary. No further site goes before it has ended, because until then nobody
+knows how much memory is free. A site that was used a moment ago always stays; otherwise two sites
+would push each other out with every request. The log says so if no site can go.
+
+A site also stays while a request is in flight or waits at its gate. After a failed reload it stays,
+too, because the code that serves is no longer the code on the disk.
 """
 
 from __future__ import annotations
@@ -33,17 +36,18 @@ logger = logging.getLogger("gateway.idle")
 INTERVAL: Final = 1.0
 """Seconds between two checks."""
 SETTLED: Final = 5.0
-"""Seconds without a request before the budget counts for a site."""
+"""Seconds without a request after which a site may be unloaded for its memory."""
 AHEAD: Final = 5.0
-"""Seconds at least that it takes until the memory of sites that are unloaded is given back."""
+"""The least number of seconds from an unload until its memory is given back."""
 _FADING: Final = 0.9
 """The expected rate of growth shrinks by this factor with each check, until memory grows faster."""
 
 
 class IdleSites:
-    """Looks after the sites of a registry, while inside ``async with``.
+    """Unloads idle sites of a registry, while inside ``async with``.
 
-    ``reclaim`` gives back what unloaded sites had.
+    ``reclaim`` gives the memory of unloaded sites back to the system. ``interval`` is the time
+    between two checks, in seconds.
     """
 
     def __init__(
