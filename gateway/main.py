@@ -34,6 +34,7 @@ from gateway.settings import Settings, SettingsError
 from gateway.sites.events import Events
 from gateway.sites.gate import ModeError
 from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads
 from gateway.upkeep.code_watch import CodeWatch
 from gateway.upkeep.file_watch import Watch
 from gateway.upkeep.idle import IdleSites
@@ -97,16 +98,16 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     events.subscribe(History(store_thread, identity.id))
     async with (
         store_thread,
-        InProcessBackend(settings.threads, budget) as backend,
+        InProcessBackend(settings.threads, budget, events=events) as backend,
         Registry(
             config,
             backend,
-            file.read,
             faults=faults,
             retry=settings.load_retry,
             events=events,
         ) as registry,
-        Control(registry, store_thread, identity) as control,
+        Reloads(registry, file.read) as reloads,
+        Control(registry, reloads, store_thread, identity) as control,
         IdleSites(registry, budget, backend.reclaim),
         Watch(registry, control.refresh),
         CodeWatch(registry, control.follow),

@@ -27,6 +27,7 @@ from gateway.memory.collector import Collector
 from gateway.memory.switch import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
+from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
 
@@ -52,15 +53,21 @@ class InProcessBackend:
     While it is entered (``async with``), the namespace hooks are installed and the threads of all
     sites exist. ``threads`` is the number of threads, and ``budget`` the memory, that all sites
     together may have. With ``keep_failed``, code that did not load is not unloaded, so that it can
-    be examined.
+    be examined. Generations that stay in memory are published in ``events``.
     """
 
     def __init__(
-        self, threads: int, budget: Budget | None = None, *, keep_failed: bool = False
+        self,
+        threads: int,
+        budget: Budget | None = None,
+        *,
+        keep_failed: bool = False,
+        events: Events | None = None,
     ) -> None:
         self._threads = threads
         self._budget = budget or Budget()
         self._keep_failed = keep_failed
+        self._events = events or Events()
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
         self._turns = asyncio.Semaphore(_TURNS)
@@ -69,7 +76,13 @@ class InProcessBackend:
         self._stack.enter_context(installed())
         traffic = self._traffic = self._stack.enter_context(Traffic(self._threads))
         self.collector = self._stack.enter_context(Collector(traffic.was_quiet))
-        self._unloading = Unloading(self.collector)
+        loop = asyncio.get_running_loop()
+
+        def publish(event: Survived) -> None:
+            with contextlib.suppress(RuntimeError):  # the gateway has ended
+                loop.call_soon_threadsafe(self._events.publish, event)
+
+        self._unloading = Unloading(self.collector, publish)
         return self
 
     async def __aexit__(
@@ -81,7 +94,11 @@ class InProcessBackend:
         self._stack.close()
 
     async def load(
-        self, config: SiteConfig, number: int, sources: Sources | None = None
+        self,
+        config: SiteConfig,
+        number: int,
+        sources: Sources | None = None,
+        cause: Cause = A_REQUEST,
     ) -> InProcessCode:
         """Load the code of a site into a new namespace.
 
@@ -92,7 +109,7 @@ class InProcessBackend:
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
             with held(staying=True):  # here and not on the loading thread, which may hang
-                return await self._load(config, number, sources)
+                return await self._load(config, number, sources, cause)
 
     def survivors(self, site: str) -> list[str]:
         """Return what is left of unloaded generations of ``site``, a masked line for each."""
@@ -141,7 +158,7 @@ class InProcessBackend:
             turn.close()
 
     async def _load(
-        self, config: SiteConfig, number: int, sources: Sources | None
+        self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
     ) -> InProcessCode:
         assert self._traffic is not None, "the backend has not been entered"
         build = functools.partial(
@@ -149,6 +166,7 @@ class InProcessBackend:
             config,
             number,
             sources,
+            cause,
             self._traffic,
             self._unloading,
             keep_failed=self._keep_failed,
@@ -176,12 +194,14 @@ class InProcessCode:
         self,
         reporter: Reporter,
         number: int,
+        cause: Cause,
         namespace: Namespace,
         threads: Threads,
         bridge: Bridge,
         unloading: Unloading,
     ) -> None:
         self.number = number
+        self._cause = cause
         self._reporter = reporter
         self._namespace = namespace
         self._threads = threads
@@ -196,18 +216,20 @@ class InProcessCode:
         """Return what each running request is doing, as text that may hold secrets."""
         return self._bridge.in_flight()
 
-    async def close(self) -> None:
+    async def close(self, cause: Cause | None = None) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools.
 
         A thread of its own does this (`unload`), so that the event loop is not blocked.
         """
         self._bridge.close()
+        self._cause = cause or self._cause
         _, unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
         await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
         """Do the work of `close` on the calling thread, which blocks meanwhile."""
-        unload = self._unloading.begin(self._reporter, self.number, Trace(self._namespace))
+        trace = Trace(self._namespace)
+        unload = self._unloading.begin(self._reporter, self.number, trace, self._cause)
         self._unloading.ended(self._reporter.site)
         self._threads.shutdown(wait=False, cancel_futures=True)
         if not self._threads.join(_PATIENCE):
@@ -222,6 +244,7 @@ def _build(
     config: SiteConfig,
     number: int,
     sources: Sources | None,
+    cause: Cause,
     traffic: Traffic,
     unloading: Unloading,
     *,
@@ -250,7 +273,7 @@ def _build(
         if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
         if not keep_failed:
-            unload = unloading.begin(reporter, number, Trace(namespace))
+            unload = unloading.begin(reporter, number, Trace(namespace), cause)
             _leave(namespace, number, reporter)
             unloading.done(unload)
         if isinstance(exc, LoadError):
@@ -270,7 +293,7 @@ def _build(
         enter=functools.partial(connections.put, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessCode(reporter, number, namespace, threads, bridge, unloading)
+    return InProcessCode(reporter, number, cause, namespace, threads, bridge, unloading)
 
 
 def _import_site(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +23,7 @@ from gateway.errors import listed
 from gateway.memory.collector import Collector
 from gateway.memory.figures import resident
 from gateway.namespace.survivors import Trace
+from gateway.sites.events import Cause, Survived
 from gateway.sites.reporting import Reporter
 
 LOOKS: Final = 3
@@ -45,6 +47,7 @@ class Unload:
     reporter: Reporter
     number: int
     trace: Trace
+    cause: Cause
     memory: int = field(default_factory=resident)
     began: float = field(default_factory=time.monotonic)
     looks: int = 0
@@ -67,10 +70,16 @@ class Unload:
 
 
 class Unloading:
-    """Keeps track of the unloaded generations of all sites."""
+    """Keeps track of the unloaded generations of all sites.
 
-    def __init__(self, collector: Collector) -> None:
+    Those that stay in memory are told to ``publish``, on some thread.
+    """
+
+    def __init__(
+        self, collector: Collector, publish: Callable[[Survived], object] = lambda _: None
+    ) -> None:
         self._collector = collector
+        self._publish = publish
         self._lock = threading.Lock()
         self._unloads: dict[str, list[Unload]] = defaultdict(list)
         self._loaded: Counter[str] = Counter()
@@ -86,11 +95,11 @@ class Unloading:
         with self._lock:
             self._loaded[site] -= 1
 
-    def begin(self, reporter: Reporter, number: int, trace: Trace) -> Unload:
+    def begin(self, reporter: Reporter, number: int, trace: Trace, cause: Cause) -> Unload:
         """Note that the unload of a generation begins; it may be one that did not load."""
         with self._lock:
             self._under_way[reporter.site] += 1
-        return Unload(reporter, number, trace)
+        return Unload(reporter, number, trace, cause)
 
     def done(self, unload: Unload) -> None:
         """Note that the unload has ended, and have the generation examined after collections."""
@@ -157,3 +166,5 @@ class Unloading:
                 seconds,
                 unload.holder,
             )
+            holder = unload.reporter.mask(unload.holder)
+            self._publish(Survived(unload.reporter.site, unload.number, unload.cause, holder))

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
+from gateway.cluster.crashes import Crashes
 from gateway.cluster.identity import Identity, seconds_of_life
 from gateway.cluster.modes import Modes
 from gateway.cluster.stopping import StopSignal
@@ -32,9 +33,10 @@ from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
-from gateway.sites.events import Cause
+from gateway.sites.events import THE_START, Cause
 from gateway.sites.gate import Mode
-from gateway.sites.registry import Registry, Report, Result
+from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads, Report, Result
 from gateway.sites.site import Site
 from gateway.sites.state import State
 
@@ -118,13 +120,16 @@ class Control:
     def __init__(
         self,
         registry: Registry,
+        reloads: Reloads,
         store_thread: StoreThread,
         identity: Identity,
     ) -> None:
         self._registry = registry
+        self._reloads = reloads
         self._store_thread = store_thread
         self._identity = identity
         self._stop_signal = StopSignal()
+        self._crashes = Crashes(store_thread, identity, registry.events.publish)
         self._takeovers = Takeovers(store_thread, identity)
         self._modes = Modes(registry, store_thread, identity.id)
         self._kinds = {
@@ -174,12 +179,12 @@ class Control:
             await asyncio.wait({loading}, timeout=left)
 
     async def _load_at_start(self, names: frozenset[str]) -> None:
-        await self._registry.preload(names, Cause("load", "start"))
+        await self._reloads.preload(names, THE_START)
 
     # Requests of operators
 
     async def reload(self, names: Iterable[str], asker: str, *, attempt: int = 1) -> Round:
-        """Reload sites as `Registry.reload` does: in this worker first, then in all others.
+        """Reload sites as `Reloads.reload` does: in this worker first, then in all others.
 
         ``attempt`` is 2 if the worker that was asked first died in its attempt. Raises
         `UnknownSiteError`.
@@ -200,7 +205,7 @@ class Control:
 
     async def refresh(self) -> Report:
         """Bring ``sites.json`` into effect in this worker; the others watch the file themselves."""
-        return await self._registry.refresh(Cause("reload", "file"))
+        return await self._reloads.refresh(Cause("reload", "file"))
 
     async def follow(self, site: Site) -> None:
         """Reload a site whose code has changed in this worker; the others watch it themselves."""
@@ -326,7 +331,7 @@ class Control:
         if not named and left_out:
             named = sorted(self._registry.warm - left_out)
             if not named:
-                await self._registry.refresh(Cause("reload", order.asker))
+                await self._reloads.refresh(Cause("reload", order.asker))
                 return {"status": "ok", "sites": {}}
         report = await self._reload([name for name in named if name not in left_out], order.asker)
         return report.document()
@@ -343,7 +348,7 @@ class Control:
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
-        return await self._registry.reload(names, Cause("reload", asker))
+        return await self._reloads.reload(names, Cause("reload", asker))
 
     # Looking at the store
 
@@ -371,14 +376,16 @@ class Control:
             )
         except StoreError:
             self._missed = True
+            self._crashes.reset()
             self._described_at = self._reported_at = -math.inf
             return
         self._missed = False
         if news is not None:
             self._take(news)
-        if me is not None:  # the report has just been written, so the store works
-            with suppress(StoreError):
+        with suppress(StoreError):
+            if me is not None:  # it has just been written, so the store works
                 await self._modes.offer()
+            await self._crashes.check(self._workers.values())
 
     def _take(self, news: _News) -> None:
         self._workers = {worker.id: worker for worker in news.workers}

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Final
 
+from gateway.cluster.crashes import last_report, log_crash
 from gateway.cluster.store import Entry, Store
 from gateway.cluster.store.thread import StoreThread
 from gateway.errors import Fault
 from gateway.sites.events import (
     Cause,
+    Crashed,
     Failed,
     FaultsChanged,
     Happening,
+    Idled,
     Loaded,
     Removed,
-    Rested,
+    Survived,
 )
-from gateway.sites.registry import Result, log_faults
+from gateway.sites.registry import log_faults
+from gateway.sites.reloads import Result
 
 SAME_EDIT: Final = 10.0
 """Seconds. If workers find the same faults within this time, they have read the same edit."""
@@ -40,8 +45,19 @@ class History:
                 self._ended(cause, Result.FAILED, site, generation, seconds, reason)
             case Removed(site, generation, cause):
                 self._write("remove", Result.REMOVED, cause.asker, site=site, generation=generation)
-            case Rested(site, generation, why):
-                self._write("rest", "unloaded", why, site=site, generation=generation)
+            case Idled(site, generation, cause):
+                self._write("unload", "unloaded", cause.asker, site=site, generation=generation)
+            case Survived(site, generation, cause, holder):
+                self._write(
+                    "unload",
+                    "survived",
+                    cause.asker,
+                    site=site,
+                    generation=generation,
+                    reason=f"held by {holder}",
+                )
+            case Crashed():
+                self._crashed(event)
             case FaultsChanged(faults):
                 self._say(faults)
 
@@ -78,6 +94,13 @@ class History:
                 log_faults(faults)
 
         self._store_thread.tell(say).add_done_callback(said)
+
+    def _crashed(self, crash: Crashed) -> None:
+        """Log and record a crash, under the id of the worker that it happened to."""
+        log_crash(crash)
+        entry = self._entry("worker", "crashed", "", reason=last_report(crash))
+        entry = replace(entry, worker=crash.worker)
+        self._store_thread.tell(lambda store: store.note(entry))
 
     def _write(self, event: str, result: str, asker: str, **more: Any) -> None:
         entry = self._entry(event, result, asker, **more)

@@ -39,6 +39,10 @@ class Identity:
         # A process in another place cannot be looked at, so only its own report counts.
         return worker.place != self.place or _born(worker.pid) == worker.born
 
+    def is_gone(self, worker: Worker) -> bool | None:
+        """Tell whether the process of a worker has ended; ``None`` if it is not visible here."""
+        return _born(worker.pid) != worker.born if worker.place == self.place else None
+
 
 def seconds_of_life() -> float | None:
     """Return the seconds since this process started; ``None`` if the system does not tell."""

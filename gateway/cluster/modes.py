@@ -20,6 +20,7 @@ from typing import Final
 
 from gateway.cluster.store import Held
 from gateway.cluster.store.thread import StoreThread
+from gateway.sites.events import Cause
 from gateway.sites.gate import Mode, after
 from gateway.sites.registry import Registry
 
@@ -76,7 +77,7 @@ class Modes:
         Raises `ModeError` and `UnknownSiteError`.
         """
         mode = after(action, self._registry.mode_of(site))
-        self._registry.set_modes({site: mode})
+        self._registry.set_modes({site: mode}, Cause("mode", asker))
         self._alone[site] = _Alone(mode, asker)
         return mode
 
@@ -133,7 +134,7 @@ class Modes:
                 own.mode,
             )
         if held.mode in _KNOWN:
-            self._registry.set_modes({site: Mode(held.mode)})
+            self._registry.set_modes({site: Mode(held.mode)}, Cause("mode", held.asker))
 
 
 def _mode(held: Held | None) -> Mode:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.errors import GatewayError
+
+UNKNOWN: Final = "unknown"
+"""The asker of a mode, if the store no longer tells."""
 
 
 class StoreError(GatewayError):
@@ -47,10 +50,14 @@ class Order:
 
 
 class Held(NamedTuple):
-    """The mode of a site, and the number of the order that set it."""
+    """The mode of a site, the number of the order that it came with, and who asked for it.
+
+    ``asker`` is `UNKNOWN` once the store has dropped the order.
+    """
 
     mode: str
     number: int
+    asker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,12 @@ class Store(Protocol):
 
     def workers(self) -> list[Worker]:
         """Return all workers that have reported, also those that have ended recently."""
+
+    def mark_ended(self, worker: Worker) -> bool:
+        """Record that a worker has ended without saying so; return true for the first who does.
+
+        Return false, and change nothing, if the worker has reported since it was read.
+        """
 
     def forget(self, before: float) -> None:
         """Remove the workers that reported last before a time (seconds since the epoch)."""

@@ -17,7 +17,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cluster.store import Entry, Held, Order, StoreError, Worker
+from gateway.cluster.store import UNKNOWN, Entry, Held, Order, StoreError, Worker
 from gateway.disk.statefolder import StateFolder, store_name
 from gateway.disk.trustedfolder import StateError
 
@@ -29,6 +29,10 @@ ORDERS_KEPT: Final = 200
 
 _CLAIM: Final = ""
 """The key, among the outcomes of an order, of the worker that has taken the order over."""
+_HELD: Final = (
+    "SELECT site, mode, modes.number, coalesce(asker, ?)"
+    " FROM modes LEFT JOIN orders ON orders.number = modes.number"
+)
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """The endings of the names of SQLite's further files (https://www.sqlite.org/tempfiles.html)."""
 _SCHEMA: Final = (
@@ -131,6 +135,15 @@ class SqliteStore:
             )
         ]
 
+    def mark_ended(self, worker: Worker) -> bool:
+        """See `Store`."""
+        with self._transaction():
+            marked = self._db.execute(
+                "UPDATE workers SET ended = 1 WHERE id = ? AND seen = ? AND NOT ended",
+                (worker.id, worker.seen),
+            )
+            return marked.rowcount == 1
+
     def forget(self, before: float) -> None:
         """Remove the workers whose last report is older than ``before``."""
         with self._transaction():
@@ -151,14 +164,14 @@ class SqliteStore:
     ) -> Held:
         """Change the mode of a site, with an order and an entry, in one transaction."""
         with self._transaction():
-            held = self._rows("SELECT mode, number FROM modes WHERE site = ?", site)
-            mode = change(Held(*held[0]) if held else None)
+            held = self._rows(f"{_HELD} WHERE site = ?", UNKNOWN, site)
+            mode = change(Held(*held[0][1:]) if held else None)
             details = {"site": site, "mode": mode, "patience": patience}
             number = self._order("mode", details, worker, asker)
             self._db.execute("INSERT OR REPLACE INTO modes VALUES (?, ?, ?)", (site, mode, number))
             # The time is taken inside the transaction, so that times have the sequence of changes.
             self._note(Entry(time.time(), "mode", site, 0, mode, None, 0.0, asker, worker))
-        return Held(mode, number)
+        return Held(mode, number, asker)
 
     def last_order(self) -> int:
         """Return the number of the newest order, 0 if there was none."""
@@ -201,8 +214,8 @@ class SqliteStore:
 
     def modes(self, after: int = -1) -> dict[str, Held]:
         """Return the modes with numbers above ``after``, by site."""
-        rows = self._rows("SELECT site, mode, number FROM modes WHERE number > ?", after)
-        return {site: Held(mode, number) for site, mode, number in rows}
+        rows = self._rows(f"{_HELD} WHERE modes.number > ?", UNKNOWN, after)
+        return {site: Held(*held) for site, *held in rows}
 
     def note(self, entry: Entry) -> None:
         """Add an entry to the history, and remove those before the newest `HISTORY_KEPT`."""
