@@ -1,4 +1,4 @@
-"""What can go wrong in the gateway, each kind with the HTTP status it becomes."""
+"""The errors that the gateway raises on purpose, each with the HTTP status of its answer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """Base of every error the gateway raises on purpose."""
+    """The base of every error that the gateway raises on purpose."""
 
     status: ClassVar[int] = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with ``sites.json``.
+    """One thing that is wrong with ``sites.json``.
 
-    ``path`` is a JSON path (``$.sites.shop.hosts[0]``), ``message`` names the offending value
-    and the remedy, ``site`` the site that has to fail for it (``None``: the file as a whole).
+    ``path`` is a JSON path (``$.sites.shop.hosts[0]``). ``message`` names the wrong value and the
+    remedy. ``site`` is the site that cannot be served because of it; ``None`` means that the fault
+    belongs to the file as a whole.
     """
 
     path: str
@@ -31,7 +32,7 @@ class Fault:
 
 
 class ConfigError(GatewayError):
-    """``sites.json`` cannot be used; ``faults`` names everything that is wrong with it."""
+    """``sites.json`` cannot be used; ``faults`` has everything that is wrong with it."""
 
     status = 422
 
@@ -47,10 +48,10 @@ class UnknownSiteError(GatewayError):
 
 
 class LoadError(GatewayError):
-    """A generation of a site did not come up.
+    """A generation of a site, which is its code as loaded once, could not be loaded.
 
     ``reason`` is one line for operators; ``traceback`` is the whole text for the log and for
-    those who may see details. Neither may reach a visitor of the site.
+    operators who ask for details. Neither may reach a visitor of the site.
     """
 
     status = 503
@@ -62,26 +63,29 @@ class LoadError(GatewayError):
 
 
 def one_line(error: BaseException) -> str:
-    """What Python prints last of an error, on one line: with the module of its class."""
+    """Return the last part of what Python prints of an error, on one line.
+
+    The name of the class has its module before it.
+    """
     return " ".join("".join(traceback.format_exception_only(error)).split())
 
 
 def reason_of(error: BaseException) -> str:
-    """The same in short, as operators read it."""
+    """Return the class and the text of an error on one line, for operators."""
     try:
         text = " ".join(str(error).split())
-    except Exception:  # the code of a site may raise anywhere; in the words of ``traceback``
+    except Exception:  # code of a site may raise in __str__; ``traceback`` has the same words
         text = "<exception str() failed>"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def traceback_of(error: BaseException) -> str:
-    """All that Python prints of an error."""
+    """Return everything that Python prints of an error."""
     return "".join(traceback.format_exception(error))
 
 
 def listed(things: Iterable[object], shown: int, separator: str = ", ") -> str:
-    """The first ``shown`` of some things, and how many more there are."""
+    """Return the first ``shown`` of some things, and how many more there are, as text."""
     texts = [str(thing) for thing in things]
     more = len(texts) - shown
     return separator.join(texts[:shown]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""The gateway's own log, and what it adds to the records of sites."""
+"""The gateway's own log, and the values that it adds to log records of sites."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(of_request)s"
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request that is being served, or nothing.
+"""The id of the request that is being served, else empty.
 
-Set for each task on the event loop, and for each request in the context of its thread.
+It is set for each task on the event loop, and for each request in the context of its thread.
 """
 served_by: ContextVar[tuple[str, int]] = ContextVar("served_by", default=("", 0))
-"""The site and the number of the generation that serve the request."""
+"""The name of the site and the number of the generation that serve the request."""
 
 
 class RequestFilter(logging.Filter):
-    """Tells each record its request and who serves it.
+    """Add to each log record the request, the site and the generation that serves it.
 
-    ``%(request_id)s``, ``%(site)s``, ``%(generation)d``; ``%(of_request)s`` is the id with words
-    around.
+    Formats can use ``%(request_id)s``, ``%(site)s``, ``%(generation)d`` and ``%(of_request)s``. The
+    last one is the id in brackets with the word "request", or empty outside of requests.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add to the record; none is held back."""
+        """Add the values to a record; let every record pass."""
         identity = request_id.get()
         site, generation = served_by.get()
         vars(record).update(
@@ -42,11 +42,11 @@ class RequestFilter(logging.Filter):
 
 @contextlib.contextmanager
 def visible() -> Iterator[None]:
-    """Show records of ``gateway`` from INFO on during the block.
+    """Show log records of ``gateway`` from level INFO on during the block.
 
-    Servers configure their own loggers only. Whoever has configured logging (a handler on the
-    root logger or on ``gateway``, as with ``uvicorn --log-config``) is left alone; formats of
-    uvicorn's access log can use what `RequestFilter` adds.
+    That is needed because servers configure only their own loggers. If somebody has configured
+    logging (with a handler on the root logger or on ``gateway``, as ``uvicorn --log-config`` does),
+    that stays as it is. Formats of uvicorn's access log can use the values of `RequestFilter`.
     """
     logger = logging.getLogger("gateway")
     access = logging.getLogger("uvicorn.access")
@@ -78,10 +78,10 @@ def _shown(logger: logging.Logger, marks: logging.Filter) -> Iterator[None]:
 
 
 def mark_records(logging_of_site: ModuleType, site: str, generation: int) -> None:
-    """Let each record of a site carry its name, generation and request, for formats to use.
+    """Add the name, the generation and the request of a site to each of its log records.
 
-    ``%(site)s``, ``%(generation)d`` and ``%(request_id)s``; ``logging_of_site`` is the module of
-    its namespace.
+    Formats of the site can use ``%(site)s``, ``%(generation)d`` and ``%(request_id)s``.
+    ``logging_of_site`` is the module ``logging`` of the site's namespace.
     """
     module: Any = logging_of_site
     make = module.getLogRecordFactory()

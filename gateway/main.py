@@ -1,4 +1,4 @@
-"""The application: the one place that wires the parts, and that says what a request passes."""
+"""The application: the one place that wires the parts and orders the middleware."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from textwrap import indent
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -34,6 +34,7 @@ from gateway.settings import Settings, SettingsError
 from gateway.sites.events import Events
 from gateway.sites.gate import ModeError
 from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads
 from gateway.upkeep.code_watch import CodeWatch
 from gateway.upkeep.file_watch import Watch
 from gateway.upkeep.idle import IdleSites
@@ -42,9 +43,10 @@ START_FAILED: Final = "lifespan.startup.failed"
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
-    """The gateway as an ASGI application. It needs a server that runs the lifespan.
+    """Return the gateway as an ASGI application. It needs a server that runs the lifespan.
 
-    Without ``settings`` they are read from the environment, when the application starts.
+    Without ``settings``, the environment is read when the application starts. Its start fails with
+    `GatewayError` if a setting or ``sites.json`` cannot be used.
     """
 
     @asynccontextmanager
@@ -61,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
             UnknownSiteError: endpoints.unknown_site,
             ModeError: endpoints.mode_error,
         },
-        # The way of a request, outermost first. What SiteDispatch passes on is for operators.
+        # The way of a request, outermost first. SiteDispatch passes on only what is for operators.
         middleware=[
             Middleware(PlainStartFailure),
             Middleware(SiteDispatch),
@@ -74,7 +76,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 @asynccontextmanager
 async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
-    """Everything that runs while the gateway serves; stopped in the reverse order."""
+    """Start everything that runs while the gateway serves; stop it in the reverse order."""
     figures.share_one_arena()
     loose = server.parses_loosely()
     if loose and settings.trusted_proxies:
@@ -96,39 +98,52 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     events.subscribe(History(store_thread, identity.id))
     async with (
         store_thread,
-        InProcessBackend(settings.threads, budget) as backend,
+        InProcessBackend(settings.threads, budget, events=events) as backend,
         Registry(
             config,
             backend,
-            file.read,
             faults=faults,
             retry=settings.load_retry,
             events=events,
         ) as registry,
-        Control(registry, store_thread, identity) as control,
+        Reloads(registry, file.read) as reloads,
+        Control(registry, reloads, store_thread, identity) as control,
         IdleSites(registry, budget, backend.reclaim),
         Watch(registry, control.refresh),
         CodeWatch(registry, control.follow),
         TokenWatch(authority, settings),
     ):
-        app.state.admin_hosts = admin_hosts
         app.state.authority = authority
-        app.state.limits = HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose)
-        app.state.proxies = Proxies(
-            settings.trusted_proxies, trust_host=settings.trust_forwarded_host
-        )
         app.state.control = control
         app.state.registry = registry
+        app.state.front = Front(
+            HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose),
+            Proxies(settings.trusted_proxies, trust_host=settings.trust_forwarded_host),
+            admin_hosts,
+            registry,
+        )
         await control.warm()
         yield
 
 
-class SiteDispatch:
-    """Middleware: brings a request to its site, by its host.
+class Front(NamedTuple):
+    """The parts that `SiteDispatch` asks for each request.
 
-    What comes first is decided here and nowhere else: a head that is refused, what a trusted proxy
-    says, the admin hosts, the sites, and on hosts that no site serves bare liveness. So no path of
-    a site is ever shadowed.
+    It is one attribute of Starlette's state, because each look-up there is a call in Python.
+    """
+
+    limits: HeadLimits
+    proxies: Proxies
+    admin_hosts: frozenset[str]
+    registry: Registry
+
+
+class SiteDispatch:
+    """Middleware that brings a request to its site, by its host.
+
+    The order of decisions is made here and nowhere else: a head that is refused, the headers of a
+    trusted proxy, the admin hosts, the sites, and bare liveness on hosts that no site serves. So
+    the gateway never takes a path away from a site.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -145,20 +160,19 @@ class SiteDispatch:
             await self._admin(scope, receive, send)
 
     def _find(self, scope: Scope) -> ASGIApp:
-        state = scope["app"].state
-        registry: Registry | None = getattr(state, "registry", None)
-        if registry is None:
+        front: Front | None = getattr(scope["app"].state, "front", None)
+        if front is None:
             # The server does not run the lifespan, or has not yet.
             return pages.unavailable()
         try:
-            host = head.clean(scope, state.limits)
-            host, trusted = state.proxies.follow(scope, host)
+            host = head.clean(scope, front.limits)
+            host, trusted = front.proxies.follow(scope, host)
         except RefusedError as error:
             return pages.refused(error.rule, scope["http_version"])
-        if host in state.admin_hosts:
+        if host in front.admin_hosts:
             # With all headers: `admin.auth` has to see what was forwarded, by whomever.
             return self._admin
-        if site := registry.find(host):
+        if site := front.registry.find(host):
             log.request_id.set(proxies.hand_over(scope, trusted=trusted))
             return site
         liveness = scope.get("root_path", "") + endpoints.HEALTH
@@ -166,13 +180,16 @@ class SiteDispatch:
 
 
 class PlainStartFailure:
-    """Middleware: an error of the operator ends the start with its message, not a traceback."""
+    """Middleware that ends a failed start with a message if the operator can mend the cause.
+
+    Other errors keep their traceback.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve any scope; only the lifespan is of interest (ASGI lifespan, ``startup.failed``)."""
+        """Serve any scope (ASGI), and watch the lifespan for ``lifespan.startup.failed``."""
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return

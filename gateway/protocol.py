@@ -1,22 +1,23 @@
-"""A protocol for uvicorn: a request is what its bytes say, and its head is bounded.
+"""A protocol for uvicorn that finds the true end of each request and bounds its head.
 
-``uvicorn --http gateway.protocol:Protocol gateway.main:app``. It is uvicorn's own on httptools,
-and adds what no application can do, because it is called once a head is complete.
+``uvicorn --http gateway.protocol:Protocol gateway.main:app``. It is uvicorn's own protocol on
+httptools, with additions that no application could make, because an application is called only
+when a head is complete.
 
 - An offer to change the protocol (``Upgrade``) is not taken, and never changes where a request
   ends (RFC 9110, section 7.8). httptools takes what follows the head for another protocol.
 - Trailer fields are thrown away (RFC 9110, section 6.5.1). uvicorn adds them to the headers.
 - Clients that send a head slowly, or without an end, are cut off.
-- A target in absolute form is held against ``Host``, which uvicorn has no longer when it calls
-  the application.
-- A request that is refused ends the connection, after the answers to those before it; and so does
-  one that was answered before its body was there.
-- Of the requests that a client sends before it has read the answers, few are taken in.
+- A target in absolute form is compared with ``Host``: uvicorn drops its host before it calls the
+  application.
+- A refused request ends the connection after the answers to the requests before it. So does a
+  request that was answered before its body was complete.
+- A client may send requests before it has read the answers, but only a few are taken in.
 - A client of HTTP/1.0 gets no chunks, and is not told to continue.
-- A client that does not read fills no buffer of the system.
+- A client that does not read its answers cannot fill large buffers of the system.
 - A connection that is accepted just before the server stops still gets its answer.
 
-`docs/upstream.md` has what of this is a fault of httptools or uvicorn.
+`docs/upstream.md` tells which of these are faults of httptools or uvicorn.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Awaitable
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from httptools import HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
         ASGI3Application,
         ASGIReceiveCallable,
         ASGISendCallable,
-        HTTPScope,
+        Scope,
     )
     from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -59,15 +61,15 @@ LINGER: Final = 5.0
 Closing at once would reset the connection, and the answer could be lost (RFC 9112, section 9.6)."""
 
 FEW: Final = 8
-"""Requests that may wait for their turn on one connection; what follows them is not even parsed,
-unless it came in the same piece."""
+"""Requests that may wait for their turn on one connection. Bytes after them are not parsed yet,
+unless they came in the same piece."""
 PIECE: Final = 1 << 12
-"""Bytes that are parsed at a time if there are many requests in what was read."""
+"""Bytes that are parsed at a time if many requests were read at once."""
 
 NOT_SENT: Final = 1 << 17
 """Bytes of a response that the system takes before it can send them (``TCP_NOTSENT_LOWAT``).
-What is under way to the client counts for nothing, so a fast one is served as fast. Without it the
-system takes 4 MB for each client that does not read."""
+Bytes under way to the client do not count, so the limit does not slow down fast clients. Without it
+the system takes 4 MB for each client that does not read."""
 
 OFFER: Final = frozenset({b"upgrade", b"http2-settings"})
 """The headers, and the options of ``Connection``, that offer another protocol (RFC 9110, section
@@ -85,50 +87,29 @@ _RESPONSE: Final = (
 )
 
 
-class _Parser(HttpRequestParser):
-    """Reads on where httptools stops: behind a head that offers another protocol.
-
-    There is no option for that. A parser that has stopped cannot always go on (it takes in nothing
-    more after ``Connection: close``), so a fresh one is given the head without the offer, and then
-    the bytes behind it.
-    """
-
-    def __init__(self, protocol: Protocol) -> None:
-        super().__init__(protocol)
-        # As uvicorn has it: what comes after the last request is no reason not to answer that.
-        self.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._protocol = protocol
-
-    def feed_data(self, data: Any) -> None:
-        """Parse all of ``data``; raises ``HttpParserError``, and never ``HttpParserUpgrade``."""
-        parser = self
-        while data:
-            try:
-                HttpRequestParser.feed_data(parser, data)
-                return
-            except HttpParserUpgrade as offer:
-                data = memoryview(data)[offer.args[0] :]
-                head = self._protocol.head_without_offer()
-                parser = self._protocol.parser = _Parser(self._protocol)
-                HttpRequestParser.feed_data(parser, head)
+def _make_parser(protocol: Protocol) -> HttpRequestParser:
+    parser = HttpRequestParser(protocol)
+    # As uvicorn does: bytes after the last request must not keep it from being answered.
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 class _Flow(FlowControl):
-    """Lets uvicorn read on only if nothing is held back that has been read already."""
+    """A flow control that does not read on while bytes that were read are held back."""
 
     holds = False
 
     def resume_reading(self) -> None:
-        if not self.holds:
+        if self.read_paused and not self.holds:
             super().resume_reading()
 
 
 class Protocol(HttpToolsProtocol):
     """One connection of a client.
 
-    The deadline runs from the start of the connection until the first head is complete, and from
-    the first byte of each later one; between two requests uvicorn's ``--timeout-keep-alive`` does.
-    A head that comes in one piece, as most do, sets no timer.
+    The deadline of the first head runs from the start of the connection; that of each later head,
+    from its first byte. Between two requests, uvicorn's ``--timeout-keep-alive`` counts instead. A
+    later head that comes in one piece, as most do, sets no timer.
     """
 
     def __init__(
@@ -139,7 +120,6 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.parser = _Parser(self)
         settings = _settings()
         self._patience = settings.head_timeout
         self._max_head = settings.max_head
@@ -147,22 +127,24 @@ class Protocol(HttpToolsProtocol):
         self._awaits_head = True
         self._in_head = False
         self._received = 0
-        """Bytes since the last thing that was complete: a head, or a piece of a body."""
+        """Bytes since the last complete head or the last piece of a body."""
         self._is_new = True
         self._last_call = False
         self._running: RequestResponseCycle | None = None
-        """The exchange whose turn it is; ``cycle`` is the newest one, which may have to wait."""
+        """The exchange whose turn it is; uvicorn's ``cycle`` is the newest one, which may wait."""
+        self._running_app: ASGI3Application = self.app
+        """The application for it: another than usual above uvicorn's ``--limit-concurrency``."""
         self._refusal: bytes | None = None
-        """The answer that ends the connection, once those before it are there."""
+        """The answer that ends the connection after those before it have been sent."""
         self._held: bytes = b""
-        """What has been read and is not parsed before there is room for further requests."""
+        """Bytes that have been read, and are parsed when there is room for further requests."""
         self._keep_alive = True
-        """Whether another exchange may follow the newest one, if its body comes as it should."""
+        """True if another exchange may follow the newest one after the proper end of its body."""
         self._answered_early = False
         self._lingers = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
+        """Start the deadline of the first head."""
         super().connection_made(transport)
         self.flow: _Flow = _Flow(transport)
         connection = transport.get_extra_info("socket")
@@ -171,20 +153,24 @@ class Protocol(HttpToolsProtocol):
         self._start_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Stop the deadline, and tell the exchange whose turn it is."""
         self._stop_deadline()
         super().connection_lost(exc)
         if (running := self._under_way()) is not None:
-            # uvicorn tells the newest exchange alone.
+            # uvicorn tells only the newest exchange.
             _leave(running)
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came: all of it, or as much as may wait."""
+        """Take in the bytes that came: all of them, or as many as may wait."""
         if self._held:
             self._held += data
             return
-        # Pieces only for who sends many requests at once: bodies are large, and come as they come.
-        size = len(data) if data.count(b"\r\n\r\n") <= FEW else PIECE
+        many = data.count(b"\r\n\r\n") > FEW
+        if not (many or self.pipeline):
+            self._take_in(data)
+            return
+        # Only many requests are parsed in pieces: a body may be as large as it came.
+        size = PIECE if many else len(data)
         for begin in range(0, len(data), size):
             if len(self.pipeline) >= FEW:
                 self._hold(data[begin:])
@@ -192,12 +178,18 @@ class Protocol(HttpToolsProtocol):
             self._take_in(data[begin : begin + size])
 
     def _take_in(self, data: bytes) -> None:
-        """Parse, and refuse a head that grows beyond its limit."""
+        """Parse ``data``, and refuse a head that grows beyond its limit."""
         if self._refusal is not None or self._lingers or self.transport.is_closing():
             return
         self._received += len(data)
-        super().data_received(data)
-        # Whole requests leave neither behind; empty lines before a request leave the second.
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse(400, "the request is not valid")
+            return
+        # Both are false after a whole request; empty lines before a request count as received.
         if not (self._in_head or self._received) or self.transport.is_closing():
             return
         if self._received > self._max_head:
@@ -205,19 +197,36 @@ class Protocol(HttpToolsProtocol):
         elif self._awaits_head and self._deadline is None:
             self._start_deadline()
 
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parse all of ``data``; raises ``HttpParserError``.
+
+        httptools stops behind a head that offers another protocol, and no option changes that. A
+        parser that has stopped cannot always go on (it takes in nothing more after ``Connection:
+        close``). So a new parser gets the head without the offer, and then the bytes behind it.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as offer:
+                data = memoryview(data)[offer.args[0] :]
+                head = self._head_without_offer()
+                self.parser = _make_parser(self)
+                self.parser.feed_data(head)
+
     def on_message_begin(self) -> None:
-        """Note what the connection itself is, before any middleware of uvicorn changes it."""
+        """Note the real peer of the connection, before a middleware of uvicorn replaces it."""
         super().on_message_begin()
         self._in_head = True
         self.scope[CONNECTION] = (self.client, self.scheme)  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
-        """The head is there: hand the request to the application."""
-        # What is raised in a callback of the parser makes uvicorn answer 400.
+        """Hand the request to the application: its head is complete."""
+        # An error that is raised in a callback of the parser is answered with 400.
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise RefusedError(Rule.TARGET_FORM)
-            return  # it comes again, without the offer
+            return  # `_parse` gives the parser the head again, without the offer
         if b"#" in self.url:
             raise RefusedError(Rule.TARGET)  # uvicorn cuts off what follows
         if b"://" in self.url and not self.url.startswith(b"/"):
@@ -225,12 +234,13 @@ class Protocol(HttpToolsProtocol):
         if self.expect_100_continue and self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False  # RFC 9110, section 10.1.1
         super().on_headers_complete()
-        # What is still to come for the list are trailers, and they go nowhere.
+        # Only trailers can be added to the list from here on, and they are thrown away.
         self.headers = []
         self._awaits_head = self._in_head = self._is_new = False
         self._received = 0
-        self._stop_deadline()
-        # Not before its end is there: what is answered earlier may be followed by anything.
+        if self._deadline is not None:
+            self._stop_deadline()
+        # False until the end of the body has come: after an earlier answer, anything may follow.
         self._keep_alive = self.cycle.keep_alive and not self._last_call
         self.cycle.keep_alive = False
 
@@ -240,18 +250,18 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The body is there: what comes next is another head."""
+        """Expect another head: the body is complete."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
         self._received = 0
         self._awaits_head = True
         if not self.cycle.response_started:
-            # A trailer, too, can make the parser read no further: `Connection: close`.
+            # A trailer `Connection: close`, too, makes the parser read no further.
             self.cycle.keep_alive = self._keep_alive and self.parser.should_keep_alive()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or refuse it if that has been decided."""
+        """Go on with the next request, or end the connection if that has been decided."""
         if self._answered_early:
             self.pipeline.clear()
         super().on_response_complete()
@@ -262,8 +272,8 @@ class Protocol(HttpToolsProtocol):
         elif self._held and len(self.pipeline) < FEW:
             self._go_on()
 
-    def head_without_offer(self) -> bytes:
-        """The head that the parser has stopped behind, as it is without an offer to upgrade."""
+    def _head_without_offer(self) -> bytes:
+        """Return the head that the parser has stopped behind, without its offer to upgrade."""
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
         for name, value in self.headers:
@@ -275,7 +285,7 @@ class Protocol(HttpToolsProtocol):
         return b"".join((*lines, b"\r\n"))
 
     def shutdown(self) -> None:
-        """Stop with the request under way, the first one of a new connection included."""
+        """Stop after the request under way; a new connection gets time for its first one."""
         if self._is_new:
             self._last_call = True
             self.loop.call_later(LAST_CALL, super().shutdown)
@@ -283,30 +293,29 @@ class Protocol(HttpToolsProtocol):
         super().shutdown()
         self._keep_alive = False
         if (running := self._under_way()) is not None:
-            running.keep_alive = False  # what waits behind it is not answered any more
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser did not understand."""
-        self._refuse(400, "the request is not valid")
+            running.keep_alive = False  # requests that wait behind it are not answered any more
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, partial(self._serve, cycle, app))
+        self._running_app = app
+        super()._start_asgi_task(cycle, self._serve)
 
-    async def _serve(
-        self,
-        cycle: RequestResponseCycle,
-        app: ASGI3Application,
-        scope: HTTPScope,
-        receive: ASGIReceiveCallable,
-        send: ASGISendCallable,
-    ) -> None:
-        """Call the application; what uvicorn does not know of its answer, it is told."""
+    def _serve(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> Awaitable[None]:
+        """Call the application for the exchange whose turn it is.
+
+        This is no coroutine, because one more would have to be made and resumed for each request.
+        A body that came together with the head is complete by now, so most requests get uvicorn's
+        own ``send``.
+        """
+        cycle = self._running
+        assert cycle is not None, "an exchange is started before its application is called"
         if cycle.more_body:
             send = partial(self._send_early, cycle, send)
-        if scope["http_version"] == "1.0":
+        if cycle.scope["http_version"] == "1.0":
             send = partial(_send_whole, cycle, send)
-        await app(scope, receive, send)
+        return self._running_app(scope, receive, send)
 
     async def _send_early(
         self, cycle: RequestResponseCycle, send: ASGISendCallable, message: Any
@@ -314,11 +323,12 @@ class Protocol(HttpToolsProtocol):
         """Send an answer that may come before the end of its request."""
         await send(message)
         if message["type"] == "http.response.start" and cycle.more_body:
-            # It has said `Connection: close`, and uvicorn would close as soon as it is complete.
+            # Its head has said `Connection: close`. With this flag, uvicorn does not close the
+            # connection at the end of the answer, so that `_linger` can.
             cycle.keep_alive = self._answered_early = True
 
     def _linger(self) -> None:
-        """Read no more, and let the client read what was sent."""
+        """Take in no more, and give the client time to read the answer."""
         if self.transport.is_closing():
             return
         self._lingers = True
@@ -340,12 +350,12 @@ class Protocol(HttpToolsProtocol):
         self.data_received(data)
 
     def _under_way(self) -> RequestResponseCycle | None:
-        """The exchange whose answer is being made or sent."""
+        """Return the exchange whose answer is being made or sent, if there is one."""
         running = self._running
         return None if running is None or running.response_complete else running
 
     def _make_path(self) -> None:
-        """Make a path of a target in absolute form."""
+        """Replace a target in absolute form by its path; raises `RefusedError`."""
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) != 1:
             raise RefusedError(Rule.HOST)
@@ -362,7 +372,7 @@ class Protocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._deadline = None
         if self.cycle is not None and not self.cycle.response_complete:
-            # A request was sent before the last one was answered, and may not have been read.
+            # This head was sent before the last request was answered, and may not have been read.
             self._start_deadline()
         elif self._in_head:
             self._refuse(408, "the head of the request took too long")
@@ -371,7 +381,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: str) -> None:
         """End the connection with an answer that follows those to the requests before."""
-        # Not louder: whoever opens a thousand connections would write a thousand lines.
+        # At level debug: a client that opens a thousand connections would write a thousand lines.
         logger.debug("%s: refused, %s", self.client[0] if self.client else "a client", reason)
         text = f"{reason}\n"
         phrase = HTTPStatus(status).phrase
@@ -379,7 +389,7 @@ class Protocol(HttpToolsProtocol):
             "ascii"
         )
         running = self._under_way()
-        broken = None if self._awaits_head else self.cycle  # its body has no right end
+        broken = None if self._awaits_head else self.cycle  # its body will not be complete
         if broken is not None:
             _leave(broken)
         if running is None:
@@ -398,7 +408,7 @@ class Protocol(HttpToolsProtocol):
 
 
 async def _send_whole(cycle: RequestResponseCycle, send: ASGISendCallable, message: Any) -> None:
-    """Send an answer whose end is that of the connection, if nothing else tells (RFC 9112, 6.3).
+    """Send an answer to HTTP/1.0: without a length, it ends with the connection (RFC 9112, 6.3).
 
     uvicorn would send chunks, which HTTP/1.0 does not know (RFC 9112, section 6.1).
     """
@@ -419,5 +429,5 @@ def _leave(cycle: RequestResponseCycle) -> None:
 
 @cache
 def _settings() -> Settings:
-    """Of the process: a server makes protocols, and gives them nothing but its own options."""
+    """Return the settings of the process: a server gives its protocols only its own options."""
     return Settings.load()

@@ -1,6 +1,6 @@
-"""The settings of the gateway itself: the environment variables whose names start ``GATEWAY_``.
+"""The settings of the gateway itself: environment variables whose names begin with ``GATEWAY_``.
 
-Sites are described by ``sites.json``, never here; and no site sees any of these variables.
+Sites are not described here but in ``sites.json``, and no site sees any of these variables.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ PREFIX: Final = "GATEWAY_"
 
 
 class SettingsError(GatewayError):
-    """A ``GATEWAY_*`` variable has a value that cannot be used.
+    """One or more ``GATEWAY_*`` variables have values that cannot be used.
 
     The message has a line for each of them, with the name of the variable and the remedy.
     """
 
 
 class Settings(BaseSettings):
-    """What the operator sets for the whole gateway. Read with ``Settings.load()``.
+    """The settings of the whole gateway. Read them with ``Settings.load()``.
 
-    Relative paths are relative to the working directory. An empty variable counts as not set.
+    Relative paths start from the working directory. An empty variable counts as not set.
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            # Not chained: the original holds the values, and one of them may be the token.
+            # Not chained: pydantic's error holds the values, and one of them may be the token.
             raise SettingsError(
                 "\n".join(_explain(dict(item)) for item in error.errors())
             ) from None
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     @field_validator("admin_token")
     @classmethod
     def _can_be_sent(cls, token: SecretStr | None) -> SecretStr | None:
-        """Refuse a token that no ``Authorization`` header can carry (RFC 6750, section 2.1)."""
+        """Refuse a token that an ``Authorization`` header cannot carry (RFC 6750, section 2.1)."""
         if token is not None and not all("!" <= char <= "~" for char in token.get_secret_value()):
             raise ValueError("use visible ASCII characters only, without spaces")
         return token
@@ -183,7 +183,7 @@ def _trusted_proxy(value: Any) -> TrustedProxy:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    """Turn one of pydantic's errors into a line; the value of a secret is never in it."""
+    """Turn one of pydantic's errors into a line, without the value if that may be a secret."""
     reason = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "bool_parsing":
         reason = "write 1 or 0"

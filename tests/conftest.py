@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import Fault
+from gateway.sites.events import Cause
 from gateway.sites.generation import Hung
 from gateway.sites.sources import Sources
 
@@ -62,7 +63,7 @@ class FakeCode:
     def in_flight(self) -> list[str]:
         return ["a request that holds open-sesame"]
 
-    async def close(self) -> None:
+    async def close(self, cause: Cause) -> None:
         assert not self.closed, "a generation was unloaded twice"
         self.closed = True
         self.backend.closed.append((self.name, self.number))
@@ -98,7 +99,9 @@ class FakeBackend:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(self, config: SiteConfig, number: int, sources: Sources | None) -> FakeCode:
+    async def load(
+        self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
+    ) -> FakeCode:
         self.read(sources)
         self.loads.append((config.name, number))
         self.configs.append(config)

@@ -1,1 +1,1 @@
-"""What operators and tools talk to: health, reload and the page that lists the sites."""
+"""The endpoints for operators and tools: health, reload, and the page that lists the sites."""

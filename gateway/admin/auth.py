@@ -1,7 +1,7 @@
-"""Who may do what: the trust model of the admin endpoints.
+"""The trust model of the admin endpoints: who may see and do what.
 
-A ``Host`` header proves nothing, and neither does a loopback peer: a proxy on the same machine is
-one too. What proves something is the token.
+A ``Host`` header proves nothing. A peer with a loopback address proves nothing either, because a
+proxy on the same machine is such a peer. Only the token proves that an operator asks.
 """
 
 from __future__ import annotations
@@ -26,32 +26,33 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Verdict(Enum):
-    """What a request may see and do."""
+    """The rights of a request."""
 
     TRUSTED = auto()
+    """An operator asks, and may see and do everything."""
     STRANGER = auto()
-    """Bare liveness only: there is no proof that an operator asks."""
+    """There is no proof that an operator asks. The request may see bare liveness only."""
     FOREIGN = auto()
-    """Nothing, token or not: a page of another origin makes the browser ask."""
+    """A page of another origin makes a browser ask. The request is refused, even with the token."""
 
 
 class Authority:
-    """Judges requests to the admin endpoints.
+    """The judge of requests to the admin endpoints.
 
-    With ``open_locally``, requests to ``admin_hosts`` that come straight from this machine are
-    trusted without a token. On any other host they are not: a name that an attacker's DNS
-    resolves to 127.0.0.1 would otherwise make the operator's browser an operator.
+    With ``open_locally``, a request to one of ``admin_hosts`` that comes directly from this machine
+    is trusted without a token. A request to another host is not: else an attacker could let his DNS
+    name point to 127.0.0.1, and the operator's browser would act as an operator.
     """
 
     def __init__(self, token: Token, admin_hosts: Collection[str], *, open_locally: bool) -> None:
         self.token = token
         self.trouble: str | None = None
-        """Why it cannot be said whether that is the token still."""
+        """The reason why the token cannot be read again; ``None`` if it can."""
         self._admin_hosts = frozenset(admin_hosts)
         self._open_locally = open_locally
 
     def judge(self, request: HTTPConnection) -> Verdict:
-        """Look at a request's headers and peer, nothing else."""
+        """Return the rights of a request, by its headers and its peer alone."""
         if _is_foreign(request):
             return Verdict.FOREIGN
         credentials = request.headers.getlist("authorization")
@@ -62,16 +63,16 @@ class Authority:
         return Verdict.TRUSTED if trusted else Verdict.STRANGER
 
     def _is_token(self, credentials: str) -> bool:
-        """Whether they are ``Bearer TOKEN`` (RFC 6750, section 2.1), found out in constant time."""
+        """Tell in constant time whether they are ``Bearer TOKEN`` (RFC 6750, section 2.1)."""
         scheme, _, secret = credentials.partition(" ")
-        # Starlette decodes headers as Latin-1, so this gives back the bytes that were sent.
+        # Starlette decodes headers as Latin-1, so encoding returns the bytes that were sent.
         given = secret.strip().encode("latin-1")
         return scheme.lower() == "bearer" and hmac.compare_digest(given, self.token.secret)
 
     def _is_local(self, request: HTTPConnection) -> bool:
-        """Whether the request comes straight from a program on this machine.
+        """Tell whether the request comes directly from a program on this machine.
 
-        A peer on a Unix socket has no address and is not local: proxies come that way.
+        A peer on a Unix socket has no address, and does not count as local: it may be a proxy.
         """
         if request.client is None or _is_forwarded(request.headers):
             return False
@@ -89,10 +90,10 @@ def _is_forwarded(headers: Headers) -> bool:
 
 
 def _is_foreign(request: HTTPConnection) -> bool:
-    """Whether a browser says that another origin is behind the request.
+    """Tell whether a browser says that a page of another origin made the request.
 
-    Headers that only browsers send, and that no page can forge: ``Sec-Fetch-Site`` (Fetch Metadata)
-    and ``Origin`` (RFC 6454), where ``null`` is an origin that hides.
+    Browsers say so in two headers that a page cannot forge: ``Sec-Fetch-Site`` (Fetch Metadata) and
+    ``Origin`` (RFC 6454). An ``Origin`` of ``null`` stands for an origin that is kept secret.
     """
     fetches = request.headers.getlist("sec-fetch-site")
     if not _OWN_FETCHES.issuperset(fetches):
@@ -104,7 +105,7 @@ def _is_foreign(request: HTTPConnection) -> bool:
 
 
 def _origin(text: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an origin; ``None`` for what is not one."""
+    """Return scheme, host and port of an origin; ``None`` if ``text`` is not an origin."""
     try:
         parts = urlsplit(text)
         port = _PORTS[parts.scheme] if parts.port is None else parts.port

@@ -1,5 +1,8 @@
-"""The admin endpoints. `Starlette.state` holds whom they ask: the ``registry`` of this worker, the
-``control`` of all of them, and the ``authority``."""
+"""The admin endpoints.
+
+They find the objects that they need in `Starlette.state`: the ``registry`` (the sites of this
+worker), the ``control`` (the agreement of all workers), and the ``authority`` (who may do what).
+"""
 
 from __future__ import annotations
 
@@ -32,18 +35,18 @@ from gateway.sites.state import State
 logger = logging.getLogger("gateway.admin")
 
 HEALTH: Final = "/_health"
-"""The one admin path that also answers on hosts that no site serves."""
+"""The only admin path that also answers on hosts that no site serves."""
 MOST_HISTORY: Final = 1000
-"""Entries of the history in one answer."""
+"""The most entries of the history in one answer."""
 
 MOST_PATIENCE: Final = 50.0
-"""Seconds that an operator may have a change of mode wait for requests in flight."""
+"""The most seconds that a change of mode can wait for requests in flight (``?wait=``)."""
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes() -> list[Route]:
-    """All admin endpoints; other methods are 405, and ``HEAD`` goes with ``GET``."""
+    """Return all admin routes; ``HEAD`` goes with ``GET``, and other methods get 405."""
     return [
         Route("/", _operators_only(overview)),
         Route(HEALTH, health),
@@ -62,7 +65,7 @@ def routes() -> list[Route]:
 
 
 class NeverStored:
-    """Middleware: nothing the admin endpoints say is stored, or taken for what it is not."""
+    """Middleware that forbids caches to store the answers, and browsers to guess their type."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -81,16 +84,15 @@ class NeverStored:
 
 
 async def overview(request: Request) -> Response:
-    """``GET /``: the page that lists the sites."""
+    """Answer ``GET /`` with the page that lists the sites."""
     return page.overview(_registry(request).status(), request.url)
 
 
 async def health(request: Request) -> Response:
-    """``GET /_health``: liveness for everybody, details for operators; 200 while this serves.
+    """Answer ``GET /_health``: liveness for everybody, details for operators.
 
-    Liveness costs the same with any number of sites, for anybody may ask for it again and again.
-
-    503 from the moment on in which this worker was asked to end.
+    The status is 200 while this worker serves, and 503 as soon as it was asked to end. Liveness
+    costs the same with any number of sites, because anybody may ask for it often.
     """
     registry, control = _registry(request), _control(request)
     verdict = _authority(request).judge(request)
@@ -114,7 +116,10 @@ async def health(request: Request) -> Response:
 
 
 async def site_health(request: Request) -> Response:
-    """``GET /_health/NAME``: 503 if the site failed. A cold one is well: a request loads it."""
+    """Answer ``GET /_health/NAME`` with the state of a site; 503 if it has failed.
+
+    A site that is not loaded is 200, because its next request loads it.
+    """
     status = _registry(request).site_status(request.path_params["name"])
     failure = status.failure
     body = _site(status) | {
@@ -125,9 +130,9 @@ async def site_health(request: Request) -> Response:
 
 
 async def reload(request: Request) -> Response:
-    """``POST /_reload``, of every loaded site or of those named by ``?site=``."""
+    """Answer ``POST /_reload``: reload every loaded site, or those that ``?site=`` names."""
     if unknown := request.query_params.keys() - {"site"}:
-        # Not ignored: a slip in "site" would otherwise reload everything.
+        # An unknown parameter is not ignored: with a typing error in "site" all would be reloaded.
         return _unknown_parameters(unknown)
     control = _control(request)
     names = request.query_params.getlist("site")
@@ -139,7 +144,10 @@ async def reload(request: Request) -> Response:
 
 
 async def change_mode(action: str, request: Request) -> Response:
-    """``POST /_sites/NAME/ACTION``; ``?wait=`` seconds until no request is in flight there."""
+    """Answer ``POST /_sites/NAME/ACTION``: change the mode of a site.
+
+    With ``?wait=SECONDS``, wait up to that time until the site has no request in flight.
+    """
     if unknown := request.query_params.keys() - {"wait"}:
         return _unknown_parameters(unknown)
     patience = _seconds(request.query_params.get("wait", "0"))
@@ -158,11 +166,11 @@ async def change_mode(action: str, request: Request) -> Response:
 
 
 async def history(request: Request) -> Response:
-    """``GET /_history``, newest first: of every site, or of ``?site=``; ``?limit=`` entries."""
+    """Answer ``GET /_history``: the newest ``?limit=`` entries, of all sites or of ``?site=``."""
     if unknown := request.query_params.keys() - {"site", "limit"}:
         return _unknown_parameters(unknown)
     limit = request.query_params.get("limit", "100")
-    # The length first: Python refuses to read a number of more than 4300 digits.
+    # The length is checked first: Python refuses to read a number of more than 4300 digits.
     number = int(limit) if re.fullmatch(r"[0-9]{1,4}", limit) else 0
     if not 1 <= number <= MOST_HISTORY:
         error = f"limit is a number from 1 to {MOST_HISTORY}"
@@ -175,19 +183,19 @@ async def history(request: Request) -> Response:
 
 
 def config_error(_: Request, error: Exception) -> Response:
-    """422: the file is wrong, and nothing changed."""
+    """Answer 422: ``sites.json`` is wrong, and nothing has changed."""
     assert isinstance(error, ConfigError)
     return JSONResponse({"status": "invalid", "errors": _faults(error.faults)}, error.status)
 
 
 def unknown_site(_: Request, error: Exception) -> Response:
-    """404: no site of that name; only operators get this far."""
+    """Answer 404: there is no site of that name. Only operators can get this answer."""
     assert isinstance(error, UnknownSiteError)
     return JSONResponse({"status": "unknown", "error": str(error)}, error.status)
 
 
 def mode_error(_: Request, error: Exception) -> Response:
-    """409: what was asked for does not fit the mode of the site."""
+    """Answer 409: the action is not possible in the mode that the site has."""
     assert isinstance(error, ModeError)
     return JSONResponse({"status": "conflict", "error": str(error)}, error.status)
 
@@ -228,7 +236,7 @@ def _unauthorised(request: Request) -> Response:
 
 
 def _curl(request: Request) -> str:
-    """The command that repeats the request with the token, for the shell of an operator."""
+    """Return the shell command with which an operator can repeat the request with the token."""
     method = {"GET": "", "HEAD": "--head "}.get(request.method, f"-X {request.method} ")
     token = _authority(request).token.shell
     return f'curl {method}-H "Authorization: Bearer {token}" {shlex.quote(str(request.url))}'
@@ -267,7 +275,7 @@ def _faults(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
 def _agreement(
     me: str, trouble: str | None, others: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What there is to say beyond this worker: nothing, if it is alone and the store works."""
+    """Return the keys about other workers and the store: none, if there is nothing to tell."""
     said: dict[str, Any] = {"worker": me, "workers": others} if others else {}
     return said | {"store": trouble} if trouble else said
 
@@ -278,7 +286,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 
 def _asker(request: Request) -> str:
-    """Who asks, for the history: what made us trust them, and their address."""
+    """Return who asks, for the history: the reason for trust, and the address."""
     proof = "token" if "authorization" in request.headers else "open"
     return f"{proof} {request.client.host}" if request.client else proof
 

@@ -16,7 +16,10 @@ from gateway.sites.site import SiteStatus
 
 
 def overview(status: GatewayStatus, url: URL) -> HTMLResponse:
-    """The sites with state, hosts and last error. Links keep the scheme and port of ``url``."""
+    """Return the page with state, hosts and last error of all sites.
+
+    Links to the sites have the scheme and port of ``url``.
+    """
     body = render(
         "sites.html",
         version=gateway.__version__,
@@ -28,7 +31,7 @@ def overview(status: GatewayStatus, url: URL) -> HTMLResponse:
 
 
 def locked(curl: str, headers: dict[str, str]) -> HTMLResponse:
-    """401: what to type to get in."""
+    """Return the page for 401, with the command line that opens the endpoint."""
     return page("Gateway", render("locked.html", curl=curl), status=401, headers=headers)
 
 
@@ -48,7 +51,7 @@ def _row(site: SiteStatus, url: URL) -> Html:
 
 def _host(host: str, url: URL) -> Html:
     if host.startswith("*."):
-        # No address that a browser could open.
+        # A wildcard is not an address that a browser could open.
         return html('<span class="host">$host</span>', host=host)
     port = "" if url.port is None else f":{url.port}"
     address = f"{url.scheme}://{host}{port}/"

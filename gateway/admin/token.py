@@ -1,4 +1,4 @@
-"""The admin token: where it comes from, and how an operator's shell gets at it."""
+"""The admin token: where it comes from, and how an operator's shell reads it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway.disk.files import read_file, why_not
-from gateway.disk.statefolder import TOKEN, StateError, StateFolder
+from gateway.disk.statefolder import TOKEN, StateFolder
+from gateway.disk.trustedfolder import StateError
 from gateway.errors import GatewayError
 from gateway.settings import PREFIX, Settings
 
@@ -16,14 +17,14 @@ _LARGEST: Final = 1 << 16
 
 
 class TokenError(GatewayError):
-    """There is no admin token that can be trusted; the message says what to do."""
+    """There is no admin token that can be trusted; the message has the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The secret, and ``shell``: what stands for it in a command line.
+    """The secret, and ``shell``: an expression of the shell that gives the secret.
 
-    ``shell`` never holds the secret nor a path of this machine: it may be shown to anybody.
+    ``shell`` contains neither the secret nor a path of this machine, so anybody may see it.
     """
 
     secret: bytes = field(repr=False)
@@ -31,15 +32,16 @@ class Token:
 
 
 def obtain_token(settings: Settings, known: Token | None = None) -> Token:
-    """The token that the settings name, else the one of the state directory, made if needed.
+    """Return the token of the settings, else that of the state folder, which is made if needed.
 
-    What is made there is ``known`` again, if a token was known before. Blocks. Raises `TokenError`.
+    A token that has to be made is the same as ``known``, if that is given. Blocks. Raises
+    `TokenError`.
     """
     if settings.admin_token is not None:
         secret = settings.admin_token.get_secret_value().encode()
         return Token(secret, f"${PREFIX}ADMIN_TOKEN")
     if settings.admin_token_file is not None:
-        # How the file is protected is its owner's business: mounted secrets are often 0444.
+        # Its permissions are not checked, because mounted secrets are often 0444.
         secret = _read(settings.admin_token_file)
         return Token(secret, f'$(cat "${PREFIX}ADMIN_TOKEN_FILE")')
     secret, shown = _own(settings, known)
@@ -47,7 +49,7 @@ def obtain_token(settings: Settings, known: Token | None = None) -> Token:
 
 
 def _own(settings: Settings, known: Token | None) -> tuple[bytes, str]:
-    """The token in the state folder, made if there is none, and its file for a command line."""
+    """Return the token in the state folder, made if there is none, and its path for a shell."""
     folder = StateFolder(settings.state_dir)
     try:
         secret = folder.make_once(TOKEN, lambda: _new(known), _LARGEST)

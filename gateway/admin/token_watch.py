@@ -1,4 +1,4 @@
-"""Keeping all workers at one token: each goes by the file, while it runs as when it started."""
+"""Keep the token the same in all workers: each follows the file, at its start and while it runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from gateway.settings import Settings
 
 logger = logging.getLogger("gateway.token")
 
-LOOK_EVERY: Final = 1.0
-"""Seconds."""
+POLL_INTERVAL: Final = 1.0
+"""Seconds between two looks at the file."""
 
 
 class TokenWatch:
-    """Has an authority go by the file of the token, while inside ``async with``.
+    """Keep the token of an `Authority` equal to that in the file, inside ``async with``.
 
-    A token that was replaced is the new one for all workers. One of the state folder that is gone
-    is written back by whoever sees it first, so that a worker that starts later has the same.
+    If somebody replaces the file, all workers take the new token. If the file in the state folder
+    is gone, the first worker that sees this writes it again, so that workers which start later have
+    the same token.
     """
 
     def __init__(self, authority: Authority, settings: Settings) -> None:
@@ -39,13 +40,13 @@ class TokenWatch:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
-                await self._look()
+                await self._poll()
             except Exception:
                 logger.exception("looking at the token failed; it goes on in a moment")
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         authority = self._authority
         try:
             token = await asyncio.to_thread(obtain_token, self._settings, authority.token)

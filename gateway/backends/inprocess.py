@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from gateway import django, log
+from gateway import log
 from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
+from gateway.django import connections, migrations, templates, urls
 from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
@@ -26,6 +27,7 @@ from gateway.memory.collector import Collector
 from gateway.memory.switch import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
+from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.generation import Hung
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
@@ -34,30 +36,39 @@ T = TypeVar("T")
 
 _LOG: Final = "gateway.backends.inprocess"
 _PATIENCE: Final = 5.0
-"""Seconds that unloading waits for requests that go on without a client, and for busy threads."""
+"""Seconds that an unload waits for requests without a client and for other busy threads to end."""
 _TURNS: Final = 4
-"""How many sites load at the same time: it is Python that holds the GIL, so with more of them each
-would only take longer, and with a hundred longer than its ``load_timeout``."""
+"""The number of sites that load at the same time. Loading is Python code that holds the GIL, so
+with more at a time each would only take longer, and with a hundred longer than its
+``load_timeout``."""
 _TURN: Final = 5.0
-"""Seconds after which a load goes on beside the turns: one that hangs must not hold up others."""
+"""Seconds after which a load gives its turn to the next one and continues: a load that hangs must
+not delay others."""
 _LOOK: Final = 0.1
-"""Seconds between two looks at threads that are to end."""
+"""Seconds between two looks at the threads of unloaded generations, which should end."""
 
 
 class InProcessBackend:
-    """A ``generation.Backend``. As a context manager it has the namespace hooks in the process,
-    and the threads of all sites.
+    """Loads generations into namespaces of this process. It implements ``generation.Backend``.
 
-    ``threads`` is how many all sites together may have, ``budget`` how much memory; ``keep_failed``
-    leaves code that did not load as it is, for who wants to look at it.
+    While it is entered (``async with``), the namespace hooks are installed and the threads of all
+    sites exist. ``threads`` is the number of threads, and ``budget`` the memory, that all sites
+    together may have. With ``keep_failed``, code that did not load is not unloaded, so that it can
+    be examined. Generations that stay in memory are published in ``events``.
     """
 
     def __init__(
-        self, threads: int, budget: Budget | None = None, *, keep_failed: bool = False
+        self,
+        threads: int,
+        budget: Budget | None = None,
+        *,
+        keep_failed: bool = False,
+        events: Events | None = None,
     ) -> None:
         self._threads = threads
         self._budget = budget or Budget()
         self._keep_failed = keep_failed
+        self._events = events or Events()
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
         self._turns = asyncio.Semaphore(_TURNS)
@@ -66,7 +77,13 @@ class InProcessBackend:
         self._stack.enter_context(installed())
         traffic = self._traffic = self._stack.enter_context(Traffic(self._threads))
         self.collector = self._stack.enter_context(Collector(traffic.was_quiet))
-        self._unloading = Unloading(self.collector)
+        loop = asyncio.get_running_loop()
+
+        def publish(event: Survived) -> None:
+            with contextlib.suppress(RuntimeError):  # the gateway has ended
+                loop.call_soon_threadsafe(self._events.publish, event)
+
+        self._unloading = Unloading(self.collector, publish)
         return self
 
     async def __aexit__(
@@ -78,24 +95,36 @@ class InProcessBackend:
         self._stack.close()
 
     async def load(
-        self, config: SiteConfig, number: int, sources: Sources | None = None
+        self,
+        config: SiteConfig,
+        number: int,
+        sources: Sources | None = None,
+        cause: Cause = A_REQUEST,
     ) -> InProcessCode:
-        """Load the code of a site into a new namespace; see ``generation.Backend``."""
+        """Load the code of a site into a new namespace.
+
+        Loads wait for their turn. The names of the files that are read are added to ``sources``.
+        Raises `LoadError` if the code does not load, or does not load in time, or if too many
+        unloaded generations of the site are still in memory.
+        """
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
-            with held(staying=True):  # here, not on the thread: that may hang
-                return await self._load(config, number, sources)
+            with held(staying=True):  # here and not on the loading thread, which may hang
+                return await self._load(config, number, sources, cause)
 
     def hung(self, site: str) -> list[Hung]:
         """See ``generation.Backend``."""
         return self._traffic.hangs.of(site) if self._traffic is not None else []
 
     def survivors(self, site: str) -> list[str]:
-        """See ``generation.Backend``."""
+        """Return what is left of unloaded generations of ``site``, a masked line for each."""
         return self._unloading.survivors(site)
 
     async def reclaim(self) -> None:
-        """Give back to the system what unloaded generations had, amid requests if need be."""
+        """Give the memory of unloaded generations back to the system.
+
+        The collection that does this waits for no idle moment, so it may slow down requests.
+        """
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
@@ -111,7 +140,7 @@ class InProcessBackend:
         deadline = time.monotonic() + GRACE
         while (reason := self._unloading.refuses(config)) or self._unloading.undecided(config):
             if not self._unloading.serves(config.name):
-                # No answer at all would be worse than one more.
+                # Nothing serves: a site without an answer would be worse than one more generation.
                 if reason:
                     Reporter(config.name, config.env).logger(_LOG).warning("%s", reason)
                 return
@@ -125,7 +154,7 @@ class InProcessBackend:
     async def _turn(self) -> AsyncIterator[None]:
         await self._turns.acquire()
         turn = contextlib.ExitStack()
-        turn.callback(self._turns.release)  # once, whoever closes it first
+        turn.callback(self._turns.release)  # happens once, whoever closes ``turn`` first
         end = asyncio.get_running_loop().call_later(_TURN, turn.close)
         try:
             yield
@@ -134,7 +163,7 @@ class InProcessBackend:
             turn.close()
 
     async def _load(
-        self, config: SiteConfig, number: int, sources: Sources | None
+        self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
     ) -> InProcessCode:
         assert self._traffic is not None, "the backend has not been entered"
         build = functools.partial(
@@ -142,6 +171,7 @@ class InProcessBackend:
             config,
             number,
             sources,
+            cause,
             self._traffic,
             self._unloading,
             keep_failed=self._keep_failed,
@@ -152,7 +182,7 @@ class InProcessBackend:
             async with asyncio.timeout(timeout):
                 return await asyncio.wrap_future(future)
         except (asyncio.CancelledError, TimeoutError) as exc:
-            # A thread cannot be ended from outside: what it brings up after all is not wanted.
+            # A thread cannot be ended from outside. If it succeeds after all, its code is unloaded.
             future.add_done_callback(_unload_unwanted)
             if isinstance(exc, TimeoutError):
                 reason = f"it did not load within {timeout:g} s"
@@ -163,18 +193,20 @@ class InProcessBackend:
 
 
 class InProcessCode:
-    """A ``generation.LoadedCode``: the WSGI application of a site in its namespace."""
+    """The WSGI application of a site in its namespace. It implements ``generation.LoadedCode``."""
 
     def __init__(
         self,
         reporter: Reporter,
         number: int,
+        cause: Cause,
         namespace: Namespace,
         threads: Threads,
         bridge: Bridge,
         unloading: Unloading,
     ) -> None:
         self.number = number
+        self._cause = cause
         self._reporter = reporter
         self._namespace = namespace
         self._threads = threads
@@ -186,18 +218,23 @@ class InProcessCode:
         await self._bridge(scope, receive, send)
 
     def in_flight(self) -> list[str]:
-        """See ``generation.LoadedCode``."""
+        """Return what each running request is doing, as text that may hold secrets."""
         return self._bridge.in_flight()
 
-    async def close(self) -> None:
-        """End the threads, run the site's ``atexit`` functions, close its connection pools."""
+    async def close(self, cause: Cause | None = None) -> None:
+        """End the threads, run the site's ``atexit`` functions, close its connection pools.
+
+        A thread of its own does this (`unload`), so that the event loop is not blocked.
+        """
         self._bridge.close()
+        self._cause = cause or self._cause
         _, unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
         await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
-        """What ``close`` does, on the calling thread."""
-        unload = self._unloading.begin(self._reporter, self.number, Trace(self._namespace))
+        """Do the work of `close` on the calling thread, which blocks meanwhile."""
+        trace = Trace(self._namespace)
+        unload = self._unloading.begin(self._reporter, self.number, trace, self._cause)
         self._unloading.ended(self._reporter.site)
         self._threads.shutdown(wait=False, cancel_futures=True)
         if not self._threads.join(_PATIENCE):
@@ -212,6 +249,7 @@ def _build(
     config: SiteConfig,
     number: int,
     sources: Sources | None,
+    cause: Cause,
     traffic: Traffic,
     unloading: Unloading,
     *,
@@ -235,32 +273,32 @@ def _build(
     try:
         application = _import_site(namespace, config, number, reporter)
         if sources is not None:
-            sources.add_trees(django.templates(namespace))
+            sources.add_trees(templates.folders(namespace))
     except BaseException as exc:
-        if sources is not None:  # what is missing may be a module that has yet to be written
+        if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
         if not keep_failed:
-            unload = unloading.begin(reporter, number, Trace(namespace))
+            unload = unloading.begin(reporter, number, Trace(namespace), cause)
             _leave(namespace, number, reporter)
             unloading.done(unload)
         if isinstance(exc, LoadError):
             raise
-        # sys.exit() at import is the site's failure, not our end.
+        # sys.exit() at import is a failure of the site, and must not end the gateway.
         raise LoadError(reason_of(exc), traceback_of(exc)) from exc
     finally:
-        # Django may read the settings only now, and they may be what ended the load.
+        # This may be where Django first reads the settings, and they may be what failed the load.
         with contextlib.suppress(BaseException):
-            django.close_connections(namespace)
+            connections.close(namespace)
     threads = Threads(
         reporter,
         traffic.pool,
-        folder=os.getcwd() if own_folder else path,  # the project may have gone elsewhere
-        end=functools.partial(django.close_connections, namespace),
-        leave=functools.partial(django.take_connections, namespace),
-        enter=functools.partial(django.put_connections, namespace),
+        folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
+        end=functools.partial(connections.close, namespace),
+        leave=functools.partial(connections.take, namespace),
+        enter=functools.partial(connections.put, namespace),
     )
     bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessCode(reporter, number, namespace, threads, bridge, unloading)
+    return InProcessCode(reporter, number, cause, namespace, threads, bridge, unloading)
 
 
 def _import_site(
@@ -269,7 +307,7 @@ def _import_site(
     reporter.attend(namespace.import_module("warnings"), namespace.import_module("threading"))
     log.mark_records(namespace.import_module("logging"), config.name, number)
     application = _find_application(namespace, config.wsgi)
-    django.import_urls(namespace)
+    urls.load(namespace)
     _check_migrations(namespace, config, reporter)
     for patched in namespace.confine_patches():
         reporter.logger(_LOG).info("replaces %s, for itself alone", patched)
@@ -277,17 +315,17 @@ def _import_site(
 
 
 def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
-    """What a process of its own would do at its end."""
+    """Do for the namespace what the end of a process would do."""
     for error in namespace.close():
         reporter.logger(_LOG).warning(
             "an exit function of generation %d raised %s", number, reason_of(error)
         )
     with contextlib.suppress(Exception):
-        django.close_pools(namespace)
+        connections.close_pools(namespace)
 
 
 def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Reporter) -> None:
-    if config.migrations == "ignore" or not (faults := django.migration_faults(namespace)):
+    if config.migrations == "ignore" or not (faults := migrations.faults(namespace)):
         return
     reason = "; ".join(faults)
     if config.migrations == "require":
@@ -308,7 +346,7 @@ def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
 def _on_daemon_thread(
     name: str, function: Callable[[], T]
 ) -> tuple[threading.Thread, concurrent.futures.Future[T]]:
-    """Run ``function`` on a thread of its own, which does not block the exit if it hangs."""
+    """Run ``function`` on a thread of its own. If it hangs, the process can end nevertheless."""
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
 

@@ -1,11 +1,12 @@
-"""After an unload: is the generation gone, and if not, what holds it?
+"""Find out after an unload whether the generation is gone, and if not, what holds it in memory.
 
-That can be told only after a full garbage collection, which waits for an idle moment
-(`memory/collector.py`); so each generation is looked at after the next few of them, on a thread of
-its own. Threads that run code of the site are seen without one.
+This can be told only after a full garbage collection, and collections wait for an idle moment
+(`memory/collector.py`). So each generation is examined after the next few collections. Threads that
+still run code of the site can be seen without a collection.
 
-What survives is counted by site. A site whose scheduler goes on after every reload would soon have
-ten of them; past ``max_survivors`` it is not reloaded any more.
+A generation that stays in memory is a *survivor*. A site whose scheduler continues after every
+reload would soon have ten survivors. A site that has ``max_survivors`` of them is not reloaded any
+more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,39 +23,43 @@ from gateway.errors import listed
 from gateway.memory.collector import Collector
 from gateway.memory.figures import resident
 from gateway.namespace.survivors import Trace
+from gateway.sites.events import Cause, Survived
 from gateway.sites.reporting import Reporter
 
 LOOKS: Final = 3
-"""Collections after which what is still there counts as held: threads of the gateway let go of
-what they did last only when they end, a few seconds later."""
+"""The number of collections after which a generation that is still in memory counts as held. One
+is not enough: a thread of the gateway refers to its last work until it ends, some seconds later."""
 PILE: Final = 4
-"""Unloaded generations, the least, for which a collection no longer waits for an idle moment."""
+"""The smallest number of unloaded generations for which a collection does not wait for an idle
+moment."""
 SHARE: Final = 2
-"""At least one for so many that are up: a pause is as long for what lives as for what goes."""
+"""For such a collection, there must also be one unloaded generation for every ``SHARE`` that serve:
+the objects of those that serve make the pause longer, too."""
 GRACE: Final = 5.0
-"""Seconds that threads have to end after an unload before a reload is refused for them."""
+"""Seconds that threads have to end after an unload, before a reload is refused because of them."""
 _SHOWN: Final = 3
 
 
 @dataclass(slots=True, eq=False)
 class Unload:
-    """One generation that is being unloaded."""
+    """The unload of one generation, and what was found out after it."""
 
     reporter: Reporter
     number: int
     trace: Trace
+    cause: Cause
     memory: int = field(default_factory=resident)
     began: float = field(default_factory=time.monotonic)
     looks: int = 0
     holder: str = ""
-    """What held it when it should have been gone."""
+    """Text that says what held it after `LOOKS` collections; empty before that."""
     running: str = ""
-    """The threads that ran its code when they were asked for last."""
+    """The threads that ran its code when this was last looked at."""
 
     def survivor(self, *, look: bool = False) -> str | None:
-        """What holds it, as far as is known; ``None`` if it is gone or may be gone soon.
+        """Return what is known to hold it; ``None`` if it is gone or may be gone soon.
 
-        With ``look`` its threads are asked for now.
+        With ``look``, look now for threads that run its code.
         """
         if not self.trace.alive:
             return None
@@ -64,33 +70,39 @@ class Unload:
 
 
 class Unloading:
-    """Looks after the generations that were unloaded, of all sites."""
+    """Keeps track of the unloaded generations of all sites.
 
-    def __init__(self, collector: Collector) -> None:
+    Those that stay in memory are told to ``publish``, on some thread.
+    """
+
+    def __init__(
+        self, collector: Collector, publish: Callable[[Survived], object] = lambda _: None
+    ) -> None:
         self._collector = collector
+        self._publish = publish
         self._lock = threading.Lock()
         self._unloads: dict[str, list[Unload]] = defaultdict(list)
         self._loaded: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
 
     def loaded(self, site: str) -> None:
-        """A generation of ``site`` came up."""
+        """Note that a generation of ``site`` has been loaded and serves."""
         with self._lock:
             self._loaded[site] += 1
 
     def ended(self, site: str) -> None:
-        """A generation of ``site`` that came up serves no longer."""
+        """Note that a generation of ``site`` that had been loaded no longer serves."""
         with self._lock:
             self._loaded[site] -= 1
 
-    def begin(self, reporter: Reporter, number: int, trace: Trace) -> Unload:
-        """A generation is about to be unloaded, or what there is of one that did not come up."""
+    def begin(self, reporter: Reporter, number: int, trace: Trace, cause: Cause) -> Unload:
+        """Note that the unload of a generation begins; it may be one that did not load."""
         with self._lock:
             self._under_way[reporter.site] += 1
-        return Unload(reporter, number, trace)
+        return Unload(reporter, number, trace, cause)
 
     def done(self, unload: Unload) -> None:
-        """It has been unloaded; from now on it should be gone."""
+        """Note that the unload has ended, and have the generation examined after collections."""
         with self._lock:
             self._under_way[unload.reporter.site] -= 1
             others = self._unloads[unload.reporter.site]
@@ -102,16 +114,16 @@ class Unloading:
             self._collector.hurry()
 
     def survivors(self, site: str, *, look: bool = False) -> list[str]:
-        """What is left of unloaded generations of ``site``, a line for each, as known last.
+        """Return a line for each survivor of ``site``, as last known, the oldest first.
 
-        The oldest first. With ``look`` threads are asked for now.
+        With ``look``, look now for threads that run their code.
         """
         with self._lock:
             living = sorted(self._unloads.get(site, ()), key=lambda unload: unload.number)
         return [line for unload in living if (line := unload.survivor(look=look)) is not None]
 
     def refuses(self, config: SiteConfig) -> str | None:
-        """Why ``config``'s site may not be loaded once more beside what serves, if it may not."""
+        """Return why the site must not be loaded once more beside what serves, else ``None``."""
         limit = config.limits.max_survivors
         if not limit or len(survivors := self.survivors(config.name, look=True)) < limit:
             return None
@@ -122,16 +134,16 @@ class Unloading:
         )
 
     def undecided(self, config: SiteConfig) -> bool:
-        """Whether that depends on what will be left of generations that are being unloaded."""
+        """Tell whether unloads that are under way may still change the answer of `refuses`."""
         limit, coming = config.limits.max_survivors, self._under_way[config.name]
         return bool(limit and coming) and len(self.survivors(config.name)) + coming >= limit
 
     def serves(self, site: str) -> bool:
-        """Whether a generation of ``site`` is up."""
+        """Tell whether a generation of ``site`` serves."""
         return self._loaded[site] > 0
 
     def _look(self, unload: Unload) -> None:
-        """After a full collection, on a thread of its own."""
+        """Examine a generation after a full collection; runs on a thread of its own."""
         unload.looks += 1
         log = unload.reporter.logger("gateway.unloading")
         seconds = time.monotonic() - unload.began
@@ -154,3 +166,5 @@ class Unloading:
                 seconds,
                 unload.holder,
             )
+            holder = unload.reporter.mask(unload.holder)
+            self._publish(Survived(unload.reporter.site, unload.number, unload.cause, holder))

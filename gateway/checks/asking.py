@@ -1,6 +1,7 @@
-"""Questions to the Django of a site that has been loaded, in its scratch process.
+"""Ask the Django of a loaded site about its settings and databases, in the scratch process.
 
-Nothing here writes to a database, and none that is down makes the check fail or wait for long.
+Nothing here writes to a database. A database that is down makes the check neither fail nor wait for
+long.
 """
 
 from __future__ import annotations
@@ -8,34 +9,27 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from typing import Any, Final
 
-from gateway import django
 from gateway.checks.facts import Database, Project
+from gateway.django import connections, facts, migrations
 from gateway.errors import reason_of
-from gateway.execution.pool import Threads
 from gateway.namespace import Namespace
 
 CONNECT_SECONDS: Final = 3
-"""How long a database may take to accept a connection, where its driver can be told."""
+"""Seconds that a database may take to accept a connection, if its driver has such a limit."""
 DATABASE_SECONDS: Final = 8
-"""How long all databases together may take to answer, whatever holds them up."""
-
-_OPTIONS: Final = {
-    "postgresql": {"connect_timeout": CONNECT_SECONDS},
-    "mysql": {"connect_timeout": CONNECT_SECONDS},
-    "sqlite": {"timeout": CONNECT_SECONDS},
-}
-_LOCAL_HOSTS: Final = (".localhost", "127.0.0.1", "[::1]")
+"""Seconds that all databases together may take to answer, whatever the reason for a delay."""
 
 
-def ask(namespace: Namespace, hosts: Iterable[str], threads: Threads) -> Project | None:
-    """What the site's Django says of itself; ``None`` for a site that does not use it."""
-    if "django.conf" not in namespace.modules:
-        return None
-    conf: Any = namespace.import_module("django.conf")
-    if not conf.settings.configured:
+def ask(namespace: Namespace, hosts: Iterable[str], threads: Executor) -> Project | None:
+    """Ask the Django of the site for its settings and databases, on ``threads``.
+
+    ``None`` for a site that does not use Django. An answer that raises is a problem of the project.
+    """
+    settings = facts.settings(namespace)
+    if settings is None:
         return None
     problems: list[str] = []
 
@@ -46,11 +40,10 @@ def ask(namespace: Namespace, hosts: Iterable[str], threads: Threads) -> Project
             problems.append(f"{what}: {reason_of(exc)}")
             return None
 
-    settings = conf.settings
-    refused = answer("ALLOWED_HOSTS", _refused, namespace, settings, tuple(hosts))
-    databases = answer("the databases", _aliases, namespace)
+    refused = answer("ALLOWED_HOSTS", facts.refused_hosts, namespace, settings, tuple(hosts))
+    databases = answer("the databases", connections.aliases, namespace)
     return Project(
-        settings=answer("the settings module", _settings_module, settings),
+        settings=answer("the settings module", facts.settings_module, settings),
         debug=answer("DEBUG", lambda: bool(settings.DEBUG)),
         time_zone=answer("TIME_ZONE", lambda: settings.TIME_ZONE and str(settings.TIME_ZONE)),
         use_tz=answer("USE_TZ", lambda: bool(settings.USE_TZ)),
@@ -60,36 +53,14 @@ def ask(namespace: Namespace, hosts: Iterable[str], threads: Threads) -> Project
     )
 
 
-def _settings_module(settings: Any) -> str | None:
-    name = getattr(settings, "SETTINGS_MODULE", None)  # settings.configure() has none
-    return name if isinstance(name, str) else None
-
-
-def _refused(namespace: Namespace, settings: Any, hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """The hosts that ``HttpRequest.get_host`` would refuse."""
-    http: Any = namespace.import_module("django.http.request")
-    allowed = list(settings.ALLOWED_HOSTS)
-    if settings.DEBUG and not allowed:
-        allowed = list(_LOCAL_HOSTS)
-    domains = {host: http.split_domain_port(host)[0] for host in hosts}
-    return tuple(h for h, domain in domains.items() if not http.validate_host(domain, allowed))
-
-
-def _aliases(namespace: Namespace) -> tuple[str, ...]:
-    if "django.db" not in namespace.modules:
-        return ()
-    db: Any = namespace.import_module("django.db")
-    return tuple(db.connections)
-
-
 def _ask_databases(
-    namespace: Namespace, aliases: Iterable[str], threads: Threads
+    namespace: Namespace, aliases: Iterable[str], threads: Executor
 ) -> tuple[Database, ...]:
-    """Ask all at the same time: the slowest decides how long it takes."""
+    """Ask all databases at the same time, so that it takes only as long as the slowest answer."""
     asked = {alias: threads.submit(_ask_database, namespace, alias) for alias in aliases}
     end = time.monotonic() + DATABASE_SECONDS
     answers = (_answer(alias, future, end) for alias, future in asked.items())
-    return tuple(answer for answer in answers if answer.vendor != django.NO_DATABASE)
+    return tuple(answer for answer in answers if answer.vendor != connections.NO_DATABASE)
 
 
 def _answer(alias: str, future: Future[Database], end: float) -> Database:
@@ -103,21 +74,17 @@ def _answer(alias: str, future: Future[Database], end: float) -> Database:
 
 
 def _ask_database(namespace: Namespace, alias: str) -> Database:
-    """Runs on a thread of its own: Django has a connection for each."""
-    db: Any = namespace.import_module("django.db")
-    connection = db.connections[alias]
+    """Ask one database, on a thread of its own: Django has a connection for each thread."""
+    connection = connections.connection_to(namespace, alias)
     answer = functools.partial(Database, alias, connection.vendor)
-    if connection.vendor == django.NO_DATABASE:
+    if connection.vendor == connections.NO_DATABASE:
         return answer(None)
-    if missing := django.missing_file(connection):
+    if missing := connections.missing_file(connection):
         # Connecting would make an empty file.
         return answer(None, missing=missing)
-    options = dict(connection.settings_dict.get("OPTIONS") or {})
-    options.pop("pool", None)  # it would open connections of its own, and wait for them
-    options.update(_OPTIONS.get(connection.vendor, {}))
-    connection.settings_dict["OPTIONS"] = options
+    connections.limit_waiting(connection, CONNECT_SECONDS)
     try:
-        return answer(django.pending_migrations(namespace, connection))
+        return answer(migrations.pending(namespace, connection))
     except BaseException as exc:
         return answer(None, reason_of(exc))
     finally:

@@ -1,4 +1,4 @@
-"""A report for programs. Its shape is described in ``docs/check.md`` and only ever grows."""
+"""The report for programs. ``docs/check.md`` describes its form, to which keys are only added."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERSION: Final = 1
 
 
 def document(report: Report) -> dict[str, Any]:
-    """The report as values for ``json``."""
+    """Return the report as values that ``json`` can write."""
     return {
         "version": VERSION,
         "ok": report.ok,

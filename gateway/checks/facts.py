@@ -1,6 +1,7 @@
-"""What goes to the scratch process of a check, and what comes back. Plain values, no judgement.
+"""The request to the scratch process of a check, and the facts that come back.
 
-Both travel as JSON in ASCII: texts of a site may hold what no encoding has (surrogate escapes).
+Both are plain values, without judgement. They are sent as JSON in ASCII, because texts of a site
+may hold characters that no encoding has (surrogate escapes).
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ Stage = Literal["starting", "loading", "asking", "unloading", "done"]
 
 ASKING_SECONDS: Final = 20.0
 UNLOADING_SECONDS: Final = 10.0
-"""How long these stages may take; for loading, the request says it."""
+"""Seconds that these two stages may take. `Request.limit` has those for loading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the scratch process is to do.
+    """The task of the scratch process.
 
-    ``hosts`` are those that Django is asked about; ``limit`` is the number of seconds that loading
-    may take. It travels by a pipe: an environment holds secrets, and everybody can see the
-    arguments of a process.
+    ``hosts`` are the hosts that Django is asked about. ``limit`` is the number of seconds that
+    loading may take. The request is sent through a pipe, because the environment in it holds
+    secrets, and everybody can see the arguments of a process.
     """
 
     site: SiteConfig
@@ -34,7 +35,7 @@ class Request:
     limit: float
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """Return the request as JSON."""
         site = {
             "name": self.site.name,
             "hosts": self.site.hosts,
@@ -47,7 +48,7 @@ class Request:
 
     @classmethod
     def decode(cls, text: bytes) -> Request:
-        """What ``encode`` made."""
+        """Return the request that ``encode`` turned into ``text``."""
         values = json.loads(text)
         site = values["site"]
         config = SiteConfig(
@@ -68,16 +69,16 @@ class Database:
     alias: str
     vendor: str
     pending: tuple[str, ...] | None
-    """Migrations that have not been applied (``app.name``); ``None`` if that cannot be told."""
+    """Migrations that have not been applied (``app.name``); ``None`` if this is not known."""
     error: str | None = None
-    """Why that cannot be told: the database is down, slow or not there."""
+    """The reason why this is not known: the database is down, slow or not there."""
     missing: str | None = None
-    """The SQLite file that does not exist yet."""
+    """The path of the SQLite file, if the file does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What the Django of a site says. What could not be asked is ``None``."""
+    """The answers of a site's Django. An answer that could not be had is ``None``."""
 
     settings: str | None = None
     """The name of the settings module."""
@@ -85,10 +86,10 @@ class Project:
     time_zone: str | None = None
     use_tz: bool | None = None
     refused: tuple[str, ...] = ()
-    """Those of the request's hosts that ``ALLOWED_HOSTS`` does not let in."""
+    """The hosts of the request that ``ALLOWED_HOSTS`` does not let in."""
     databases: tuple[Database, ...] = ()
     problems: tuple[str, ...] = ()
-    """What went wrong when it was asked."""
+    """The questions that could not be answered, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +99,25 @@ class Unit:
     label: str
     key: str
     packages: Mapping[str, str]
-    """Version by name."""
+    """The versions of its distributions by name."""
     versions: Mapping[str, str]
-    """The same, with all that they require."""
+    """The versions of its distributions and of all distributions that they require, by name."""
     files: tuple[str, ...]
-    """Its extension modules; the same file has the same name here in whatever environment."""
+    """Its extension modules, as device and inode. So a file has one name in all environments."""
     loaded: bool
-    """Whether loading the site and asking its databases loaded it, too. Other code may later."""
+    """True if loading the site and asking its databases loaded the unit. Requests may load it
+    later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Something of the shared standard library that is no longer what it was."""
+    """A function or class of the shared standard library that a site has replaced."""
 
     target: str
     by: str
-    """The module with the code that has taken its place."""
+    """The module that the replacement was written in."""
     confined: bool
-    """Whether the namespace keeps the replacement to its site (``gateway.namespace.patches``)."""
+    """True if the replacement counts for its site alone (``gateway.namespace.patches``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +126,21 @@ class Thread:
 
     name: str
     survives: bool | None = None
-    """Whether it goes on when the site has been unloaded; ``None`` if it did not come to that."""
+    """True if it continues after the unload of the site; ``None`` if there was no unload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a site; complete when ``stage`` is ``done``."""
+    """All that is known of a site. It is complete when ``stage`` is ``done``."""
 
     stage: Stage
     python: str
     loaded: bool | None = None
-    """``None`` while it is not decided."""
+    """True if the site loads; ``None`` while this is not decided."""
     reason: str = ""
-    """Why it did not load, in one line, not masked."""
+    """The reason why it did not load, in one line, not masked."""
     traceback: str = ""
-    """The same at length, not masked."""
+    """The reason in full, not masked."""
     seconds: float | None = None
     django: str | None = None
     project: Project | None = None
@@ -146,28 +148,28 @@ class Facts:
     needing_django: tuple[str, ...] = ()
     """Loaded distributions with extension modules that require Django (``name version``)."""
     signals: Mapping[str, bool] | None = None
-    """The signals that the site wants to handle; true if by a function of its own."""
+    """The signals that the site has set a handler for; true if that is a function of its own."""
     patches: tuple[Patch, ...] = ()
     changed: Mapping[str, str] | None = None
     """Settings of the process that loading the site changed, and how (``30 to 90``)."""
     locales: Mapping[str, str] | None = None
-    """Locales that the site has asked for by ``locale.setlocale``, in vain."""
+    """Locales that the site has asked for by ``locale.setlocale`` but does not get, by category."""
     threads: tuple[Thread, ...] = ()
     process_zone: str = ""
-    """The time zone of the process, as its users would call it."""
+    """The time zone of the process, in the words of its users."""
     other_zone: bool = False
-    """Whether clocks of the site's ``TIME_ZONE`` ever differ from those of the process."""
+    """True if clocks in the site's ``TIME_ZONE`` ever differ from the clock of the process."""
     private_folder: bool = True
-    """Whether a thread can have a working directory of its own here."""
+    """True if a thread can have a working directory of its own on this system."""
     exit_hangs: bool = False
 
     def encode(self) -> bytes:
-        """As one line of JSON."""
+        """Return the facts as one line of JSON."""
         return json.dumps(asdict(self)).encode("ascii") + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> Facts:
-        """What ``encode`` made."""
+        """Return the facts that ``encode`` turned into ``line``."""
         values: dict[str, Any] = json.loads(line)
         project = values["project"]
         if project is not None:

@@ -1,4 +1,4 @@
-"""What a check has to say: a level, what it is about, what was found, and what to do."""
+"""The findings of a check: each has a level, a code, a text on what was found, and a remedy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from enum import Enum
 from typing import Final
 
 OWN_GATEWAY: Final = "serve this site by a gateway of its own"
-"""The remedy for whatever a namespace cannot separate."""
+"""The remedy for everything that a namespace cannot separate."""
 
 
 class Level(Enum):
-    """How bad it is, the worst first."""
+    """The level of a finding, the worst first."""
 
     FAULT = "fault"
-    """Visitors get errors; a check with one of these fails."""
+    """Visitors get errors. A check with a fault fails."""
     WARNING = "warning"
-    """It works, but not as its makers think, or not beside other sites."""
+    """The site works, but not as its authors expect, or not beside other sites."""
     NOTE = "note"
     """Good to know."""
 
@@ -26,7 +26,8 @@ class Level(Enum):
 class Finding:
     """One thing that a check found.
 
-    ``code`` names the kind for programs and never changes; ``what`` and ``remedy`` are for people.
+    ``code`` tells programs the kind of finding, and never changes. ``what`` and ``remedy`` are for
+    people.
     """
 
     level: Level
@@ -36,7 +37,7 @@ class Finding:
 
 
 def listed(words: Iterable[str], limit: int = 5) -> str:
-    """The words with commas; of many only the first, and how many more."""
+    """Join words with commas; of many, show only the first and the number of the others."""
     all_words = list(words)
     more = len(all_words) - limit
     shown = all_words if more <= 1 else [*all_words[:limit], f"and {more} more"]

@@ -1,4 +1,4 @@
-"""Findings on whether a site comes up, and goes down again."""
+"""Findings on how a site loads and unloads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gateway.checks.facts import Stage
 from gateway.checks.findings import OWN_GATEWAY, Finding, Level
 from gateway.checks.scratch import Outcome
 from gateway.config import SiteConfig
+from gateway.config.discovery import SETTINGS_VARIABLE
 
 _DOING: Final[dict[Stage, str]] = {
     "starting": "before the site was loaded",
@@ -23,14 +24,14 @@ _DOING: Final[dict[Stage, str]] = {
     "done": "after the check",
 }
 _FRAME: Final = re.compile(r'^ *File "(?P<file>.+)", line (?P<line>\d+),? in (?P<name>.+)$', re.M)
-"""A call in a traceback, or in what ``faulthandler`` writes."""
+"""A frame in a traceback, or in the output of ``faulthandler``."""
 _NO_MODULE: Final = re.compile(r"^ModuleNotFoundError: No module named '([^']+)'")
 _NO_KEY: Final = re.compile(r"^KeyError: '([A-Z][A-Z0-9_]*)'$")
 _NO_ATTRIBUTE: Final = re.compile(r"^AttributeError: module '[^']+' has no attribute '[^']+'$")
 
 
 def findings(site: SiteConfig, outcome: Outcome, limit: float) -> Iterator[Finding]:
-    """What is wrong with how it loads and unloads; ``limit`` in seconds."""
+    """Yield what is wrong with how the site loads and unloads; ``limit`` is in seconds."""
     facts = outcome.facts
     if facts.stage == "done":
         if facts.loaded is False:
@@ -49,7 +50,7 @@ def findings(site: SiteConfig, outcome: Outcome, limit: float) -> Iterator[Findi
 
 
 def _failed(site: SiteConfig, reason: str, traceback: str) -> Finding:
-    # A SyntaxError brings its own place; the last call is the one that imports the file.
+    # A SyntaxError names its place itself; the last call would be the import of that file.
     place = "" if reason.startswith("SyntaxError") else _place(site, traceback, innermost=-1)
     return Finding(Level.FAULT, "load", f"does not load: {reason}{place}", _remedy(site, reason))
 
@@ -100,10 +101,10 @@ def _ended(site: SiteConfig, outcome: Outcome) -> Finding:
 
 
 def _remedy(site: SiteConfig, reason: str) -> str:
-    """What to do about the reasons that are met most often."""
+    """Return what to do about the most frequent reasons, and else how to see where it failed."""
     if match := _NO_MODULE.match(reason):
         top = match[1].partition(".")[0]
-        own = {site.wsgi.partition(".")[0], site.env.get("DJANGO_SETTINGS_MODULE", "")}
+        own = {site.wsgi.partition(".")[0], site.env.get(SETTINGS_VARIABLE, "")}
         if top in {name.partition(".")[0] for name in own}:
             return f'is "path" the folder of the project ({site.path}), and "wsgi" right?'
         if site.venv is not None:
@@ -124,7 +125,10 @@ def _remedy(site: SiteConfig, reason: str) -> str:
 
 
 def _place(site: SiteConfig, stack: str, innermost: int = 0) -> str:
-    """Which line of the project was running; ``innermost`` is the index of the last call."""
+    """Return the file and line of the project that was running, as text; may be empty.
+
+    ``innermost`` is the index of the innermost call in ``stack``: 0 or -1.
+    """
     folders = tuple({str(path) + os.sep for path in (site.path, site.path.resolve())})
     own = [frame for frame in _FRAME.finditer(stack) if frame["file"].startswith(folders)]
     if not own:

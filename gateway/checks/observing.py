@@ -1,4 +1,4 @@
-"""What the code of a site does to the process that loads it, in its scratch process."""
+"""Find out what the code of a site does to the process that loads it; used in a scratch process."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ _PATCHED_IN_PRACTICE: Final = (
     "urllib.request",
     "warnings",
 )
-"""Modules that monitoring and asynchronous libraries patch. They are imported before the site, so
-that it is known how they were."""
+"""Modules that monitoring and asynchronous libraries patch. They are imported before the site, to
+know how they were."""
 
 _DAY: Final = 86400
 _DESCRIPTORS: Final = (classmethod, staticmethod, property)
 
 _CONFINED: Final = "gateway.namespace."
-"""Where the functions are from that a namespace puts in place of a site's replacements."""
+"""The start of the names of modules with functions that namespaces put in place of patches."""
 _SETTINGS: Final[Mapping[str, Callable[[], object]]] = {
     "the locale": lambda: locale.setlocale(locale.LC_ALL),
     "the recursion limit": sys.getrecursionlimit,
     "the default context of decimal": lambda: decimal.DefaultContext,
 }
-"""What a site can change for all."""
+"""Settings that a site can change for all sites, each with a function that reads it."""
 
 
 class Before:
-    """How the process was before the site was loaded."""
+    """The state of the process before the site is loaded."""
 
     def __init__(self) -> None:
         for name in _PATCHED_IN_PRACTICE:
@@ -70,7 +70,7 @@ class Before:
         self._settings = {what: str(read()) for what, read in _SETTINGS.items()}
 
     def patches(self, namespace: Namespace) -> tuple[Patch, ...]:
-        """What the site has replaced in, or put into, the modules and classes that all share."""
+        """Return what the site has replaced in, or added to, modules and classes that all share."""
         own_builtins = vars(namespace.modules["builtins"])
         found = []
         for (owner, attribute), value in _shared_code():
@@ -83,10 +83,12 @@ class Before:
             if confined:
                 is_patch = True
             elif module not in self._modules:
-                # Imported by the site: only what is written in the site's code is no part of it.
+                # The site has imported the module. Everything in it is its own, except code that
+                # was written in the site.
                 is_patch = getattr(_function(value), "__builtins__", None) is own_builtins
             else:
-                # What is added to a module is a submodule, or made by a lazy module when asked for.
+                # An attribute added to a module is no patch: it is a submodule, or a lazy module
+                # has made it when it was asked for.
                 is_patch = before is not None or bool(inside_class)
             if is_patch:
                 target = f"{owner.replace(':', '.')}.{attribute}"
@@ -94,7 +96,7 @@ class Before:
         return tuple(found)
 
     def changed(self) -> dict[str, str]:
-        """Settings of the process that are others now."""
+        """Return the settings of the process that are different now, and how."""
         now = {what: str(read()) for what, read in _SETTINGS.items()}
         return {
             what: f"{before} to {now[what]}"
@@ -104,8 +106,11 @@ class Before:
 
 
 def _shared_code() -> Iterator[tuple[tuple[str, str], object]]:
-    """The functions and classes of shared modules as ``(module, name)``, and what these classes
-    are made of as ``(module:class, name)``, each with its value."""
+    """Yield the functions and classes of shared modules and the members of these classes.
+
+    Functions and classes are named ``(module, name)``, and members ``(module:class, name)``. Each
+    comes with its value.
+    """
     for name, module in list(sys.modules.items()):
         top = name.partition(".")[0]
         if top not in callers.STDLIB or top in layers.PRIVATE:
@@ -123,14 +128,14 @@ def _shared_code() -> Iterator[tuple[tuple[str, str], object]]:
 
 
 def _function(value: Any) -> Any:
-    """The function in a method, a property or the like."""
+    """Return the function inside a method, a property or the like."""
     if isinstance(value, property):
         value = value.fget
     return getattr(value, "__func__", value)
 
 
 def _maker(value: Any) -> str:
-    """The module that a function was written in, whatever it pretends to be."""
+    """Return the module that a function was written in, even if ``__module__`` says another."""
     function = _function(value)
     if isinstance(function, FunctionType):
         return str(function.__globals__.get("__name__"))
@@ -138,7 +143,7 @@ def _maker(value: Any) -> str:
 
 
 def signals(namespace: Namespace) -> dict[str, bool]:
-    """The signals that the site wants to handle; true if by a function of its own."""
+    """Return the signals that the site has set a handler for; true if that is its own function."""
     return {
         signal.Signals(number).name: callable(handler)
         for number, handler in namespace.recorded.signal_handlers.items()
@@ -146,7 +151,7 @@ def signals(namespace: Namespace) -> dict[str, bool]:
 
 
 def locales(namespace: Namespace) -> dict[str, str]:
-    """The locales that the site has asked for and the process does not have, by category."""
+    """Return the locales that the site asked for and the process does not have, by category."""
     names = {getattr(locale, name): name for name in dir(locale) if name.startswith("LC_")}
     return {
         names.get(category, str(category)): wanted
@@ -156,7 +161,7 @@ def locales(namespace: Namespace) -> dict[str, str]:
 
 
 def running_threads(namespace: Namespace) -> list[threading.Thread]:
-    """The threads that code of the site has started and that have not ended."""
+    """Return the threads that code of the site has started and that have not ended."""
     return [
         thread
         for thread in threading.enumerate()
@@ -165,7 +170,7 @@ def running_threads(namespace: Namespace) -> list[threading.Thread]:
 
 
 def outcome(threads: list[threading.Thread], seconds: float) -> tuple[Thread, ...]:
-    """Which of the threads go on although they have had so many seconds to end."""
+    """Wait up to ``seconds`` for all threads to end, and tell for each whether it still runs."""
     end = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()))
@@ -173,19 +178,19 @@ def outcome(threads: list[threading.Thread], seconds: float) -> tuple[Thread, ..
 
 
 def process_zone() -> str:
-    """The time zone of the process for people: ``TZ``, else the abbreviations in use."""
+    """Return the time zone of the process for people: ``TZ``, else the abbreviations in use."""
     return os.environ.get("TZ") or "/".join(dict.fromkeys(time.tzname))
 
 
 def is_other_zone(time_zone: str) -> bool:
-    """Whether clocks in ``time_zone`` ever show another time than those of the process.
+    """Tell whether a clock in ``time_zone`` ever differs from the clock of the process.
 
-    Compared by what they show in the course of a year: zones have many names.
+    The two are compared on each day of a year. Names cannot be compared, since one zone has many.
     """
     try:
         zone = ZoneInfo(time_zone)
     except (ValueError, OSError):
-        return False  # Django has said so already
+        return False  # Django has already reported that there is no such zone
     now = int(time.time())
     return any(
         time.localtime(moment).tm_gmtoff != _offset(zone, moment)
@@ -199,14 +204,14 @@ def _offset(zone: ZoneInfo, moment: int) -> float | None:
 
 
 def units(namespace: Namespace) -> tuple[Unit, ...]:
-    """The units of the environment layer that the site can use."""
+    """Return the units of the environment layer that the site can use."""
     specs = dict.fromkeys(namespace.environment.units.values())
     direct = {
         spec for prefix, spec in namespace.environment.units.items() if prefix in namespace.modules
     }
     owners = {item.name: spec for spec in specs for item in spec.distributions}
     loaded, pending = set(direct), list(direct)
-    while pending:  # a unit imports what it requires by itself, out of sight of the site
+    while pending:  # a unit imports the units that it requires without the site seeing them
         for item in pending.pop().distributions:
             below = {owners[name] for name in item.requires & owners.keys()} - loaded
             loaded |= below
@@ -223,23 +228,3 @@ def units(namespace: Namespace) -> tuple[Unit, ...]:
         for spec in specs
         if any(item.native for item in spec.distributions)
     )
-
-
-def native_code_that_needs_django(namespace: Namespace) -> tuple[str, ...]:
-    """Loaded distributions that cannot be shared, although they have extension modules."""
-    environment = namespace.environment
-    candidates = [environment.distributions.get(name) for name in environment.needing_django]
-    return tuple(
-        f"{item.name} {item.version}"
-        for item in candidates
-        if item is not None and item.native and not item.prefixes.isdisjoint(namespace.modules)
-    )
-
-
-def django_version(namespace: Namespace, *, loaded: bool) -> str | None:
-    """The version of the Django that the site uses; of one that did not load, would use."""
-    module = namespace.modules.get("django")
-    if module is not None and hasattr(module, "get_version"):
-        return str(module.get_version())
-    installed = None if loaded else namespace.environment.distributions.get("django")
-    return None if installed is None else installed.version

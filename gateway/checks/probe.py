@@ -1,12 +1,12 @@
-"""What runs in the scratch process of a check, with two arguments: ``ANSWER`` and ``STACK``.
+"""The program of the scratch process of a check. It has two arguments, ``ANSWER`` and ``STACK``.
 
-Loads one site as the gateway would and writes what it finds to the pipe ``ANSWER``, a line of
-`Facts` after each stage, so that nothing is lost when the site ends the process or never returns.
-Then the pipe ``STACK`` tells where it was. The numbers are file descriptors; the request comes on
-standard input.
+It loads one site as the gateway would, and writes a line of `Facts` to the pipe ``ANSWER`` after
+each stage. So nothing is lost when the site ends the process or never returns. In that case, the
+pipe ``STACK`` tells where the site was. The arguments are the numbers of file descriptors. The
+request comes on standard input.
 
-It runs with the rights of whoever starts the check, as the gateway does with its own: check a site
-as the user that serves it.
+The code of the site runs with the rights of the user who starts the check, as in the gateway it
+runs with the rights of the gateway. So check a site as the user that serves it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gateway.checks.facts import (
     Stage,
     Thread,
 )
-from gateway.django import close_connections
+from gateway.django import connections, facts
 from gateway.errors import LoadError
 from gateway.execution.pool import Pool, Threads
 from gateway.namespace import Namespace
@@ -39,9 +39,9 @@ from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
 
 _EXIT_SECONDS: Final = 5.0
-"""How long the exit functions of the site may take, and then its threads to end."""
+"""Seconds that the exit functions of the site may take."""
 _ASKERS: Final = 16
-"""Threads to ask with, so that databases are asked at the same time."""
+"""The number of threads that ask the databases of the site at the same time."""
 
 
 class Probe:
@@ -56,7 +56,7 @@ class Probe:
         self._failure: LoadError | None = None
 
     async def run(self) -> None:
-        """Go through all stages."""
+        """Go through all stages of the check."""
         async with InProcessBackend(threads=1, keep_failed=True) as backend:
             before = observing.Before()
             self._enter("loading", self._request.limit)
@@ -72,10 +72,13 @@ class Probe:
             self._enter("done", UNLOADING_SECONDS)
 
     def _enter(self, stage: Stage, limit: float) -> None:
-        """Tell what is known so far; the process ends itself if ``stage`` takes too long."""
+        """Begin a stage: write the facts known so far, and limit the time of the stage.
+
+        The process ends itself if the stage takes longer than ``limit`` seconds.
+        """
         self._facts = replace(self._facts, stage=stage)
         _write(self._answer, self._facts.encode())
-        # A thread in C: it works however the code of the site holds the interpreter.
+        # This is a thread in C, which works even if the code of the site blocks the interpreter.
         faulthandler.dump_traceback_later(limit, exit=True, file=self._stack)
 
     def _learn(self, **facts: Any) -> None:
@@ -87,7 +90,7 @@ class Probe:
             generation = await backend.load(self._request.site, 1, Sources())
         except LoadError as error:
             self._learn(loaded=False, reason=error.reason, traceback=error.traceback)
-            self._failure = error  # its frames hold the namespace, which has more to tell
+            self._failure = error  # its frames keep the namespace alive, which we still examine
             return None
         self._learn(loaded=True, seconds=round(time.perf_counter() - start, 3))
         return generation
@@ -95,9 +98,9 @@ class Probe:
     def _observe(self, namespace: Namespace, before: observing.Before) -> None:
         threads = observing.running_threads(namespace)
         self._learn(
-            django=observing.django_version(namespace, loaded=self._facts.loaded is True),
+            django=facts.version(namespace, loaded=self._facts.loaded is True),
             units=observing.units(namespace),
-            needing_django=observing.native_code_that_needs_django(namespace),
+            needing_django=facts.native_code_that_needs_django(namespace),
             signals=observing.signals(namespace),
             patches=before.patches(namespace),
             changed=before.changed(),
@@ -113,12 +116,12 @@ class Probe:
             Reporter(site.name, site.env),
             pool,
             folder=path,
-            end=functools.partial(close_connections, namespace),
+            end=functools.partial(connections.close, namespace),
         )
         project = asking.ask(namespace, self._request.hosts, threads)
         zone = project.time_zone if project is not None else None
         self._learn(
-            # Drivers of databases are imported when they are needed.
+            # Again, because the drivers of databases are imported only when they are needed.
             units=observing.units(namespace),
             project=project,
             process_zone=observing.process_zone(),
@@ -139,12 +142,12 @@ class Probe:
 
 
 def main() -> None:
-    """Check what standard input asks for. Does not return."""
+    """Carry out the request on standard input. Does not return."""
     answer, stack = (int(argument) for argument in sys.argv[1:])
     for descriptor in (answer, stack):
         os.set_inheritable(descriptor, False)
     faulthandler.enable(stack, all_threads=False)
-    # A crash that was looked for is no reason to leave a core file.
+    # A check looks for crashes, so a crash need not leave a core file.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     request = Request.decode(sys.stdin.buffer.read())
     nothing = os.open(os.devnull, os.O_RDONLY)

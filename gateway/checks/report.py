@@ -1,4 +1,4 @@
-"""A check of some or all sites, and what comes out of it."""
+"""Check some or all sites, and hold the result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gateway.errors import Fault
 LIMIT: Final = 30.0
 """Seconds that loading a site may take."""
 _AT_ONCE: Final = 4
-"""Scratch processes at the same time, at most; never more than there are processors."""
+"""The largest number of scratch processes at the same time; never more than processors."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
-    """One site: what was seen, and what to say about it."""
+    """The result for one site: the outcome of its scratch process and the findings."""
 
     site: SiteConfig
     outcome: Outcome
@@ -33,7 +33,10 @@ class SiteReport:
 
     @property
     def units(self) -> tuple[Unit, ...]:
-        """What counts for the site: of the gateway's own environment only what it loaded."""
+        """The units that count for the site.
+
+        If it uses the gateway's own environment, these are only the units that it loaded.
+        """
         units = self.outcome.facts.units
         return units if self.site.venv is not None else tuple(u for u in units if u.loaded)
 
@@ -46,15 +49,15 @@ class Report:
     faults: tuple[Fault, ...]
     sites: tuple[SiteReport, ...]
     findings: tuple[Finding, ...]
-    """What concerns several sites or the machine."""
+    """Findings about several sites together, or about the machine."""
 
     @property
     def ok(self) -> bool:
-        """Whether there is no fault anywhere."""
+        """True if there is no fault in ``sites.json`` and no finding is a fault."""
         return not self.faults and all(f.level is not Level.FAULT for f in self.all_findings())
 
     def all_findings(self) -> Iterator[Finding]:
-        """Those of all sites, then those between them."""
+        """Yield the findings of each site, then those about several sites or the machine."""
         for site in self.sites:
             yield from site.findings
         yield from self.findings
@@ -67,9 +70,11 @@ def check(
     limit: float = LIMIT,
     began: Callable[[str], None] = lambda name: None,
 ) -> Report:
-    """Check the sites ``names``, each in a process of its own; ``began`` is told when one begins.
+    """Check the sites ``names``, each in a process of its own.
 
-    The environment of this process has to be the one that the gateway runs with.
+    ``limit`` is the number of seconds that a site may take to load. ``began`` is called with the
+    name of each site when its check begins. The environment of this process has to be the one that
+    the gateway runs with.
     """
 
     stop = threading.Event()
@@ -83,7 +88,7 @@ def check(
         chosen = [config.sites[name] for name in names if name in config.sites]
         try:
             sites = tuple(executor.map(check_one, chosen))
-        except BaseException:  # Control-C does not reach the processes, which have their sessions
+        except BaseException:  # Control-C does not reach the processes: each has its own session
             stop.set()
             raise
     return Report(config.source, config.faults, sites, tuple(_between(sites)))

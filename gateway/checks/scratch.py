@@ -1,4 +1,4 @@
-"""A process of its own for the check of one site, whatever the site does to it."""
+"""Run the check of one site in a process of its own, and survive whatever the site does to it."""
 
 from __future__ import annotations
 
@@ -27,27 +27,29 @@ sys.path.remove(root)
 from gateway.checks.probe import main
 main()
 """
-"""Takes the gateway that runs here, wherever it is from, and changes nothing else."""
+"""The program that the process starts with. It imports the same copy of the gateway that runs here,
+and changes nothing else."""
 _GRACE: Final = 15.0
-"""Seconds beyond the limits of all stages: the process keeps these itself, if it can."""
-_ATTENTION: Final = 0.2
-"""Seconds in which an order to stop is noticed."""
+"""Seconds that we wait beyond the limits of all stages. Usually the process itself keeps these
+limits."""
+_STOP_DELAY: Final = 0.2
+"""Seconds until we notice at the latest that ``stop`` is set."""
 _OUTPUT_KEPT: Final = 16_000
 _ANSWER_KEPT: Final = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a scratch process. No text in it holds a secret of the site."""
+    """The outcome of a scratch process. No text in it holds a secret of the site."""
 
     facts: Facts
     status: int
-    """As ``subprocess`` tells it: negative for a signal."""
+    """The exit status in the form of ``subprocess``: negative for a signal."""
     timed_out: bool
     stack: str
-    """Where the site was when it crashed or ran out of time, the innermost call first."""
+    """The stack of the site when it crashed or ran out of time, the innermost call first."""
     output: str
-    """The end of what it printed."""
+    """The last part of what the site printed."""
 
 
 def run(request: Request, stop: threading.Event) -> Outcome:
@@ -71,7 +73,7 @@ def run(request: Request, stop: threading.Event) -> Outcome:
             pipe.start()
         timed_out = not _finish(process, request, stop)
     finally:
-        # Whatever it has started goes with it.
+        # The processes that it has started end, too.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -89,7 +91,7 @@ def run(request: Request, stop: threading.Event) -> Outcome:
 
 
 def _finish(process: subprocess.Popen[bytes], request: Request, stop: threading.Event) -> bool:
-    """Hand in the request and wait; returns whether the process ended by itself."""
+    """Send the request and wait; returns whether the process ended by itself."""
     assert process.stdin is not None, "it was started with a pipe"
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(request.encode())
@@ -97,7 +99,7 @@ def _finish(process: subprocess.Popen[bytes], request: Request, stop: threading.
     end = time.monotonic() + limit
     while time.monotonic() < end and not stop.is_set():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_ATTENTION)
+            process.wait(_STOP_DELAY)
             return True
     return False
 
@@ -111,7 +113,7 @@ def _last_facts(answer: _Pipe) -> Facts:
 
 
 def _masked_facts(facts: Facts, mask: Mask) -> Facts:
-    """The facts without secrets, but for what is compared and is no text of the site's code."""
+    """Mask secrets in the facts, except in values that are compared and not written by the site."""
     masked: Facts = _masked(facts, mask)
     return replace(masked, stage=facts.stage, python=facts.python, units=facts.units)
 
@@ -131,10 +133,10 @@ def _masked(value: Any, mask: Mask) -> Any:
 
 
 class _Pipe(threading.Thread):
-    """A pipe from the child, emptied all the time; only the end of what comes is kept.
+    """A pipe from the child process, and the thread that reads it and keeps the last part.
 
-    ``end`` is what the child gets. A process that the child leaves behind may hold the pipe open
-    for ever, so nobody waits for its end for long.
+    ``kept`` is the number of bytes to keep. ``end`` is the descriptor for the child. A process that
+    the child leaves behind may hold the pipe open for ever, so nobody waits long for its end.
     """
 
     def __init__(self, kept: int) -> None:
@@ -146,7 +148,7 @@ class _Pipe(threading.Thread):
         self._read, self.end = os.pipe()
 
     def start(self) -> None:
-        """Begin to read; the child has its end by now."""
+        """Begin to read. Call it when the child has its end, which is closed here."""
         os.close(self.end)
         super().start()
 
@@ -159,11 +161,11 @@ class _Pipe(threading.Thread):
                     self._bytes = joined[-self._kept :]
 
     def stop(self) -> None:
-        """Wait a little for what is still under way."""
+        """Wait a second at most for the rest of what the child wrote."""
         self.join(1.0)
 
     def text(self) -> str:
-        """What has been kept, in whole lines: half a secret would not be recognised as one."""
+        """Return what has been kept, in whole lines: half a secret could not be masked."""
         with self._lock:
             kept = self._bytes
         if self._cut:

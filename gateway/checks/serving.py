@@ -12,17 +12,17 @@ from gateway.checks.findings import Finding, Level, listed
 from gateway.config import SiteConfig
 
 ANY_OTHER_HOST: Final = "gateway-check.invalid"
-"""Asked for a default site, which answers to hosts that nobody knows beforehand."""
-_MADE_UP: Final = "gateway-check"
+"""A host to ask a default site about: such a site gets requests for hosts that nobody listed."""
+_MADE_UP_LABEL: Final = "gateway-check"
 
 
 def tried(host: str) -> str:
-    """A host that a visitor may ask for, where ``sites.json`` says ``host``."""
-    return host.replace("*", _MADE_UP, 1) if host.startswith("*.") else host
+    """Return a host that a visitor may ask for, where ``sites.json`` says ``host``."""
+    return host.replace("*", _MADE_UP_LABEL, 1) if host.startswith("*.") else host
 
 
 def findings(site: SiteConfig, project: Project) -> Iterator[Finding]:
-    """What its settings and databases are in the way of."""
+    """Yield what is wrong for visitors with the settings and databases of the site."""
     yield from _hosts(site, project)
     if project.debug:
         yield Finding(
@@ -90,6 +90,6 @@ def _database(site: SiteConfig, database: Database) -> Iterator[Finding]:
 
 
 def _manage(site: SiteConfig, command: str) -> str:
-    """A command line for the project's own ``manage.py``."""
+    """Return a command line for the project's own ``manage.py``."""
     python = "python" if site.venv is None else shlex.quote(str(site.venv / "bin" / "python"))
     return f"cd {shlex.quote(str(site.path))} && {python} manage.py {command}"

@@ -1,4 +1,4 @@
-"""Findings on what makes a site unfit to share a process with others."""
+"""Findings on things that do not work, or disturb others, when sites share a process."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ _READ_BY_C: Final = (
     (r"(ORACLE_HOME|TNS_ADMIN|NLS_LANG)", "Oracle's client", ""),
     (r"GRPC_.+", "gRPC", ""),
 )
-"""Variables that C code reads from the environment of the process: a pattern, who reads them, and
-a better place for them, if there is one."""
+"""Variables that C code reads from the environment of the process: a pattern for their names, the
+reader, and a better place for them, if there is one."""
 
 _READ_BY_PYTHON: Final = re.compile(r"PYTHON(PATH|HOME|STARTUP|WARNINGS|HASHSEED|UTF8|TRACEMALLOC)")
-"""Read when an interpreter starts. Others, such as ``PYTHONUNBUFFERED``, are set by habit in
-images, and nothing is lost without them."""
+"""Variables that Python reads when it starts. Others, such as ``PYTHONUNBUFFERED``, are not
+reported: images often set them by habit, and nothing is lost without them."""
 
 
 def findings(site: SiteConfig, facts: Facts, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What the site needs for itself and has to share; ``environ`` is the gateway's own."""
+    """Yield what the site needs for itself and has to share.
+
+    ``environ`` is the environment of the gateway.
+    """
     yield from _time_zone(facts)
     yield from _environment(site, environ)
     yield from _signals(facts)

@@ -1,4 +1,4 @@
-"""A report for people."""
+"""The report for people, as text."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ _UNKNOWN: Final = "?"
 _NOTHING: Final = "-"
 _MARGIN: Final = " " * 11
 _LONGEST: Final = 320
-"""Characters of a finding: some exceptions tell all they know."""
+"""The number of characters of a finding that are shown: the text of some exceptions is long."""
 _OUTPUT_LINES: Final = 20
 
 
 def table(report: Report, *, width: int, colours: bool = False, verbose: bool = False) -> str:
-    """The report as text; ``verbose`` adds tracebacks and what the sites printed."""
+    """Return the report as text, ``width`` characters wide.
+
+    ``verbose`` adds tracebacks and the output of the sites.
+    """
     blocks = []
     if report.sites:
         blocks.append("\n".join(_overview(report.sites)))
@@ -65,7 +68,7 @@ def _row(report: SiteReport) -> tuple[str, ...]:
 
 
 def _shortest(packages: Mapping[str, str]) -> str:
-    """One name for a unit: psycopg and psycopg-binary are psycopg."""
+    """Return one name and version for a unit: psycopg with psycopg-binary is called psycopg."""
     name = min(packages, key=len)
     return f"{name} {packages[name]}"
 
@@ -127,5 +130,5 @@ def _summary(report: Report) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without what a terminal would obey: the text is a site's."""
+    """Replace characters that a terminal would obey, because the text comes from a site."""
     return "".join(char if char.isprintable() else " " if char == "\t" else "?" for char in text)

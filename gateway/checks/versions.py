@@ -1,4 +1,4 @@
-"""Findings on sites beside each other: packages with C code in several versions."""
+"""Findings on several sites together: packages with C code in several versions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gateway.checks.facts import Unit
 from gateway.checks.findings import Finding, Level, listed
 
 Users = dict[str, bool]
-"""The sites that can use a unit, and whether they do when they are loaded."""
+"""The names of the sites that can use a unit, each with whether loading it uses the unit."""
 
 
 def findings(units: Mapping[str, tuple[Unit, ...]]) -> Iterator[Finding]:
-    """What does not go together; ``units`` are those that each site can use, by its name."""
+    """Yield what does not go together; ``units`` are those that each site can use, by site name."""
     by_key: dict[str, Unit] = {}
     users: dict[str, Users] = defaultdict(dict)
     for site, usable in units.items():
@@ -39,7 +39,7 @@ def findings(units: Mapping[str, tuple[Unit, ...]]) -> Iterator[Finding]:
 
 
 def _conflict(one: Unit, of_one: Users, other: Unit, of_other: Users) -> Finding:
-    """Two units with files in common, which the namespaces refuse to load both."""
+    """Make the finding for two units with files in common. Namespaces load only one of them."""
     different = [
         f"{name} {version} and {other.versions[name]}"
         for name, version in one.versions.items()
@@ -59,7 +59,7 @@ def _conflict(one: Unit, of_one: Users, other: Unit, of_other: Users) -> Finding
 def _loaded_copies(
     units: Mapping[str, Unit], users: Mapping[str, Users]
 ) -> Mapping[str, list[str]]:
-    """By package: each version with the sites that can use it, of the units that are loaded."""
+    """Return, by package, the versions in loaded units, each with the sites that can use it."""
     copies: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for key, unit in units.items():
         if any(users[key].values()):

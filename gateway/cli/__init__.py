@@ -1,7 +1,7 @@
 """The command line: ``gateway COMMAND``, or ``python -m gateway COMMAND``.
 
-Each command is a module here with two functions: ``add_to`` puts it into the parser, ``run`` does
-it. Commands use the server's own validator and settings.
+Each command is a module here with two functions: ``add_to`` adds the command to the parser, and
+``run`` executes it. Commands use the server's own validator and settings.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _COMMANDS: Final = (check,)
 
 OK: Final = 0
 FAILED: Final = 1
-"""What was asked for did not succeed. (Wrong usage is 2, by argparse.)"""
+"""The exit status if the command did not succeed. (argparse uses 2 for wrong usage.)"""
 _INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that ``argv`` names; returns the exit status.
+    """Run the command that ``argv`` names, and return the exit status.
 
-    Wrong usage raises ``SystemExit(2)``.
+    Raises ``SystemExit(2)`` for wrong usage.
     """
     options = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
-        # Texts of sites hold anything, and a terminal may know little.
+        # Texts of sites may have characters that the encoding of the terminal has not.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_explain(error), file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # Whoever reads has seen enough (head, less); Python must not fail again when it ends.
+        # The reader (head, less) has closed the pipe. Python must not fail again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(error: GatewayError) -> str:
-    """As the server says it when it cannot start."""
+    """Return the text of an error, in the words of a server that cannot start."""
     match error:
         case ConfigError():
             return f"sites.json cannot be used:\n{indent(str(error), '  ')}"

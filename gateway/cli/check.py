@@ -1,4 +1,4 @@
-"""``gateway check``: load each site in a scratch process and say what is wrong with it."""
+"""``gateway check``: load each site in a process of its own, and report what is wrong with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ own that ends afterwards; nothing that a gateway serves is touched.
 
 
 def add_to(commands: Any) -> None:
-    """Put the command into the parser."""
+    """Add the command to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "check",
         help="load sites in scratch processes and report what is wrong with them",
@@ -52,10 +52,10 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check; returns the exit status.
+    """Check the sites, and return the exit status.
 
-    A site with a fault in ``sites.json`` is not checked, the others are. Raises ``SettingsError``,
-    and ``ConfigError`` if nothing can be made of the file.
+    A site with a fault in ``sites.json`` is not checked; the others are. Raises ``SettingsError``,
+    and ``ConfigError`` if nothing in the file can be used.
     """
     settings = Settings.load()
     try:
@@ -84,7 +84,7 @@ def _text(report: Report, options: argparse.Namespace) -> str:
 
 
 def _chosen(options: argparse.Namespace, config: Config) -> Sequence[str]:
-    """The sites named on the command line, else all; a wrong name is wrong usage."""
+    """Return the sites that the command line names, else all; a wrong name is wrong usage."""
     known = [*config.sites, *config.faulty]
     for name in options.sites:
         if name not in known:
@@ -103,7 +103,7 @@ _seconds.__name__ = "number of seconds"
 
 
 def _progress(name: str) -> None:
-    """Who waits wants to know for what; a log does not."""
+    """Show on a terminal which site is checked; write nothing to a file or a log."""
     if sys.stderr.isatty():
         print(f"\r\x1b[Kchecking {name} ...", end="", file=sys.stderr, flush=True)
 
@@ -114,6 +114,6 @@ def _end_progress() -> None:
 
 
 def _colours() -> bool:
-    """See https://no-color.org."""
+    """Tell whether to print colours: on a terminal, unless https://no-color.org is followed."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return sys.stdout.isatty() and not plain

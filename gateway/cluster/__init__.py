@@ -1,4 +1,4 @@
-"""Agreement between the worker processes of one gateway, and its history."""
+"""The agreement between the worker processes of one gateway, and its history."""
 
 from gateway.cluster.control import Control, Round
 from gateway.cluster.history import History

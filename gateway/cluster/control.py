@@ -1,13 +1,15 @@
-"""The room from which one worker has all of them do something.
+"""Carry out in all workers what somebody has asked of one of them.
 
-What somebody asks of one worker is an *order* in the store; each worker looks there a few times a
-second, carries out what is new and says what became of it. The modes of the sites are the store's,
-and a worker follows it whether it has seen the orders or not (`gateway.cluster.modes`). One that
-starts needs no earlier order: it reads its code from the disk anyway.
+The worker that is asked writes an *order* into the store, which all workers share. Each worker
+looks there several times a second, carries out new orders, and writes down the outcome. The store
+also has the modes of the sites, and a worker follows these whether it has seen the orders or not
+(`gateway.cluster.modes`). A worker that starts needs no earlier orders, because it reads the code
+from the disk anyway.
 
-A reload is tried by the worker that was asked, and only the sites that came up there are ordered
-from the others: a bad deploy costs one load, and no worker but that one spends it. The others know
-of the trial, and if that worker dies in it, one of them tries again (`gateway.cluster.takeover`).
+The worker that is asked for a reload tries it first. That is the *trial*. Only the sites that it
+could load are then ordered from the others. So a bad deploy costs one load, in one worker. The
+others know of the trial, and if that worker dies in it, one of them tries again
+(`gateway.cluster.takeover`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
+from gateway.cluster.crashes import Crashes
 from gateway.cluster.identity import Identity, seconds_of_life
 from gateway.cluster.modes import Modes
 from gateway.cluster.stopping import StopSignal
@@ -30,37 +33,38 @@ from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
-from gateway.sites.events import Cause
+from gateway.sites.events import THE_START, Cause
 from gateway.sites.gate import Mode
-from gateway.sites.registry import Registry, Report, Result
+from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads, Report, Result
 from gateway.sites.site import Site
 from gateway.sites.state import State
 
 logger = logging.getLogger("gateway.control")
 
-LOOK: Final = 0.2
-"""Seconds between looks at the store. One costs a system call or two while nothing is new."""
+POLL_INTERVAL: Final = 0.2
+"""Seconds between two looks at the store. While nothing is new, a look costs few system calls."""
 DESCRIBE: Final = 1.0
-"""Seconds after which a worker looks at its sites again, which costs more with many of them."""
+"""Seconds between two descriptions of a worker's sites, which cost more with many sites."""
 BEAT: Final = 2.0
-"""Seconds after which a worker reports although nothing has changed."""
+"""Seconds after which a worker reports again, even if nothing has changed."""
 DEADLINE: Final = 60.0
-"""Seconds that an order is waited for. It is carried out afterwards too; the answer says so."""
+"""Seconds that an answer waits for an order. A late worker still carries the order out."""
 REMEMBERED: Final = 3600.0
-"""Seconds after which a worker that has ended is forgotten, and which sites were in use there."""
+"""Seconds after which the store forgets a worker that has ended, and the sites it had in use."""
 READY_WITHIN: Final = 3.0
-"""Seconds from the start of the process in which the sites in use are loaded before it serves:
-uvicorn gives up a restart when a worker is not ready within 5 s (``--timeout-worker-healthcheck``).
-The rest is loaded while it serves."""
+"""Seconds from the start of a process in which it loads the sites in use before it serves. uvicorn
+gives up a restart if a worker is not ready within 5 s (``--timeout-worker-healthcheck``). The other
+sites are loaded while the worker serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What became of an order in the other workers, by their ids.
+    """The outcomes of an order in the other workers.
 
-    The ``status`` of each is ``ok``, ``failed``, ``late`` (not within `DEADLINE`) or ``gone`` (its
-    process has ended; whoever replaces it reads the new code). ``trouble`` says why they could not
-    be asked.
+    ``told`` has them by the id of the worker. Each has a ``status``: ``ok``, ``failed``, ``late``
+    (not done within `DEADLINE`) or ``gone`` (the process has ended; its successor reads the new
+    code). ``trouble`` says why the others could not be asked.
     """
 
     told: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -68,12 +72,12 @@ class Others:
 
     @property
     def failed(self) -> bool:
-        """Whether somebody could not carry it out."""
+        """True if a worker could not carry the order out."""
         return self._any("failed")
 
     @property
     def late(self) -> bool:
-        """Whether somebody has yet to carry it out, as far as is known."""
+        """True if a worker has not yet carried the order out, as far as is known."""
         return self._any("late")
 
     def _any(self, status: str) -> bool:
@@ -82,7 +86,7 @@ class Others:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What became of a change of mode; ``in_flight`` counts requests of the site in this worker."""
+    """The outcome of a change of mode; ``in_flight`` counts the site's requests in this worker."""
 
     mode: Mode
     in_flight: int
@@ -91,14 +95,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What became of a reload, here and elsewhere."""
+    """The outcome of a reload in this worker (``report``) and in the others."""
 
     report: Report
     others: Others = Others()
 
     @property
     def failed(self) -> bool:
-        """Whether something did not come up, here or elsewhere."""
+        """True if a site could not be loaded, in this worker or in another one."""
         return self.report.failed or self.others.failed
 
 
@@ -111,18 +115,21 @@ class _News(NamedTuple):
 
 
 class Control:
-    """One worker's part in the agreement, while inside ``async with``."""
+    """One worker's part in the agreement, active inside ``async with``."""
 
     def __init__(
         self,
         registry: Registry,
+        reloads: Reloads,
         store_thread: StoreThread,
         identity: Identity,
     ) -> None:
         self._registry = registry
+        self._reloads = reloads
         self._store_thread = store_thread
         self._identity = identity
         self._stop_signal = StopSignal()
+        self._crashes = Crashes(store_thread, identity, registry.events.publish)
         self._takeovers = Takeovers(store_thread, identity)
         self._modes = Modes(registry, store_thread, identity.id)
         self._kinds = {
@@ -140,7 +147,7 @@ class Control:
 
     async def __aenter__(self) -> Self:
         self._stop_signal.__enter__()
-        await self._look()
+        await self._poll()
         self._task = asyncio.create_task(self._run(), name="agree with the other workers")
         return self
 
@@ -154,9 +161,9 @@ class Control:
         self._store_thread.tell(lambda store: store.report(worker))
 
     async def warm(self) -> None:
-        """Load what wants it and what was in use, and wait for the latter as long as there is time.
+        """Load the sites with ``preload`` and those in use; wait for the latter while time is left.
 
-        In use is what a worker had loaded when it last reported, running or ended.
+        A site is in use if a worker, running or ended, had it loaded at its last report.
         """
         names = frozenset(
             name
@@ -165,28 +172,29 @@ class Control:
             if site["state"] == State.READY
         )
         loading = self._start(self._load_at_start(names), "load sites at the start")
-        # Without knowledge of the age, the imports are taken to have used half of the time.
+        # If the age is not known, the imports are assumed to have used half of the time.
         age = seconds_of_life()
         left = READY_WITHIN - age if age is not None else READY_WITHIN / 2
         if names and left > 0:
             await asyncio.wait({loading}, timeout=left)
 
     async def _load_at_start(self, names: frozenset[str]) -> None:
-        await self._registry.preload(names, Cause("load", "start"))
+        await self._reloads.preload(names, THE_START)
 
-    # What somebody asks for
+    # Requests of operators
 
     async def reload(self, names: Iterable[str], asker: str, *, attempt: int = 1) -> Round:
-        """Reload as `Registry.reload` does, here first and then in every other worker.
+        """Reload sites as `Reloads.reload` does: in this worker first, then in all others.
 
-        The ``attempt`` is the second if the worker that was asked first died in its own.
+        ``attempt`` is 2 if the worker that was asked first died in its attempt. Raises
+        `UnknownSiteError`.
         """
         named = sorted(set(names))
         async with self._takeovers.announced(named, asker, attempt):
             try:
                 report = await self._reload(named, asker)
             except UnknownSiteError:
-                # The others apply the rest too, and nobody waits for that.
+                # The others get the order too, for the sites that exist. Nobody waits for them.
                 await self._order("reload", {"sites": named, "except": []}, asker, deadline=0.0)
                 raise
             failed = sorted(n for n, o in report.sites.items() if o.outcome is Result.FAILED)
@@ -196,23 +204,23 @@ class Control:
             return Round(report, await self._order("reload", details, asker))
 
     async def refresh(self) -> Report:
-        """Bring ``sites.json`` into effect here; the others watch it themselves."""
-        return await self._registry.refresh(Cause("reload", "file"))
+        """Bring ``sites.json`` into effect in this worker; the others watch the file themselves."""
+        return await self._reloads.refresh(Cause("reload", "file"))
 
     async def follow(self, site: Site) -> None:
-        """Reload a site whose code has changed, here; the others watch it themselves."""
+        """Reload a site whose code has changed in this worker; the others watch it themselves."""
         await site.reload(Cause("reload", "watch"))
 
     async def change_mode(
         self, site: str, action: str, asker: str, patience: float = 0.0
     ) -> Change:
-        """Open, pause or close a site everywhere, also in workers and gateways that start later.
+        """Open, pause or close a site in all workers, also in those that start later.
 
-        Waits until no request is in flight there, up to ``patience`` seconds. Raises `ModeError`,
-        by the mode that the store holds, and `UnknownSiteError`.
+        Waits until the site has no request in flight, up to ``patience`` seconds. Raises
+        `ModeError` if the mode in the store does not allow ``action``, and `UnknownSiteError`.
         """
         try:
-            # In this sequence: who is seen before the order exists will find it.
+            # In this sequence: a worker that is there before the order exists will find it.
             workers = await self._store_thread.ask(self._reachable)
             held = await self._modes.change(site, action, asker, patience)
         except StoreError as error:
@@ -225,10 +233,10 @@ class Control:
         return Change(Mode(held.mode), in_flight, others)
 
     async def history(self, site: str | None, limit: int) -> list[Entry]:
-        """The newest entries of the history; raises `StoreError`."""
+        """Return the newest ``limit`` entries, of one site or of all; raises `StoreError`."""
         return await self._store_thread.ask(lambda store: store.history(site, limit))
 
-    # What is known
+    # State
 
     @property
     def me(self) -> str:
@@ -237,16 +245,16 @@ class Control:
 
     @property
     def stopping(self) -> bool:
-        """Whether this worker was asked to end."""
+        """True from the moment in which this worker was asked to end."""
         return self._stop_signal.asked
 
     @property
     def trouble(self) -> str | None:
-        """Why the workers cannot agree at the moment."""
+        """The reason why the workers cannot agree at the moment, or ``None``."""
         return self._store_thread.error
 
     def others(self) -> dict[str, Mapping[str, Any]]:
-        """How the other workers are, as they said last; by id."""
+        """Return the last report of each other worker that can be reached, by id."""
         return {
             worker.id: worker.health
             for worker in self._workers.values()
@@ -258,10 +266,10 @@ class Control:
     async def _order(
         self, kind: str, details: Mapping[str, Any], asker: str, deadline: float = DEADLINE
     ) -> Others:
-        """Have the others do something."""
+        """Give the other workers an order, and wait for the outcomes."""
 
         def place(store: Store) -> tuple[list[Worker], int]:
-            # In this sequence: who is seen before the order exists will find it.
+            # In this sequence: a worker that is there before the order exists will find it.
             return self._reachable(store), store.order(kind, details, self.me, asker)
 
         try:
@@ -271,13 +279,13 @@ class Control:
         return await self._told(number, workers, deadline)
 
     def _reachable(self, store: Store) -> list[Worker]:
-        """The workers that run now. On the thread of the store."""
+        """Return the workers that run now. Called on the thread of the store."""
         return [worker for worker in store.workers() if self._identity.can_reach(worker)]
 
     async def _told(
         self, number: int, workers: Iterable[Worker], deadline: float = DEADLINE
     ) -> Others:
-        """What becomes of an order in the others, those of ``workers`` that it was made for."""
+        """Wait for an order in the others of ``workers``, and return the outcomes."""
         awaited = {worker.id for worker in workers if worker.id != self.me}
         try:
             return Others(await self._outcomes(number, awaited, deadline))
@@ -287,7 +295,7 @@ class Control:
     def _unasked(self, error: StoreError) -> Others:
         known = set(self.others())
         if not known and multiprocessing.parent_process() is not None:
-            # A supervisor started this process, so there are others, whoever they are.
+            # A supervisor started this process, so there are other workers, but not known ones.
             known = {"unknown"}
         return Others({id: {"status": "late"} for id in sorted(known)}, str(error))
 
@@ -303,7 +311,7 @@ class Control:
             missing = [id for id in awaited if id not in outcomes]
             if time.monotonic() >= until or not there.intersection(missing):
                 break
-            await asyncio.sleep(LOOK / 2)
+            await asyncio.sleep(POLL_INTERVAL / 2)
         for id in missing:
             outcomes[id] = {"status": "late" if id in there else "gone"}
         return {id: outcomes[id] for id in sorted(awaited)}
@@ -323,7 +331,7 @@ class Control:
         if not named and left_out:
             named = sorted(self._registry.warm - left_out)
             if not named:
-                await self._registry.refresh(Cause("reload", order.asker))
+                await self._reloads.refresh(Cause("reload", order.asker))
                 return {"status": "ok", "sites": {}}
         report = await self._reload([name for name in named if name not in left_out], order.asker)
         return report.document()
@@ -335,25 +343,25 @@ class Control:
         return {"status": "ok"}
 
     async def _mode_here(self, order: Order) -> dict[str, Any]:
-        # The look that found the order has read the mode after it, so it is in effect here.
+        # `_poll` has read the mode after it found the order, so the mode is in effect here.
         site, patience = order.details["site"], order.details["patience"]
         return {"status": "ok", "in_flight": await self._registry.quiet(site, patience)}
 
     async def _reload(self, names: Collection[str], asker: str) -> Report:
-        return await self._registry.reload(names, Cause("reload", asker))
+        return await self._reloads.reload(names, Cause("reload", asker))
 
     # Looking at the store
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
-                await self._look()
+                await self._poll()
             except Exception:
                 logger.exception("looking at the store failed; it goes on in a moment")
 
-    async def _look(self) -> None:
-        """Report, learn what is new and begin to carry it out."""
+    async def _poll(self) -> None:
+        """Report this worker, read what is new in the store, and begin to carry it out."""
         me = self._news_of_me()
         try:
             news = await self._store_thread.ask(
@@ -368,14 +376,16 @@ class Control:
             )
         except StoreError:
             self._missed = True
+            self._crashes.reset()
             self._described_at = self._reported_at = -math.inf
             return
         self._missed = False
         if news is not None:
             self._take(news)
-        if me is not None:  # it has just been written, so the store works
-            with suppress(StoreError):
+        with suppress(StoreError):
+            if me is not None:  # it has just been written, so the store works
                 await self._modes.offer()
+            await self._crashes.check(self._workers.values())
 
     def _take(self, news: _News) -> None:
         self._workers = {worker.id: worker for worker in news.workers}
@@ -389,14 +399,14 @@ class Control:
                 self._start(self._carry_out(order), f"order {order.number}")
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Do something beside, at the latest until this ends."""
+        """Start a task that is cancelled when this control ends, if it still runs then."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     def _news_of_me(self) -> Worker | None:
-        """What to report at this look; ``None`` if it was reported lately and has not changed."""
+        """Return the report to write now; ``None`` if the last one is recent and still true."""
         now = time.monotonic()
         turned = self.stopping and self._reported.get("status") != "stopping"
         if now - self._described_at < DESCRIBE and not turned:
@@ -412,7 +422,7 @@ class Control:
         return Worker(me.id, me.pid, me.place, me.born, time.time(), ended, health)
 
     def _health(self) -> dict[str, Any]:
-        """What others are told: without cold sites, of which there may be thousands."""
+        """Return the health of this worker, without cold sites: there may be thousands of them."""
         status = self._registry.status(cold=False)
         return {
             "status": "stopping" if self.stopping else "degraded" if status.degraded else "ok",
@@ -430,21 +440,21 @@ class Control:
 def _news(
     store: Store, *, me: Worker | None, known: str, after: int, modes_after: int, missed: bool
 ) -> _News | None:
-    """What is new since the last look. Runs on the store's thread.
+    """Return what is new since the last look, or ``None``. Runs on the store's thread.
 
-    ``missed`` is whether an answer may have been lost that said so.
+    ``missed`` is true if an earlier answer may have been lost.
     """
     joining = store.identity != known
-    # Before reporting: who finds this worker in the store may rely on it to see later orders.
+    # Before the report: others that find this worker in the store rely on it to see later orders.
     begin = store.last_order() if joining else after
     if me is not None:
         if joining:
             store.forget(time.time() - REMEMBERED)
         store.report(me)
-    # Before reading: what is written in between is then found at the next look.
+    # Before the reading: whatever is written in between is found at the next look.
     if not store.changed() and not joining and not missed:
         return None
     orders, workers = store.orders(begin), store.workers()
-    # After the orders: whoever carries one out has the mode that it came with, or a later one.
+    # After the orders: a worker that carries one out has the mode of that order, or a later one.
     modes = store.modes(-1 if joining else modes_after)
     return _News(store.identity, begin, orders, workers, modes)

@@ -1,47 +1,63 @@
-"""The history: what happened to the sites, and who wanted it."""
+"""The history: a record of what happened to the sites, and who asked for it."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Final
 
+from gateway.cluster.crashes import last_report, log_crash
 from gateway.cluster.store import Entry, Store
 from gateway.cluster.store.thread import StoreThread
 from gateway.errors import Fault
 from gateway.sites.events import (
     Cause,
+    Crashed,
     Failed,
     FaultsChanged,
     Happening,
+    Idled,
     Loaded,
     Removed,
-    Rested,
+    Survived,
 )
-from gateway.sites.registry import Result, log_faults
+from gateway.sites.registry import log_faults
+from gateway.sites.reloads import Result
 
 SAME_EDIT: Final = 10.0
-"""Seconds within which workers that find the same in ``sites.json`` look at the same edit of it."""
+"""Seconds. If workers find the same faults within this time, they have read the same edit."""
 
 
 class History:
-    """Writes the history of one worker. It subscribes to what happens to the sites."""
+    """The writer of one worker's history. It is a subscriber of the events of the sites."""
 
     def __init__(self, store_thread: StoreThread, worker: str) -> None:
         self._store_thread = store_thread
         self._worker = worker
 
     def __call__(self, event: Happening) -> None:
-        """Write down what has happened, if it is for the history."""
+        """Write an event into the history, if it is of a kind that belongs there."""
         match event:
             case Loaded(site, generation, cause, seconds):
                 self._ended(cause, Result.LOADED, site, generation, seconds, None)
             case Failed(site, generation, cause, seconds, reason):
                 self._ended(cause, Result.FAILED, site, generation, seconds, reason)
             case Removed(site, generation, cause):
-                self._note("remove", Result.REMOVED, cause.asker, site=site, generation=generation)
-            case Rested(site, generation, why):
-                self._note("rest", "unloaded", why, site=site, generation=generation)
+                self._write("remove", Result.REMOVED, cause.asker, site=site, generation=generation)
+            case Idled(site, generation, cause):
+                self._write("unload", "unloaded", cause.asker, site=site, generation=generation)
+            case Survived(site, generation, cause, holder):
+                self._write(
+                    "unload",
+                    "survived",
+                    cause.asker,
+                    site=site,
+                    generation=generation,
+                    reason=f"held by {holder}",
+                )
+            case Crashed():
+                self._crashed(event)
             case FaultsChanged(faults):
                 self._say(faults)
 
@@ -54,7 +70,7 @@ class History:
         seconds: float,
         reason: str | None,
     ) -> None:
-        self._note(
+        self._write(
             cause.wanted,
             result,
             cause.asker,
@@ -65,7 +81,7 @@ class History:
         )
 
     def _say(self, faults: tuple[Fault, ...]) -> None:
-        """What is wrong with ``sites.json`` has changed; of all workers, one says so in the log."""
+        """Record that the faults of ``sites.json`` have changed; only one worker logs them."""
         reason = "\n".join(map(str, faults)) or None
         entry = self._entry("file", "invalid" if faults else "valid", "file", reason=reason)
 
@@ -79,7 +95,14 @@ class History:
 
         self._store_thread.tell(say).add_done_callback(said)
 
-    def _note(self, event: str, result: str, asker: str, **more: Any) -> None:
+    def _crashed(self, crash: Crashed) -> None:
+        """Log and record a crash, under the id of the worker that it happened to."""
+        log_crash(crash)
+        entry = self._entry("worker", "crashed", "", reason=last_report(crash))
+        entry = replace(entry, worker=crash.worker)
+        self._store_thread.tell(lambda store: store.note(entry))
+
+    def _write(self, event: str, result: str, asker: str, **more: Any) -> None:
         entry = self._entry(event, result, asker, **more)
         self._store_thread.tell(lambda store: store.note(entry))
 

@@ -1,4 +1,4 @@
-"""Which process is which: ids are used again, and mean little in another container."""
+"""Tell processes apart. Process ids are not enough: they are reused, and differ by container."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Final, Self
 from gateway.cluster.store import Worker
 
 SILENT: Final = 15.0
-"""Seconds without a word after which nobody waits for a worker, though its process exists."""
+"""Seconds without a report after which nobody waits for a worker, even if its process exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """This process, as `Worker` names it."""
+    """The identity of this process; the fields are those of `Worker`."""
 
     id: str
     pid: int
@@ -28,20 +28,24 @@ class Identity:
 
     @classmethod
     def mine(cls) -> Self:
-        """That of the calling process; two calls differ in ``id``."""
+        """Return the identity of the calling process, with a new ``id`` at each call."""
         pid = os.getpid()
         return cls(f"{pid}-{secrets.token_hex(2)}", pid, _place(), _born(pid) or "")
 
     def can_reach(self, worker: Worker) -> bool:
-        """Whether a worker can be expected to carry something out."""
+        """Tell whether a worker can be expected to carry out an order."""
         if worker.ended or time.time() - worker.seen > SILENT:
             return False
-        # Of processes that cannot be seen from here, only what they say of themselves counts.
+        # A process in another place cannot be looked at, so only its own report counts.
         return worker.place != self.place or _born(worker.pid) == worker.born
+
+    def is_gone(self, worker: Worker) -> bool | None:
+        """Tell whether the process of a worker has ended; ``None`` if it is not visible here."""
+        return _born(worker.pid) != worker.born if worker.place == self.place else None
 
 
 def seconds_of_life() -> float | None:
-    """How long this process has been running; ``None`` where the system does not tell."""
+    """Return the seconds since this process started; ``None`` if the system does not tell."""
     born = _born(os.getpid())
     if not born or not hasattr(time, "CLOCK_BOOTTIME"):
         return None
@@ -50,7 +54,7 @@ def seconds_of_life() -> float | None:
 
 
 def _place() -> str:
-    """The machine and the process table that process ids of this process belong to."""
+    """Return the name of the machine, and of the process table in which this process is."""
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
@@ -58,13 +62,13 @@ def _place() -> str:
 
 
 def _born(pid: int) -> str | None:
-    """When a process started, in clock ticks since the boot: see proc(5).
+    """Return the start of a process in clock ticks since the boot, see proc(5).
 
-    ``None`` if it has ended, also if nobody has asked for its exit status yet; empty where there is
-    no ``/proc``, so that only its existence counts.
+    Returns ``None`` if the process has ended, even if its parent has not asked for the exit status.
+    Returns an empty text if there is no ``/proc``; then only the existence of the process counts.
     """
     try:
-        # The name in parentheses may itself hold spaces and parentheses.
+        # The name in parentheses may contain spaces and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
     except OSError:

@@ -1,12 +1,13 @@
-"""The modes of the sites: the store owns them, and every worker follows.
+"""The modes of the sites (open, paused, maintenance). The store owns them; every worker follows.
 
-What an operator does is applied to the mode that the store holds, in one step there, so that of
-two who act at the same time one comes last for everybody. Every change has a number. A worker
-takes a mode only with a higher number than that of the mode it has, whichever comes to it first,
-and looks for higher ones at every look at the store, so it needs no order to be right.
+An operator's action is applied to the mode in the store, in one step. So if two operators act at
+the same time, all workers agree which action came last. Every change has a number. A worker takes a
+mode only if its number is higher than that of the mode it has, in whatever sequence it sees them.
+At every look at the store it asks for higher numbers, so it does not depend on orders.
 
-Without a store a worker obeys by itself. The store gets such a change when it works again, unless
-somebody has changed the mode of that site there meanwhile: then that counts.
+If the store does not work, the worker that is asked changes the mode alone. It writes the change
+into the store when that works again, unless somebody has changed the mode of that site there
+meanwhile. Then the mode in the store counts.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ from typing import Final
 
 from gateway.cluster.store import Held
 from gateway.cluster.store.thread import StoreThread
+from gateway.sites.events import Cause
 from gateway.sites.gate import Mode, after
 from gateway.sites.registry import Registry
 
 logger = logging.getLogger("gateway.control")
 
 RECALLED: Final = "recall"
-"""Who asked, for the history, if a worker has brought a mode into a store that is new."""
+"""The asker in the history if a worker has brought its mode into a new store."""
 _KNOWN: Final = frozenset(Mode)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Alone:
-    """A mode that this worker has and the store not yet."""
+    """A mode that this worker has set without the store, and the store does not have yet."""
 
     mode: Mode
     asker: str
@@ -42,11 +44,11 @@ class _OvertakenError(Exception):
 
 
 class Modes:
-    """The modes of the sites in one worker. Used from the event loop only."""
+    """The modes of the sites in one worker, for use on the event loop only."""
 
     def __init__(self, registry: Registry, store_thread: StoreThread, worker: str) -> None:
         self.seen = -1
-        """The highest number up to which everything that was in the store is known here."""
+        """The number up to which this worker knows all changes in the store."""
         self._registry = registry
         self._store_thread = store_thread
         self._worker = worker
@@ -54,9 +56,9 @@ class Modes:
         self._alone: dict[str, _Alone] = {}
 
     async def change(self, site: str, action: str, asker: str, patience: float) -> Held:
-        """Apply an action to the mode in the store, and follow.
+        """Apply an action to the mode in the store, and then follow the store.
 
-        Raises `StoreError`, `ModeError` and `UnknownSiteError`; nothing has changed then, as far as
+        Raises `StoreError`, `ModeError` and `UnknownSiteError`. Then nothing has changed, as far as
         is known.
         """
         self._registry.mode_of(site)
@@ -70,25 +72,25 @@ class Modes:
         return held
 
     def change_alone(self, site: str, action: str, asker: str) -> Mode:
-        """Apply an action to the mode that the site has here, for want of a store.
+        """Apply an action to the mode that the site has in this worker, if there is no store.
 
         Raises `ModeError` and `UnknownSiteError`.
         """
         mode = after(action, self._registry.mode_of(site))
-        self._registry.set_modes({site: mode})
+        self._registry.set_modes({site: mode}, Cause("mode", asker))
         self._alone[site] = _Alone(mode, asker)
         return mode
 
     def follow(self, modes: Mapping[str, Held]) -> None:
-        """Have what the store has: ``modes`` are all with higher numbers than ``seen``."""
+        """Take over ``modes``, which are all modes in the store with a number above ``seen``."""
         for site, held in modes.items():
             self._take(site, held)
             self.seen = max(self.seen, held.number)
 
     def begin_anew(self) -> None:
-        """The store is another one than before, and learns from this worker what it does not know.
+        """Prepare for a new store: offer it the modes that this worker has.
 
-        Of several workers with the same modes the first one tells it.
+        If several workers have the same modes, the first one writes them.
         """
         self.seen = -1
         self._numbers.clear()
@@ -97,9 +99,9 @@ class Modes:
                 self._alone.setdefault(site, _Alone(mode, RECALLED))
 
     async def offer(self) -> None:
-        """Bring into the store what changed here without it; raises `StoreError`."""
+        """Write the modes into the store that were set without it; raises `StoreError`."""
         for site, own in list(self._alone.items()):
-            with suppress(_OvertakenError):  # the next look brings what counts
+            with suppress(_OvertakenError):  # the next look finds the mode that counts
                 await self._offer(site, own)
 
     async def _offer(self, site: str, own: _Alone) -> None:
@@ -116,7 +118,7 @@ class Modes:
         if self._alone.get(site) is own:
             del self._alone[site]
             self._take(site, held)
-        else:  # changed once more without a store, which is yet to be offered
+        else:  # the mode was changed again without the store; that change is offered later
             self._numbers[site] = held.number
 
     def _take(self, site: str, held: Held) -> None:
@@ -132,11 +134,11 @@ class Modes:
                 own.mode,
             )
         if held.mode in _KNOWN:
-            self._registry.set_modes({site: Mode(held.mode)})
+            self._registry.set_modes({site: Mode(held.mode)}, Cause("mode", held.asker))
 
 
 def _mode(held: Held | None) -> Mode:
-    """What the store holds; a mode of a later gateway is one that only “open” ends."""
+    """Return the mode in the store. An unknown one, of a later version, counts as maintenance."""
     if held is None:
         return Mode.OPEN
     return Mode(held.mode) if held.mode in _KNOWN else Mode.MAINTENANCE

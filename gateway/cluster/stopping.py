@@ -1,7 +1,7 @@
-"""Learning early that the server is about to stop.
+"""Notice early that the server is about to stop.
 
-ASGI tells an application only when the last request has ended (lifespan, ``shutdown``). Whoever
-balances load has to know before: from the signal on, this process is not the one to ask.
+ASGI tells an application only after the last request has ended (lifespan, ``shutdown``). A load
+balancer has to know earlier: from the signal on, it should not send requests to this process.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
-    """Watches the signals that end a server, while inside ``with``; the server gets them as ever.
+    """A watch for the signals that end a server, inside ``with``. The server still gets them.
 
-    Python delivers signals to the main thread only: elsewhere this notices nothing.
+    ``asked`` is true after such a signal. Python delivers signals to the main thread only; on
+    another thread this notices nothing.
     """
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class StopSignal:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                # Others than functions end the process at once, or are not Python's.
+                # A handler that is not a function ends the process at once, or is not Python's.
                 if callable(handler := signal.getsignal(number)):
                     self._servers[number] = handler
                     signal.signal(number, self._heard)

@@ -1,10 +1,10 @@
-"""``sites.json``: read, checked and turned into frozen values, every fault at once.
+"""Read and check ``sites.json``, turn it into frozen values, and report all its faults at once.
 
-The way of a file: ``source`` makes JSON of the bytes, ``document`` holds the pydantic models that
-check names and types, ``resolve`` turns each site's entry into a ``SiteConfig`` and checks what
-types cannot say (folders, hosts, variables), ``reading`` puts the sites together. ``faults`` words
-what is wrong; ``lastgood`` keeps a copy of the last file without faults; ``schema`` makes the JSON
-schema that editors use.
+A file is read in these steps: ``source`` turns the bytes into JSON. ``document`` has the pydantic
+models that check names and types. ``resolve`` turns each site's entry into a ``SiteConfig``, and
+checks what types cannot express (folders, hosts, variables). ``reading`` puts the sites together.
+``faults`` has the words for what is wrong. ``lastgood`` keeps a copy of the last file without
+faults. ``schema`` makes the JSON schema that editors use.
 """
 
 from gateway.config.hosts import ADMIN_HOSTS

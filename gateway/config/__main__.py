@@ -1,4 +1,4 @@
-"""Write the JSON schema of ``sites.json`` anew: ``python -m gateway.config``."""
+"""Write the file with the JSON schema of ``sites.json``: ``python -m gateway.config``."""
 
 from gateway.config.schema import SCHEMA_PATH, schema_text
 

@@ -1,8 +1,8 @@
 """Find the WSGI application of a Django project by reading its source, never by running it.
 
-A project is somebody else's code, and looking for its entry point must not be a way to run it
-with the gateway's rights. So only the syntax tree is read, and what it does not say plainly is
-an error that tells what to write into ``sites.json``.
+A project is somebody else's code, and the search for its entry point must not run it with the
+gateway's rights. So only the syntax tree is read. If that does not give a clear answer, the error
+tells what to write into ``sites.json``.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ _WRITE_SETTINGS: Final = f'write "{SETTINGS_VARIABLE}" into the site\'s "env"'
 
 
 class DiscoveryError(GatewayError):
-    """The project does not say plainly what its WSGI application is; the message has the remedy."""
+    """The source of a project does not tell its WSGI application; the message has the remedy."""
 
 
 def find_wsgi(
     folder: Path,
     settings_module: str | None = None,
-    note: Callable[[Path], object] = lambda _: None,
+    record: Callable[[Path], object] = lambda _: None,
 ) -> str:
     """Return the WSGI application of the project in ``folder``: ``module:attribute``.
 
-    ``settings_module`` is the site's own ``DJANGO_SETTINGS_MODULE``; without it, what ``manage.py``
-    sets counts. The application is then what ``WSGI_APPLICATION`` in these settings names (also
-    in settings that they take over with ``from .base import *``), else the nearest ``wsgi.py``
-    beside or above them. Each path that is looked at is given to ``note`` before, for the answer
-    holds as long as these do not change.
+    ``settings_module`` is the site's own ``DJANGO_SETTINGS_MODULE``; without it, the one that
+    ``manage.py`` sets counts. The application is the one that ``WSGI_APPLICATION`` in these
+    settings names (also in settings that they import with ``from .base import *``), else that of
+    the nearest ``wsgi.py`` beside or above them. ``record`` is called with each path just before it
+    is looked at: the answer holds as long as none of these paths changes.
 
     Raises ``DiscoveryError``.
     """
-    project = _Project(folder, note)
+    project = _Project(folder, record)
     module = settings_module or _settings_of_manage(project)
     if project.source_of(module) is None:
         raise DiscoveryError(
@@ -61,32 +61,32 @@ def find_wsgi(
 
 
 def is_plain_module(
-    folder: Path, module: str, note: Callable[[Path], object] = lambda _: None
+    folder: Path, module: str, record: Callable[[Path], object] = lambda _: None
 ) -> bool:
     """Tell whether ``module`` is a file in the project, and so has no modules inside it.
 
-    For ``note`` see ``find_wsgi``.
+    ``record`` is called as by ``find_wsgi``.
     """
-    source = _Project(folder, note).source_of(module)
+    source = _Project(folder, record).source_of(module)
     return source is not None and source.name != "__init__.py"
 
 
 class _Project:
-    """The files of a project, of which each that is looked at is noted."""
+    """The files of a project. ``record`` is called with each path just before it is looked at."""
 
-    def __init__(self, folder: Path, note: Callable[[Path], object]) -> None:
+    def __init__(self, folder: Path, record: Callable[[Path], object]) -> None:
         self.folder = folder
-        self.note = note
+        self.record = record
 
     def has(self, path: Path) -> bool:
-        """Tell whether there is a file."""
-        self.note(path)
+        """Tell whether there is a file at a path."""
+        self.record(path)
         return path.is_file()
 
     def source_of(self, module: str) -> Path | None:
         """Return the file of a module inside the project, ``None`` if it is not there."""
         parts = module.split(".")
-        # Only identifiers: a name with a slash or an empty part would lead out of the project.
+        # Identifiers only: a name with a slash or an empty part would lead out of the project.
         if not all(part.isidentifier() for part in parts):
             return None
         stem = self.folder.joinpath(*parts)
@@ -95,9 +95,9 @@ class _Project:
 
 
 def _settings_of_manage(project: _Project) -> str:
-    """Return the settings module that ``manage.py`` falls back to."""
+    """Return the settings module that ``manage.py`` sets as the default."""
     manage = project.folder / "manage.py"
-    project.note(manage)
+    project.record(manage)
     if not manage.exists():
         raise DiscoveryError(
             f"there is no {manage}, and {SETTINGS_VARIABLE} is not set; "
@@ -120,7 +120,7 @@ def _settings_of_manage(project: _Project) -> str:
 
 
 def _settings_assignments(tree: ast.Module) -> Iterator[ast.expr]:
-    """Yield what a module gives ``os.environ["DJANGO_SETTINGS_MODULE"]``, by any usual spelling."""
+    """Yield the values that a module sets ``os.environ["DJANGO_SETTINGS_MODULE"]`` to."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(
@@ -135,7 +135,7 @@ def _settings_assignments(tree: ast.Module) -> Iterator[ast.expr]:
 
 
 def _is_environ(node: ast.expr) -> bool:
-    """Tell ``os.environ`` and a bare ``environ`` from everything else."""
+    """Tell whether an expression is ``os.environ`` or a bare ``environ``."""
     match node:
         case ast.Attribute(value=ast.Name(id="os"), attr="environ") | ast.Name(id="environ"):
             return True
@@ -178,7 +178,7 @@ def _values_of_setting(project: _Project, module: str, seen: frozenset[str]) -> 
 
 
 def _statements(body: Iterable[ast.stmt], certain: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
-    """Yield the statements that run at import, each with whether it always does."""
+    """Yield the statements that may run at import, each with true if it certainly runs."""
     for statement in body:
         yield statement, certain
         match statement:
@@ -234,7 +234,7 @@ def _parse(source: Path) -> ast.Module:
         ) from None
     except OSError as error:
         raise DiscoveryError(f"{source} {why_not(error)}; correct it, or {_WRITE_WSGI}") from None
-    # The parser's ways to say that a source is nested too deeply are the last two.
+    # The parser raises the last two if a source is nested too deeply.
     except (ValueError, RecursionError, MemoryError) as error:
         raise DiscoveryError(
             f"{source} cannot be read ({error}); correct it, or {_WRITE_WSGI}"

@@ -1,7 +1,7 @@
-"""``sites.json`` as it may be written: names and types, with the words that editors show.
+"""The models of ``sites.json``: its keys and their types, with the texts that editors show.
 
-These models check what can be checked without looking anywhere else. They are strict: ``"true"``
-is not a boolean and ``1`` is not a string, because guessing hides mistakes.
+These models check whatever can be checked from the file alone. They are strict: ``"true"`` is not a
+boolean and ``1`` is not a string, because guessing hides mistakes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IDENTIFIER: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 WSGI_PATTERN: Final = rf"^{_IDENTIFIER}(?:\.{_IDENTIFIER})*(?::{_IDENTIFIER})?$"
 
 SiteName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=NAME_LENGTH)]
-# What the operating system can take as the name of a variable, less white space.
+# The names of variables that the operating system accepts, except those with white space.
 VariableName = Annotated[str, StringConstraints(pattern=r"^[^=\s\x00]+$")]
 Host = Annotated[str, StringConstraints(min_length=1)]
 FileName = Annotated[str, StringConstraints(min_length=1)]
@@ -44,12 +44,12 @@ class _Strict(BaseModel):
         strict=True,
         frozen=True,
         hide_input_in_errors=True,
-        allow_inf_nan=False,  # 1e999 is JSON, and infinite
+        allow_inf_nan=False,  # 1e999 is valid JSON, and Python reads it as infinity
     )
 
 
 class LimitsEntry(_Strict):
-    """What a site may take of the machine. Times are in seconds."""
+    """The limits for the use of the machine by a site. Times are in seconds."""
 
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""The environment that a site sees: part of the gateway's, then its ``env_file``, then ``env``."""
+"""The environment that a site sees: some of the gateway's, its ``env_file``, and its ``env``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dotenv.variables import Variable, parse_variables
 
 from gateway.disk.files import read_file, why_not
 
-# What describes the machine and the user rather than a purpose, and is no secret. Not among them:
-# GATEWAY_* (the token), PYTHON* (they are about the gateway's own start), proxies (their URLs may
-# hold passwords). docs/sites-json.md gives this list and the reasons.
+# Variables that describe the machine and the user, and hold no secret. Not among them: GATEWAY_*
+# (the token), PYTHON* (they are for the gateway's own start), proxies (their URLs may hold
+# passwords). docs/sites-json.md has this list and the reasons.
 INHERITED: Final = frozenset(
     {
         "HOME",
@@ -48,7 +48,7 @@ _REFERENCE: Final = re.compile(
 
 
 def inherited(environ: Mapping[str, str], venv: Path | None) -> dict[str, str]:
-    """Return what a site sees of the gateway's environment, as if ``venv`` were activated."""
+    """Return the variables of the gateway that a site sees, as if ``venv`` were activated."""
     variables = {
         name: value
         for name, value in environ.items()
@@ -62,10 +62,11 @@ def inherited(environ: Mapping[str, str], venv: Path | None) -> dict[str, str]:
 
 
 def interpolate(value: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Return a value of ``env`` with its references replaced, and what is wrong with them.
+    """Return a value of ``env`` with its references replaced, and a list of what is wrong.
 
-    ``${NAME}`` is a variable of ``environ``; ``${NAME:-default}`` falls back if that is not set
-    or empty, as in a shell; ``$${`` is a plain ``${``. Any other ``$`` is just that.
+    ``${NAME}`` stands for a variable of ``environ``. ``${NAME:-default}`` stands for the default if
+    the variable is not set or empty, as in a shell. ``$${`` stands for a plain ``${``. Any other
+    ``$`` stands for itself.
     """
     problems: list[str] = []
 
@@ -97,12 +98,12 @@ def interpolate(value: str, environ: Mapping[str, str]) -> tuple[str, list[str]]
 def read_env_file(
     path: Path, below: Mapping[str, str], above: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the variables of an ``env_file``, and what is wrong with it.
+    """Return the variables of an ``env_file``, and a list of what is wrong with it.
 
-    The syntax is python-dotenv's, ``${NAME}`` included. A name stands for what the site sees under
-    it: a variable of ``above`` (the site's ``env``), else of a line before, else of ``below``
-    (``inherited``). So the file reaches nothing of the gateway's environment that the site would
-    not see anyway. An unknown name is a fault and not, as with python-dotenv, empty.
+    The syntax is that of python-dotenv, with ``${NAME}``. A name stands for the variable that the
+    site sees: one of ``above`` (the site's ``env``), else of an earlier line, else of ``below``
+    (``inherited``). So the file cannot reach any variable of the gateway that the site does not see
+    anyway. An unknown name is a fault; in python-dotenv it would be empty.
     """
     try:
         text = _read_text(path)
@@ -116,7 +117,7 @@ def read_env_file(
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             problems.append(f"line {_line(binding)} is not NAME=value")
-        # A name alone, without "=", sets nothing.
+        # A line with a name alone, without "=", sets nothing.
         if binding.key is None or binding.value is None:
             continue
         atoms = list(parse_variables(binding.value))
@@ -132,18 +133,21 @@ def read_env_file(
 
 
 def _read_text(path: Path) -> str:
-    """Return the text of a file. Raises ``ValueError`` if that is none, else as `read_file`."""
+    """Return the text of a file.
+
+    Raises ``ValueError`` if the content is not text, and what `read_file` raises.
+    """
     raw = read_file(path, _LARGEST_FILE)
     if b"\0" in raw:
         raise ValueError("contains a NUL character, so it is not a text")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Not the decoder's own message, which shows bytes of the file.
+        # The decoder's own message is not used, because it shows bytes of the file.
         raise ValueError("is not UTF-8; save it in this encoding") from None
 
 
 def _line(binding: Binding) -> int:
-    """Return the line of a binding; python-dotenv counts the blank lines before it as its own."""
+    """Return the line of a binding; python-dotenv counts blank lines before it as part of it."""
     text = binding.original.string
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")

@@ -1,4 +1,4 @@
-"""The words for faults of ``sites.json``: where something stands, what it is, what to do."""
+"""The words for faults of ``sites.json``: the place, the wrong value, and the remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.config.document import is_site_name
 from gateway.errors import Fault
 
 Loc = tuple[str | int, ...]
-"""Where a value stands: the keys and indices that lead to it from the top of the file."""
+"""The place of a value: the keys and indices that lead to it from the top of the file."""
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN_LENGTH: Final = 60
@@ -34,9 +34,9 @@ def json_path(loc: Loc) -> str:
 
 
 def fault_at(loc: Loc, message: str) -> Fault:
-    """Return a fault, charged to the site that ``loc`` lies in.
+    """Return a fault of the site that ``loc`` lies in.
 
-    What has no valid name cannot be a site, so its faults are charged to the file as a whole.
+    An entry without a valid name cannot be a site, so its faults belong to the file as a whole.
     """
     match loc:
         case ("sites", str() as name, *_) if is_site_name(name):
@@ -45,7 +45,7 @@ def fault_at(loc: Loc, message: str) -> Fault:
 
 
 def shown(value: object) -> str:
-    """Return a value of the file for a message: scalars as JSON, shortened; else only its kind."""
+    """Return a value of the file for a message: an object's or list's kind, else shortened JSON."""
     if isinstance(value, dict | list):
         return kind(value)
     if isinstance(value, str) and len(value) > _SHOWN_LENGTH:
@@ -54,7 +54,7 @@ def shown(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Return what a value is, for a message that must not show the value itself."""
+    """Return the kind of a value, for a message that must not show the value itself."""
     match value:
         case dict():
             return "an object"
@@ -70,7 +70,7 @@ def kind(value: object) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the remedy for a word that is none of the known ones."""
+    """Return the remedy for a word that is not among the known ones."""
     words = list(known)
     matches = difflib.get_close_matches(word.lower(), words, n=1)
     if matches:

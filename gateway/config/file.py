@@ -1,4 +1,4 @@
-"""``sites.json`` on disk, together with its last good copy in the state directory."""
+"""The file ``sites.json``, together with its last good copy in the state folder."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Collection
 from pathlib import Path
 
 from gateway.config import Config, LastGood, Memory, read_config_leniently
-from gateway.disk.statefolder import StateError, StateFolder
+from gateway.disk.statefolder import StateFolder
+from gateway.disk.trustedfolder import StateError
 from gateway.errors import ConfigError, Fault
 
 logger = logging.getLogger("gateway.config")
 
 
 class SitesFile:
-    """Reads the file, and keeps a copy of it whenever it is without fault.
+    """Reader of ``sites.json``, which keeps a copy of the file whenever it has no fault.
 
-    All of it blocks, and is for one thread at a time.
+    Its methods block, and only one thread at a time may call them.
     """
 
     def __init__(self, source: Path, state_dir: Path, admin_hosts: Collection[str]) -> None:
@@ -30,7 +31,8 @@ class SitesFile:
     def read(self, names: Collection[str] = ()) -> Config:
         """Read leniently, for the sake of some sites or all; ``Config.faults`` has every fault.
 
-        For ``names`` see `read_config`. Raises `ConfigError` if nothing can be made of the file.
+        With ``names``, only the files of these sites are looked at, as `read_config` says. Raises
+        `ConfigError` if nothing in the file can be used.
         """
         config = self._read_leniently(names=names)
         if not config.faults:
@@ -38,10 +40,10 @@ class SitesFile:
         return config
 
     def read_at_start(self) -> tuple[Config, tuple[Fault, ...]]:
-        """Make the best of what is there, and say what is wrong with the file.
+        """Return as much of the file as can be used, and all its faults.
 
-        One faulty site does not take the others down, and a file of which nothing can be made is
-        answered by the last good copy. Raises `ConfigError` if there is none.
+        A faulty site does not affect the others. If nothing in the file can be used, the last good
+        copy is used instead. Raises `ConfigError` if there is no copy either.
         """
         try:
             config = self.read()
@@ -84,5 +86,5 @@ class SitesFile:
             self._copy.save(config.text)
             self._kept = config.text
         except StateError as error:
-            # A full disk is no reason to stop serving, or to refuse a good file.
+            # A full disk must not end the service, nor make a good file refused.
             logger.warning("no copy of %s was kept: %s", self._source, error)

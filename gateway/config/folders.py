@@ -1,4 +1,4 @@
-"""What can be wrong with the folders and files that ``sites.json`` names."""
+"""Checks of the folders and files that ``sites.json`` names."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LARGEST_PYVENV: Final = 1 << 16
 
 
 def why_not_a_folder(path: Path) -> str | None:
-    """Say why ``path`` cannot be used as a folder, ``None`` if it can."""
+    """Say why ``path`` cannot be used as a folder; return ``None`` if it can."""
     return _why_not(path, "folder")
 
 
 def why_not_a_file(path: Path) -> str | None:
-    """Say why ``path`` cannot be used as a file, ``None`` if it can."""
+    """Say why ``path`` cannot be used as a file; return ``None`` if it can."""
     return _why_not(path, "file")
 
 
@@ -41,7 +41,7 @@ def _why_not(path: Path, kind: str) -> str | None:
 
 
 def why_not_a_venv(venv: Path) -> str | None:
-    """Say why the folder ``venv`` cannot give packages to the running Python (PEP 405)."""
+    """Say why the running Python cannot use the folder ``venv`` (PEP 405), or return ``None``."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     config, python, packages = parts_of_venv(venv)
     if not config.is_file():
@@ -59,13 +59,13 @@ def why_not_a_venv(venv: Path) -> str | None:
 
 
 def parts_of_venv(venv: Path) -> tuple[Path, Path, Path]:
-    """Return what makes a folder a virtual environment: its file, its Python, its packages."""
+    """Return the three parts of a virtual environment: ``pyvenv.cfg``, its Python, its packages."""
     packages = sysconfig.get_path("purelib", "venv", {"base": str(venv)})
     return venv / "pyvenv.cfg", venv / "bin" / "python", Path(packages)
 
 
 def _version_of(venv: Path) -> str:
-    """Return the version of Python that a virtual environment was made for, such as ``3.12``."""
+    """Return the version of Python for which a virtual environment was made, such as ``3.12``."""
     try:
         config = read_file(venv / "pyvenv.cfg", _LARGEST_PYVENV).decode(errors="replace")
     except OSError:

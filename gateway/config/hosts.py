@@ -1,7 +1,7 @@
-"""Which site answers to a host name: normal forms of host names, and the table of hosts.
+"""Find the site that answers to a host name: normal forms of host names, and the table of hosts.
 
-Everything here is pure data. A ``HostTable`` is rebuilt when the configuration changes and never
-altered, so it can be read from any thread without a lock.
+Everything here is pure data. A ``HostTable`` is never altered; a change of the configuration makes
+a new one. So any thread can read it without a lock.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import idna
 from gateway.errors import GatewayError
 
 ADMIN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""The hosts on which the gateway itself answers, in normal form. No site can claim one."""
+"""The hosts on which the gateway itself answers, in normal form. No site can claim one of them."""
 
-# A name has at most 253 characters and a port six more. The slack is for names that are not yet
-# in their ASCII form; what is longer still is not worth the work of looking at it.
+# A name has at most 253 characters, and a port six more. The limit is higher for names that are not
+# yet in their ASCII form. A longer input is refused at once, which saves the work.
 _LONGEST_INPUT: Final = 1024
 _LONGEST_NAME: Final = 253
 
@@ -32,10 +32,10 @@ _HIGHEST_PORT: Final = 65535
 
 
 class InvalidHostError(GatewayError):
-    """A ``Host`` header, or a host in ``sites.json``, that cannot be one.
+    """The value of a ``Host`` header, or a host in ``sites.json``, is not a host.
 
-    ``reason`` is half a sentence that says what a host has to look like. It never repeats the
-    value, which may have come from anybody.
+    ``reason`` is a part of a sentence that says what a host has to look like. It never repeats the
+    value, because that may come from anybody.
     """
 
     status: ClassVar[int] = 400
@@ -47,18 +47,18 @@ class InvalidHostError(GatewayError):
 
 @lru_cache(maxsize=4096)
 def normalise_host(value: str) -> str:
-    """Return the one form under which a host is known, without the port.
+    """Return the normal form of a host, without the port.
 
     ``Shop.Example.:8000`` becomes ``shop.example``, ``münchen.example`` becomes
-    ``xn--mnchen-3ya.example``, ``[0:0::1]:80`` becomes ``[::1]``. Takes the value of a ``Host``
+    ``xn--mnchen-3ya.example``, ``[0:0::1]:80`` becomes ``[::1]``. ``value`` is that of a ``Host``
     header (RFC 9110, section 7.2: ``uri-host [":" port]``) or a host that somebody typed.
-    Normalising twice changes nothing.
+    Normalising a normal form changes nothing.
 
     A name consists of labels of letters, digits and inner hyphens (RFC 1123, section 2.1, and
-    RFC 5890, section 2.3.1). That is narrower than the ``reg-name`` of RFC 3986, section 3.2.2,
-    on purpose: Django refuses the rest as well, underscores among it, so no site could answer.
+    RFC 5890, section 2.3.1). The ``reg-name`` of RFC 3986, section 3.2.2, allows more, but Django
+    refuses the rest, such as underscores, so no site could answer.
 
-    Raises ``InvalidHostError`` and nothing else, whatever the text.
+    Raises ``InvalidHostError`` and nothing else, whatever the text is.
     """
     if len(value) > _LONGEST_INPUT:
         raise InvalidHostError(f"it has {len(value)} characters, and {_LONGEST_NAME} is the limit")
@@ -78,10 +78,10 @@ def normalise_host(value: str) -> str:
 
 
 def normalise_pattern(value: str) -> str:
-    """Return the normal form of a host as ``sites.json`` names it: exact, or ``*.example.com``.
+    """Return the normal form of a host in ``sites.json``: an exact one, or ``*.example.com``.
 
-    Raises ``InvalidHostError`` for what ``normalise_host`` refuses, for a port (a site answers on
-    every port), and for a ``*`` that is anything but the whole first label of a name.
+    Raises ``InvalidHostError`` where ``normalise_host`` does, for a port (a site answers on every
+    port), and for a ``*`` that is not the whole first label of a name.
     """
     exact = value.removeprefix("*.")
     if "*" in exact:
@@ -103,9 +103,9 @@ def normalise_pattern(value: str) -> str:
 class HostTable:
     """An immutable table from hosts to the names of sites.
 
-    An exact host wins over a wildcard, a longer wildcard over a shorter one, any of them over the
-    default. ``*.example.com`` is for ``a.example.com`` and ``a.b.example.com``, not for
-    ``example.com`` itself.
+    An exact host wins over a wildcard, a longer wildcard wins over a shorter one, and each of them
+    wins over the default. ``*.example.com`` matches ``a.example.com`` and ``a.b.example.com``, but
+    not ``example.com`` itself.
     """
 
     __slots__ = ("_default", "_exact", "_wildcards")
@@ -113,7 +113,7 @@ class HostTable:
     def __init__(
         self, exact: Mapping[str, str], wildcards: Mapping[str, str], default: str | None
     ) -> None:
-        """Take hosts, and what follows ``*.`` in wildcards, each with the name of its site."""
+        """Make a table. The keys of ``wildcards`` have no ``*.``; the values are names of sites."""
         self._exact = MappingProxyType(dict(exact))
         self._wildcards = MappingProxyType(dict(wildcards))
         self._default = default
@@ -122,7 +122,7 @@ class HostTable:
     def build(cls, hosts: Mapping[str, Iterable[str]], default: str | None) -> HostTable:
         """Build the table from the hosts of each site, all in normal form.
 
-        Raises ``ValueError`` if two sites claim one host; ``read_config`` never lets that through.
+        Raises ``ValueError`` if two sites claim one host, which ``read_config`` rules out.
         """
         exact: dict[str, str] = {}
         wildcards: dict[str, str] = {}
@@ -154,7 +154,7 @@ class HostTable:
 
 
 def _split_port(value: str) -> tuple[str, str]:
-    """Split a host from what follows it: nothing, or a port with its colon, not yet checked."""
+    """Split a host from the rest: empty, or a port with its colon, which is not yet checked."""
     if value.startswith("["):
         end = value.find("]") + 1 or len(value)
     else:
@@ -164,7 +164,7 @@ def _split_port(value: str) -> tuple[str, str]:
 
 def _normalise_ipv6(literal: str) -> str:
     """Return ``[address]`` in the form of RFC 5952."""
-    # A zone ("%eth0") means something on one machine only and never belongs in a Host header.
+    # A zone ("%eth0") has a meaning on one machine only, and never belongs in a Host header.
     if not literal.endswith("]") or "%" in literal:
         raise InvalidHostError("an IPv6 address stands in brackets, without a zone, as in [::1]")
     try:
@@ -172,7 +172,7 @@ def _normalise_ipv6(literal: str) -> str:
     except ValueError:
         raise InvalidHostError("what stands in brackets is not an IPv6 address") from None
     mapped = address.ipv4_mapped
-    # Python writes these in two ways, depending on its version; section 5 settles it.
+    # Versions of Python write these addresses in two ways; RFC 5952, section 5, asks for this one.
     return f"[::ffff:{mapped}]" if mapped is not None else f"[{address.compressed}]"
 
 
@@ -185,7 +185,7 @@ def _is_ipv4(name: str) -> bool:
 
 
 def _encode_idna(host: str) -> str:
-    """Return the A-labels of a name with other letters than ASCII (UTS #46, RFC 5891)."""
+    """Return the ASCII form of a name with letters beyond ASCII (UTS #46, RFC 5891)."""
     try:
         return idna.encode(host, uts46=True, std3_rules=True).decode("ascii")
     except UnicodeError:
@@ -208,7 +208,7 @@ def _why_not_a_port(value: str) -> str:
 
 
 def _why_not_a_name(name: str) -> str:
-    """Say what is wrong with an ASCII name in lower case that is none."""
+    """Say what is wrong with a text, in ASCII and lower case, that is not a host name."""
     if not name:
         return "it is empty"
     if "/" in name:

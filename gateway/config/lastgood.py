@@ -24,26 +24,26 @@ class LastGood:
 
     @property
     def path(self) -> Path:
-        """Where the copy is kept, whether there is one or not."""
+        """The path of the copy, whether it exists or not."""
         return self._folder.path_of(self._name)
 
     def read(self) -> bytes | None:
-        """The copy, ``None`` if there is none."""
+        """Return the copy, ``None`` if there is none."""
         self._take_over()
         return self._folder.read(self._name, LARGEST)
 
     def save(self, text: bytes) -> None:
-        """Keep ``text`` (``Config.text``), for its owner only, as a whole or not at all.
+        """Replace the copy by ``text`` (``Config.text``). Only its owner can read it.
 
-        If it fails, for example on a full disk, the copy from before stays.
+        If that fails, for example on a full disk, the old copy stays as it is.
         """
         self._take_over()
         self._folder.replace(self._name, text)
 
     def _take_over(self) -> None:
-        """Give the copy of an earlier version its name: it was one for all gateways of a folder.
+        """Rename the copy of an earlier version, which had one copy for all gateways of a folder.
 
-        Whose it is tell the stores: it is ours if no other gateway has ever been here.
+        That copy is ours if no other gateway has used the folder: then the only store is ours.
         """
         names = self._folder.names()
         stores = {name for name in names if is_store_name(name)}

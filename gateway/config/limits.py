@@ -1,4 +1,4 @@
-"""What one site may take of the machine, and how long."""
+"""The limits of one site: how much of the machine it may use, and for how long."""
 
 from __future__ import annotations
 
@@ -8,35 +8,40 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a site. Times in seconds, sizes in bytes."""
+    """The limits of a site. Times are in seconds, sizes in bytes.
+
+    A status in brackets is the answer to a request beyond the limit. A *generation* is the code of
+    a site as it was loaded once.
+    """
 
     concurrency: int = 64
-    """Requests that run at the same time."""
+    """The most requests that run at the same time."""
     queue_length: int = 1000
-    """Requests that wait for their turn; the next is refused (503)."""
+    """The most requests that wait for their turn (503)."""
     queue_wait: float = 30.0
-    """How long one waits before it is refused (503)."""
+    """The longest time that a request waits for its turn (503)."""
     request_timeout: float = 300.0
-    """How long until the response begins, the waiting included (504); 0 for no limit."""
+    """The longest time until the response begins, with the waiting (504); 0 for no limit."""
     max_body: int = 100 << 20
-    """The size of a request's body (413)."""
+    """The largest body of a request (413)."""
     body_timeout: float = 30.0
-    """How long until the next 16 KB of a request's body have come, or its end (408); 0 for no
-    limit."""
+    """The longest time until the next 16 KB of a body, or its end, arrive (408); 0 for no limit."""
     max_header: int | None = None
-    """The size of a request's headers, names and values (431), if below that of the gateway."""
+    """The most bytes of a request's headers, names and values (431). The gateway's limit for the
+    whole head holds too."""
     load_timeout: float = 120.0
-    """How long its code may take to load before that counts as failed."""
+    """The longest time that the code may take to load."""
     probe_timeout: float = 10.0
-    """How long a new generation may take to answer the probe."""
+    """The longest time that a new generation may take to answer the probe."""
     drain_timeout: float = 30.0
-    """How long a generation that was replaced has for the requests that it took."""
+    """The time that a replaced generation has to finish the requests that it took."""
     pause_timeout: float = 30.0
-    """How long a request waits at the gate of a site that is paused (503)."""
+    """The longest time that a request waits while the site is paused (503)."""
     idle_timeout: float = 0.0
-    """How long the site may be without requests before it is unloaded; 0 for no limit."""
+    """The time without requests after which the site is unloaded; 0 for no limit."""
     max_survivors: int = 3
-    """Unloaded generations still in memory from which on it is not reloaded; 0 for no limit."""
+    """The number of unloaded generations still in memory at which the site is not reloaded any
+    more; 0 for no limit."""
 
 
 DEFAULTS: Final = Limits()

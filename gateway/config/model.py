@@ -1,4 +1,4 @@
-"""What a ``sites.json`` means: frozen values, complete and checked, for the rest of the gateway."""
+"""The meaning of a ``sites.json``: frozen, complete and checked values for the other rooms."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gateway.errors import Fault
 
 @dataclass(frozen=True, slots=True)
 class SiteConfig:
-    """One site, with nothing left to default or to look up.
+    """One site, with all defaults filled in and everything looked up.
 
-    Two of them are equal exactly if nothing about the site has changed, the contents of its
-    ``env_file`` included: a reload compares them.
+    Two of them are equal exactly if nothing about the site differs, not even the contents of its
+    ``env_file``. A reload compares them.
     """
 
     name: str
@@ -28,24 +28,24 @@ class SiteConfig:
     wsgi: str
     """``module:attribute``."""
     env: Mapping[str, str] = field(repr=False, hash=False)
-    """The whole environment that the site sees. Its values may be secrets."""
+    """The complete environment that the site sees. Its values may be secrets."""
     env_file: Path | None = None
     venv: Path | None = None
     preload: bool = False
     watch: bool = False
-    """Whether the site is reloaded when its code changes."""
+    """True if the site is reloaded when its code changes."""
     probe: str | None = "/"
-    """The path that a reload asks of new code; ``None`` for no probe."""
+    """The path that a reload requests from new code before it serves; ``None`` for no probe."""
     probe_host: str | None = None
-    """In normal form. ``None``: the first of the hosts."""
+    """The host of that request, in normal form. ``None`` stands for the first of the hosts."""
     migrations: Literal["ignore", "warn", "require"] = "ignore"
-    """What to do about migrations that have not been applied."""
+    """The reaction to migrations that have not been applied."""
     limits: Limits = DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
 class FaultySite:
-    """A site that cannot be served, with the hosts that are its own all the same."""
+    """A site that cannot be served because of its faults, with the hosts that belong to it."""
 
     name: str
     hosts: tuple[str, ...]
@@ -63,9 +63,9 @@ class Config:
     source: Path
     """The file that was read: absolute, symbolic links *not* resolved."""
     watched: frozenset[Path]
-    """The files whose change can change the configuration, whether they exist or not."""
+    """The files whose change can change the configuration, existing or not."""
     text: bytes = field(repr=False)
-    """The very bytes that were read, for `LastGood`. They may hold secrets."""
+    """The bytes that were read, for `LastGood`. They may hold secrets."""
     faults: tuple[Fault, ...] = ()
-    """All of them, also those of ``faulty``."""
+    """All faults, with those of ``faulty``."""
     faulty: Mapping[str, FaultySite] = field(default_factory=lambda: MappingProxyType({}))

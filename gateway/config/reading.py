@@ -24,12 +24,13 @@ from gateway.errors import ConfigError, Fault
 
 
 class Memory:
-    """What came of the entries of a file when it was read last, for the one who reads it again.
+    """The results of the last reading of a file, which make the next reading cheaper.
 
-    An entry that is the same, in the same surroundings, with the files that were looked at for it
-    as they were (`gateway.disk.inputs`), is not resolved again. One thread at a time may use it.
+    An entry is not resolved again if it is the same, its surroundings are the same, and the files
+    that were looked at for it have not changed (`gateway.disk.inputs`). One thread at a time may
+    use this.
 
-    ``sound`` is whether the last reading, in the same surroundings, found no fault.
+    ``sound`` is true if the last reading, in the same surroundings, found no fault.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class Memory:
         self._drafts: dict[str, SiteDraft] = {}
 
     def parse(self, text: bytes) -> tuple[dict[str, Any], list[Fault], frozenset[Loc]]:
-        """Return the object in ``text``, its faults, and where values have the wrong type."""
+        """Return the object in ``text``, its faults, and the places of values of a wrong type."""
         if text != self._text:
             self._tree, repetitions = parse_source(text)
             found, self._unsound = _check_types(self._tree)
@@ -57,7 +58,7 @@ class Memory:
         around: Surroundings,
         names: Collection[str],
     ) -> list[SiteDraft]:
-        """Return a draft for each entry; for ``names`` see ``read_config``."""
+        """Return a draft for each entry. ``names`` has the same meaning as in ``read_config``."""
         if around != self._around:
             self._drafts, self._around, self.sound = {}, around, False
         known, every = self._drafts, not (names and self.sound)
@@ -83,16 +84,16 @@ def read_config(
     memory: Memory | None = None,
     names: Collection[str] = (),
 ) -> Config:
-    """Read ``sites.json`` and accept nothing that has a fault.
+    """Read ``sites.json``, and refuse the whole file if it has a fault.
 
-    ``environ`` is the gateway's own environment. ``admin_hosts``, in normal form, can be claimed
-    by no site; nor can ``ADMIN_HOSTS``. Relative paths in the file start from ``base``, by default
-    the folder that ``source`` is in.
+    ``environ`` is the gateway's own environment. No site can claim a host of ``admin_hosts``, given
+    in normal form, or of ``ADMIN_HOSTS``. Relative paths in the file start from ``base``, by
+    default the folder of ``source``.
 
-    With the ``memory`` of an earlier reading, what has not changed since then is used again. With
-    ``names`` too, and if that reading found no fault, only the files of these sites and of entries
-    that differ are looked at: what has happened to those of others is left to a reading without
-    names.
+    With the ``memory`` of an earlier reading, results that still hold are used again. With
+    ``names`` as well, and if that reading found no fault, only the files of these sites and of
+    changed entries are looked at. Changes to files of other sites are found by the next reading
+    without names.
 
     Raises ``ConfigError`` with every fault of the file.
     """
@@ -114,14 +115,15 @@ def read_config_leniently(
     memory: Memory | None = None,
     names: Collection[str] = (),
 ) -> Config:
-    """Read ``sites.json`` and make the best of it, so that one site's fault leaves others alone.
+    """Read as much of ``sites.json`` as can be used, so that a faulty site does not affect others.
 
-    A site with a fault goes to ``Config.faulty``; of two sites that claim one host, the later has
-    the fault. Whatever else is wrong is in ``Config.faults`` and has no consequence. For the
-    parameters see ``read_config``; ``text`` is what the file holds if it is not to be opened.
+    A site with a fault goes to ``Config.faulty``; if two sites claim one host, the later one has
+    the fault. Other faults are listed in ``Config.faults``, and have no effect. ``text`` is used
+    as the content of the file, which is then not opened; the other parameters are those of
+    ``read_config``.
 
-    Raises ``ConfigError`` only if the file cannot be read, everybody can write to it, or it is not
-    a JSON object with an object ``sites`` in it.
+    Raises ``ConfigError`` only if the file cannot be read, if everybody can write to it, or if it
+    is not a JSON object with an object ``sites`` in it.
     """
     source, memory = source.absolute(), memory or Memory()
     text = read_source(source) if text is None else text
@@ -169,7 +171,7 @@ def _check_types(tree: dict[str, Any]) -> tuple[list[Fault], frozenset[Loc]]:
 def _divide(
     drafts: Iterable[SiteDraft], faults: Iterable[Fault], claims: Mapping[str, Loc]
 ) -> tuple[Mapping[str, SiteConfig], Mapping[str, FaultySite]]:
-    """Return the sites without faults and those with; what has no valid name is neither."""
+    """Return the sites without faults, and those with faults; an invalid name is in neither."""
     of_sites: defaultdict[str | None, list[Fault]] = defaultdict(list)
     for fault in faults:
         of_sites[fault.site].append(fault)

@@ -1,4 +1,4 @@
-"""From a site's entry in ``sites.json`` to a ``SiteConfig``: what types alone cannot check."""
+"""Turn a site's entry in ``sites.json`` into a ``SiteConfig``, with checks beyond its types."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ATTRIBUTE: Final = "application"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the meaning of an entry depends on beside the entry itself."""
+    """Everything outside an entry, except files, that its meaning depends on."""
 
     base: Path
     """The folder that relative paths start from."""
@@ -36,11 +36,11 @@ class Surroundings:
     """The gateway's own environment."""
     admin_hosts: frozenset[str]
     limits: Limits = DEFAULTS
-    """Those of a site that says nothing of its own."""
+    """The limits of a site whose entry sets none."""
 
 
 def merge_limits(limits: Limits, written: object, unsound: frozenset[Loc], loc: Loc) -> Limits:
-    """Return ``limits`` with what is ``written`` at ``loc``, but for values with type faults."""
+    """Return ``limits`` changed by those ``written`` at ``loc``, without values of a wrong type."""
     if loc in unsound or not isinstance(written, dict):
         return limits
     own = {
@@ -52,13 +52,13 @@ def merge_limits(limits: Limits, written: object, unsound: frozenset[Loc], loc: 
 
 
 class SiteDraft:
-    """One site on its way from its entry to a ``SiteConfig``, with what is wrong with it.
+    """One site between its entry and its ``SiteConfig``, with its faults.
 
-    An entry with type faults becomes a draft too: whatever they spare is checked all the same, so
-    that everything that is wrong with a file is said at once.
+    An entry with values of a wrong type becomes a draft too. Its other values are checked, so that
+    all faults of a file are reported at once.
 
-    A draft does not change once it is made, and can stand for the same entry again as long as
-    `holds` says so.
+    A draft does not change after it was made. It can be used for the same entry again as long as
+    `holds` returns true.
     """
 
     __slots__ = (
@@ -81,7 +81,7 @@ class SiteDraft:
     def __init__(
         self, name: str, entry: object, unsound: frozenset[Loc], around: Surroundings
     ) -> None:
-        """Check ``entry``, but for the values at ``unsound``, which have type faults already."""
+        """Check ``entry``, except the values at ``unsound``, whose wrong type is known already."""
         self.name = name
         self.faults: list[Fault] = []
         self._entry: dict[str, Any] = entry if isinstance(entry, dict) else {}
@@ -99,16 +99,16 @@ class SiteDraft:
         self._probe_host = self._resolve_probe_host()
 
     def holds(self, entry: object, look: Callable[[str], Look] | None) -> bool:
-        """Tell whether the same would come of ``entry``, in the same surroundings.
+        """Tell whether this draft is right for ``entry`` too, in the same surroundings.
 
-        Both that and the entry from which this was made have to be without type faults: the JSON
-        values ``1`` and ``true`` are equal here. Without a ``look`` at them, files are taken to be
-        as they were.
+        Neither ``entry`` nor the entry of this draft may have values of a wrong type, because the
+        JSON values ``1`` and ``true`` are equal in Python. ``look`` checks the files; without it
+        they are assumed to be unchanged.
         """
         return entry == self._entry and (look is None or self._inputs.unchanged(look))
 
     def claim_hosts(self, claims: dict[str, Loc]) -> list[Fault]:
-        """Enter the site's hosts into ``claims``; a fault for each that an earlier site has."""
+        """Add the site's hosts to ``claims``; return a fault for each that another site has."""
         faults = []
         for host, loc in self.hosts.items():
             first = claims.setdefault(host, loc)
@@ -121,11 +121,11 @@ class SiteDraft:
         return faults
 
     def hosts_in(self, claims: Mapping[str, Loc]) -> tuple[str, ...]:
-        """Return the hosts that no earlier site has."""
+        """Return the hosts that no earlier site has claimed."""
         return tuple(host for host, loc in self.hosts.items() if claims[host] == loc)
 
     def finish(self) -> SiteConfig:
-        """Return the site, the same each time. Only for a draft without any fault."""
+        """Return the site, the same object each time. Only for a draft without any fault."""
         if self._site is None:
             self._site = self._finished()
         return self._site
@@ -157,19 +157,19 @@ class SiteDraft:
         self.faults.append(fault_at(self._loc(*steps), message))
 
     def _is_sound(self, *steps: str | int) -> bool:
-        """Tell whether there is no type fault at this place of the entry, or around it."""
+        """Tell whether this value of the entry, and all around it, have the right type."""
         loc = self._loc(*steps)
         return not any(loc[:length] in self._unsound for length in range(2, len(loc) + 1))
 
     def _get(self, key: str) -> Any:
-        """Return the value of a key; ``None`` if it is left out or has a type fault."""
+        """Return the value of a key; ``None`` if it is left out or has a wrong type."""
         return self._entry.get(key) if self._is_sound(key) else None
 
     def _get_or(self, key: str, default: Any) -> Any:
         return self._entry.get(key, default)
 
     def _resolve_probe_host(self) -> str | None:
-        """Return the host in normal form; it has to be one that brings a request to this site."""
+        """Return the host of the probe in normal form; it must be one of this site's hosts."""
         written: str | None = self._get("probe_host")
         if written is None:
             return None
@@ -183,7 +183,7 @@ class SiteDraft:
         return host
 
     def _resolve_hosts(self) -> dict[str, Loc]:
-        """Return the valid hosts, in normal form, and where each of them stands."""
+        """Return the valid hosts, in normal form, with their places in the file."""
         written: list[str] | None = self._get("hosts")
         if written is None:
             return self._host_from_name() if self._is_sound("hosts") else {}
@@ -225,12 +225,12 @@ class SiteDraft:
         return True
 
     def _absolute(self, key: str) -> Path | None:
-        """Return the path that a key names, whether anything is there or not."""
+        """Return the path that a key names, existing or not; ``None`` if the key is left out."""
         value: str | None = self._get(key)
         return None if value is None else self._around.base / value
 
     def _resolve_path(self, key: str, *checks: Callable[[Path], str | None]) -> Path | None:
-        """Return the path that a key names if each check lets it pass by returning ``None``."""
+        """Return the path that a key names, or ``None`` if one of the checks returns a problem."""
         path = self._absolute(key)
         if path is None:
             return None
@@ -252,7 +252,8 @@ class SiteDraft:
     def _resolve_env(self) -> dict[str, str]:
         own: dict[str, str] = {}
         for name, value in (self._get("env") or {}).items():
-            # An unsound value counts as set, or env_file would get a fault for referring to it.
+            # A value of a wrong type counts as set: else a reference to it in env_file would be
+            # reported as a fault too.
             own[name], problems = "", list[str]()
             if self._is_sound("env", name):
                 own[name], problems = interpolate(value, self._around.environ)
@@ -286,7 +287,7 @@ class SiteDraft:
     def _discover_wsgi(self, project: Path) -> str | None:
         settings = self._env.get(SETTINGS_VARIABLE)
         if not settings and self._has_faulty_env():
-            # The settings might be named there; guessing on would only add a misleading fault.
+            # The faulty part may name the settings. A guess could only add a misleading fault.
             return None
         try:
             return find_wsgi(project, settings, self._inputs.add)
@@ -295,7 +296,7 @@ class SiteDraft:
             return None
 
     def _has_faulty_env(self) -> bool:
-        """Tell whether faults leave open which settings module the site names."""
+        """Tell whether the site's settings module is unknown because of faults."""
         places = {
             json_path(self._loc(*steps)) for steps in (("env", SETTINGS_VARIABLE), ("env_file",))
         }

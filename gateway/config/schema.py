@@ -1,7 +1,7 @@
-"""The JSON schema of ``sites.json``, made from the models so that the two never differ.
+"""The JSON schema of ``sites.json``. It is made from the models, so that the two never differ.
 
-It is shipped as ``gateway/sites.schema.json``; editors complete and check the file with it. After
-a change to the models, write it anew: ``python -m gateway.config``.
+It is shipped as ``gateway/sites.schema.json``; editors complete and check ``sites.json`` with it.
+After a change to the models, write the file again: ``python -m gateway.config``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ SCHEMA_PATH: Final = Path(gateway.__file__).with_name("sites.schema.json")
 
 
 def schema_text() -> str:
-    """Return the schema (JSON Schema, draft 2020-12) as the text of its file."""
+    """Return the text of the schema file (JSON Schema, draft 2020-12)."""
     schema = Document.model_json_schema(by_alias=True)
     dialect = GenerateJsonSchema.schema_dialect
     return json.dumps({"$schema": dialect, **_tidy(schema)}, indent=2) + "\n"
 
 
 def _tidy(node: Any) -> Any:
-    """Make of pydantic's schema what an editor should see.
+    """Adapt a part of pydantic's schema for editors.
 
-    The titles go: they only repeat the names. (A title is a string; a property of that name would
-    be an object.) And keys that do not have the form of a name or variable are refused: pydantic
-    describes them as a pattern that says nothing about all others.
+    Titles are removed, because they only repeat the names. (A title is a string; a property called
+    ``title`` would be an object.) Keys of objects with a pattern are forbidden if they do not match
+    it: pydantic's schema leaves them open.
     """
     if isinstance(node, list):
         return [_tidy(item) for item in node]

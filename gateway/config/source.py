@@ -1,4 +1,4 @@
-"""From the bytes of ``sites.json`` to JSON, strictly: what could mean two things is refused."""
+"""Read the bytes of ``sites.json`` as JSON, and refuse whatever could mean two things."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.disk.files import UnusableFileError, opened, read_all
 from gateway.errors import ConfigError, Fault
 
 LARGEST: Final = 10_000_000
-"""Bytes of a ``sites.json``."""
+"""The most bytes of a ``sites.json``."""
 _SMALLEST_FILE: Final = """{"sites": {
   "shop.example": {"path": "projects/shop"}
 }}"""
@@ -23,9 +23,9 @@ _SMALLEST_FILE: Final = """{"sites": {
 def read_source(source: Path) -> bytes:
     """Return the contents of ``sites.json``.
 
-    Raises ``ConfigError`` if there is no such file, if it is something else, cannot be read or is
-    too large, or if everybody may write to it: whoever can edit it decides which code the gateway
-    runs.
+    Raises ``ConfigError`` if there is no such file, if it is not a regular file, cannot be read or
+    is too large, or if everybody may write to it, because whoever can edit it decides which code
+    the gateway runs.
     """
     try:
         with opened(source) as descriptor:
@@ -49,10 +49,10 @@ def read_source(source: Path) -> bytes:
 
 
 def parse_source(text: bytes) -> tuple[dict[str, Any], list[Fault]]:
-    """Return the object in ``text``, and a fault for each key that stands twice in one place.
+    """Return the object in ``text``, and a fault for each key that an object has twice.
 
-    Of such a key the last value counts, as everywhere. Raises ``ConfigError`` if ``text`` is not
-    an object in JSON (RFC 8259) in UTF-8; a byte order mark is allowed.
+    The last value of such a key counts, as in other JSON parsers. Raises ``ConfigError`` if
+    ``text`` is not an object in JSON (RFC 8259) in UTF-8; a byte order mark is allowed.
     """
     try:
         decoded = text.decode("utf-8-sig")
@@ -61,8 +61,8 @@ def parse_source(text: bytes) -> tuple[dict[str, Any], list[Fault]]:
         _refuse(f"not UTF-8 on line {line}; save the file in the encoding UTF-8")
     try:
         tree = json.loads(decoded, object_pairs_hook=_Object, parse_constant=_refuse_constant)
-        # The escapes for half a character beyond U+FFFF are JSON, but no text: nothing that
-        # holds one could be logged or sent.
+        # An escape for half of a character beyond U+FFFF is valid JSON, but a string with it
+        # cannot be encoded, and so neither logged nor sent.
         json.dumps(tree, ensure_ascii=False).encode()
         faults = _repetitions(tree, ())
     except json.JSONDecodeError as error:
@@ -73,7 +73,8 @@ def parse_source(text: bytes) -> tuple[dict[str, Any], list[Fault]]:
     except RecursionError:
         _refuse("brackets are nested too deeply")
     except ValueError:
-        # Python's limit for integers, a guard against their quadratic cost (CVE-2020-10735).
+        # Python limits the digits of integers, because reading them has quadratic cost
+        # (CVE-2020-10735).
         _refuse("a number has too many digits")
     if not isinstance(tree, dict):
         _refuse(f"the file must hold one object. A small one:\n{_SMALLEST_FILE}")
@@ -81,7 +82,7 @@ def parse_source(text: bytes) -> tuple[dict[str, Any], list[Fault]]:
 
 
 class _Object(dict[str, Any]):
-    """An object of the file that remembers which keys stood in it more than once."""
+    """An object of the file; ``repeated`` has the keys that it has more than once."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -104,7 +105,7 @@ def _repetitions(value: object, loc: Loc) -> list[Fault]:
 
 
 def _hint(text: str, position: int) -> str:
-    """Return advice for the mistakes that people make most in JSON."""
+    """Return advice for the most common mistakes in JSON."""
     rest = text[position:].lstrip()
     if not text.strip():
         return "; the file is empty"
@@ -122,5 +123,5 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _refuse(message: str) -> NoReturn:
-    # Not chained: the errors of JSON and of the decoder hold the text, which may hold secrets.
+    # Not chained: the errors of JSON and of the decoder contain the text, which may hold secrets.
     raise ConfigError([Fault("$", message)]) from None

@@ -1,6 +1,6 @@
-"""Pydantic's errors in the words of whoever wrote the file.
+"""Turn pydantic's errors into messages for the author of ``sites.json``.
 
-Values of ``env`` may be secrets and never appear, whatever is wrong with them.
+Values of ``env`` may be secrets, so they never appear in a message.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WANTED: Final = {
 
 
 def type_faults(error: ValidationError) -> tuple[list[Fault], frozenset[Loc]]:
-    """Return the faults, and the locations of the values that must not be used."""
+    """Return the faults, and the places of the values that must not be used."""
     faults = []
     errors = error.errors(include_url=False)
     for details in errors:
@@ -40,7 +40,7 @@ def type_faults(error: ValidationError) -> tuple[list[Fault], frozenset[Loc]]:
             case "missing":
                 fault = fault_at(loc[:-1], _missing_key(loc))
             case "string_pattern_mismatch" | "string_too_long" if loc[-1] == "[key]":
-                # This step is pydantic's way to say that the key, not its value, is wrong.
+                # With "[key]" pydantic says that the key is wrong, not its value.
                 fault = fault_at(loc[:-1], _bad_key(loc[:-1]))
             case _:
                 fault = fault_at(loc, _bad_value(loc, details))
@@ -49,7 +49,7 @@ def type_faults(error: ValidationError) -> tuple[list[Fault], frozenset[Loc]]:
 
 
 def _model_of(loc: Loc) -> type[BaseModel] | None:
-    """Return the model of the object that holds the key at ``loc``, if it has one."""
+    """Return the model of the object that contains the key at ``loc``, if there is one."""
     match loc[:-1]:
         case ():
             return Document
@@ -61,7 +61,7 @@ def _model_of(loc: Loc) -> type[BaseModel] | None:
 
 
 def _example(loc: Loc) -> str | None:
-    """Return a sample of what could stand at ``loc``; ``None`` for what lies within a list."""
+    """Return an example of a value for ``loc`` as JSON; ``None`` for an item of a list."""
     if len(loc) == 2 and loc[0] == "sites":
         return json.dumps({"path": "projects/shop"})
     model = _model_of(loc)

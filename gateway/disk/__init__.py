@@ -1,1 +1,1 @@
-"""Files: those that people name, and the folder of what the gateway remembers."""
+"""Files that people name, and the folder in which the gateway keeps its own state."""

@@ -1,8 +1,8 @@
-"""Reading files by names that people give: regular files only, never waiting, never too much.
+"""Read files whose names people give: regular files only, without waiting, up to a size.
 
 Opening a FIFO waits until somebody writes to it, reading ``/dev/zero`` never ends, and opening some
-devices does something. Whoever reads in a loop, as the watch of ``sites.json`` does, would stand
-still for ever. So what is read by a name from ``sites.json`` or from a setting is opened here.
+devices has an effect. A loop that reads such a file, like the watch of ``sites.json``, would stop
+for ever. So every file that ``sites.json`` or a setting names is opened by this module.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ _KINDS: Final = (
 
 
 class UnusableFileError(OSError):
-    """There is something, but it is no regular file, or too large; ``strerror`` is a predicate.
+    """Something that is not a regular file, or too large.
 
-    As an `OSError` it is met by whoever deals with files that cannot be read.
+    ``strerror`` is the second half of a sentence that begins with the path. The error is an
+    `OSError`, so that code which handles unreadable files handles it too.
     """
 
 
 def kind_of(mode: int) -> str:
-    """Return what a mode (``st_mode``) says that something is, such as ``a FIFO``."""
+    """Return the kind of file that a mode (``st_mode``) stands for, such as ``a FIFO``."""
     return next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
 
 
 def why_not(error: OSError) -> str:
-    """Return what is wrong with a file, to stand behind its name."""
+    """Say what is wrong with a file, in words that follow its name."""
     if isinstance(error, UnusableFileError):
         return str(error.strerror)
     return f"cannot be read ({error.strerror})"
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """Return the content of a regular file. Blocks no longer than its disk.
+    """Return the content of a regular file. Blocks only while the disk works.
 
     Raises ``UnusableFileError`` if it is something else or has more than ``limit`` bytes,
     ``OSError`` if it cannot be opened or read, ``ValueError`` if ``path`` holds a NUL character.
@@ -59,8 +60,9 @@ def read_file(path: Path, limit: int) -> bytes:
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Open a regular file for reading; a descriptor. Raises as `read_file` does."""
-    # Before, because to open a device is to use it; afterwards, because it may be another one.
+    """Open a regular file for reading, and yield its descriptor. Raises as `read_file` does."""
+    # The kind is checked before, because opening a device may have an effect, and again on the
+    # open file, because another file may have taken its place.
     _require_file(path.stat())
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
@@ -71,10 +73,10 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def read_all(descriptor: int, limit: int) -> bytes:
-    """Return what is left to read. Raises ``UnusableFileError`` if that exceeds ``limit`` bytes."""
+    """Return the rest of an open file. Raises ``UnusableFileError`` above ``limit`` bytes."""
     pieces: list[bytes] = []
-    # The size is asked first, so that a file that is far too large is not read at all; it is not
-    # relied on, because files grow, and those of /proc have none.
+    # The size is looked at first, so that a file that is far too large is not read at all. It is
+    # not enough, because files grow, and files of /proc have the size 0.
     size = os.fstat(descriptor).st_size
     while size <= limit and (piece := os.read(descriptor, _PIECE)):
         pieces.append(piece)
@@ -94,7 +96,7 @@ def _require_file(status: os.stat_result) -> None:
 
 
 def link_target(path: str) -> str | None:
-    """Return where a symbolic link points; ``None`` for what is none."""
+    """Return the target of a symbolic link; ``None`` if ``path`` is not a link."""
     try:
         return os.readlink(path) if os.path.islink(path) else None
     except (OSError, ValueError):
@@ -102,10 +104,11 @@ def link_target(path: str) -> str | None:
 
 
 def way_to(path: str, link: Callable[[str], str | None] = link_target) -> Iterator[str]:
-    """Yield every symbolic link on the way to where ``path`` leads, and last that place.
+    """Yield every symbolic link that ``path`` goes through, and then the path where it ends.
 
-    ``path`` is absolute; it is walked as the kernel walks it (path_resolution(7)). Nothing has to
-    be there. Who follows many paths gives a ``link`` that remembers.
+    ``path`` is absolute, and is followed as the kernel does it (path_resolution(7)). Nothing has to
+    exist there. ``link`` returns the target of a link; a caller that follows many paths can give
+    one with a cache.
     """
     here, parts, links = "/", path.split("/")[::-1], _MAX_LINKS
     while parts:

@@ -1,10 +1,11 @@
-"""Files that something was made of, and whether they are still as they were, without reading them.
+"""Tell whether files have changed since something was made from them, without reading them.
 
-A file is known by its inode, its size and the times of its last change: of its contents, and of
-anything about it (``ctime``), which nobody can set back. Of two changes in the same tick of the
-file system's clock the second leaves no trace (git calls such files "racily clean"), so that a file
-counts as known only if it had been left alone for `SETTLED` seconds before it was looked at. Of a
-folder counts that it is there: what else matters about it is an input of its own.
+A file counts as the same if its inode, its size and two times are the same: that of the last change
+of its contents (``mtime``), and that of the last change of anything about it (``ctime``), which
+nobody can set back. If a file changes twice in the same tick of the file system's clock, the second
+change leaves no trace (git calls such files "racily clean"). So a file can be known as unchanged
+only if it had not changed for `SETTLED` seconds when it was looked at. For a folder only its
+existence counts: files in it that matter are inputs of their own.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import Final
 
 SETTLED: Final = 2.0
-"""Seconds; the coarsest clock of a file system that is in use (FAT) ticks as slowly."""
+"""Seconds. The slowest clock of a file system in use, that of FAT, ticks every two seconds."""
 
 Look = tuple[int, ...]
-"""What a file, a folder or nothing at all looks like from outside."""
+"""The values that ``stat`` gives for a path, in a form that can be compared later."""
 
 
 def look(path: str) -> Look:
-    """Return what there is at a path, at the end of all links; never raises."""
+    """Return the `Look` of what is at a path, after all symbolic links; never raises."""
     try:
         found = os.stat(path)
     except OSError as error:
@@ -44,12 +45,12 @@ def look(path: str) -> Look:
 
 
 def has_settled(seen: Look) -> bool:
-    """Whether a file that looks the same later is the same, as far as that can be told."""
+    """Tell whether the file will be unchanged if it looks the same later."""
     return len(seen) < 6 or seen[-1] / 1e9 < time.time() - SETTLED
 
 
 class Inputs:
-    """The files and folders that something was made of."""
+    """The files and folders that something was made from."""
 
     __slots__ = ("_looks", "_settled")
 
@@ -58,11 +59,11 @@ class Inputs:
         self._settled = True
 
     def add(self, path: Path) -> None:
-        """One that is about to be looked at or read, whether anything is there or not."""
+        """Record a path, existing or not, just before its file is looked at or read."""
         seen = look(os.fspath(path))
         self._looks[os.fspath(path)] = seen
         self._settled = self._settled and has_settled(seen)
 
     def unchanged(self, look: Callable[[str], Look] = look) -> bool:
-        """Whether all of them are certainly as they were. It blocks."""
+        """Tell whether all of them are certainly unchanged. Blocks."""
         return self._settled and all(look(path) == seen for path, seen in self._looks.items())

@@ -1,47 +1,29 @@
-"""The folder of what the gateway remembers; every file in it is opened here and nowhere else.
+"""The folder in which the gateway keeps its state. All files in it are opened here, nowhere else.
 
-Who can write into the folder gives the gateway a token, orders and code to run. So the folder
-belongs to the gateway's user, and nobody else can write to it. Where that is not so, as on the
-volumes of many platforms, a folder of the gateway's own below it takes its place: ``user-UID``, or
-``user-UID-RANDOM`` where somebody else has taken that name. One counts if it is ours alone, for
-nobody else can make one that is.
-
-Of a file in it the same is asked again, on the open file: no link, a regular file with one name,
-ours, and for nobody else to write to. Others could have put it there before the folder was closed
-to them.
-
-Whoever can rename what is on the way to the folder, because a folder *above* is his or for others
-to write to, can put another one in its place at any moment. Files that are opened here do not mind:
-they are opened from the descriptor of the folder that was looked at. SQLite opens its files by
-their path, several at several times, and resolves every link of it first, that of a descriptor in
-``/proc`` included. So there its path leads through a folder with a name that nobody can guess or
-list, ``store/RANDOM``: in a folder that took the place of ours nothing has that name, so nothing is
-found and nothing can be made. The name is never shown; messages have ``*`` for it.
-
-What remains: such a person can take the state away by renaming it, or put another folder of the
-gateway's user in its place, but none of his own making.
+`gateway.disk.trustedfolder` finds the folder, and checks the folder and each file in it.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
-import re
 import secrets
-import shlex
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from gateway.disk.files import kind_of, read_all, way_to
-from gateway.errors import GatewayError
+from gateway.disk.trustedfolder import (
+    StateError,
+    TrustedFolder,
+    file_id,
+    trusted_folder,
+    where_paths_hold,
+)
 
 logger = logging.getLogger("gateway.statefolder")
 
@@ -49,38 +31,23 @@ TOKEN: Final = "admin-token"
 _STORE: Final = "gateway-{}.db"
 _LAST_GOOD: Final = "last-good-sites-{}.json"
 
-_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_OURS: Final = stat.S_IRUSR | stat.S_IWUSR
-_OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Not blocking, for what is a FIFO or a device after all.
-_OPEN_FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_HIDDEN: Final = "store"
-"""The folder that hides the name of the one in which SQLite opens files."""
-_NO_GUESS: Final = re.compile(r"[0-9a-f]{32}")
-_ANOTHER: Final = "name another folder with GATEWAY_STATE_DIR"
-
-
-class StateError(GatewayError):
-    """The state folder or a file in it cannot be used or trusted; the message has the remedy."""
-
 
 def store_name(sites: Path) -> str:
-    """The file of the store of the gateway that serves ``sites``.
+    """Return the file name of the store of the gateway that serves the file ``sites``.
 
-    The name depends on that path, here and in `last_good_name`: two gateways that were given the
-    same state folder carry out none of each other's orders and serve none of each other's sites.
+    The name depends on that path, here and in `last_good_name`. So two gateways that were given the
+    same state folder do not carry out each other's orders, and do not serve each other's sites.
     """
     return _STORE.format(_key(sites))
 
 
 def last_good_name(sites: Path) -> str:
-    """The file of the last good copy of ``sites``."""
+    """Return the file name of the last good copy of the file ``sites``."""
     return _LAST_GOOD.format(_key(sites))
 
 
 def is_store_name(name: str) -> bool:
-    """Whether a file is the store of some gateway."""
+    """Tell whether a file name is that of the store of some gateway."""
     return fnmatchcase(name, _STORE.format("*"))
 
 
@@ -90,118 +57,15 @@ def _key(sites: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileOfStore:
-    """A file for SQLite: its ``path``, how it is ``shown``, and which file that is (``id``)."""
+    """A file for SQLite: its ``path``, its path for messages (``shown``), its device and inode."""
 
     path: Path
     shown: str
     id: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """An open folder, and its path without links. ``below`` is its name if it is our own one.
-
-    ``hidden`` if the last part of the path is never to be shown.
-    """
-
-    descriptor: int
-    path: Path
-    below: str = ""
-    hidden: bool = False
-
-    def shown(self, name: str) -> Path:
-        """The path of a file, for people."""
-        return (self.path.with_name("*") if self.hidden else self.path) / name
-
-    def quoted(self, name: str) -> str:
-        """The path of a file, for a shell."""
-        quoted = shlex.quote(str(self.shown(name)))
-        return re.sub(r"/\*/([^/]*)$", r"'/*/'\1", quoted) if self.hidden else quoted
-
-    def why_not(self, name: str, status: os.stat_result) -> str | None:
-        """Say why a file may come from somebody else, ``None`` if it cannot."""
-        if not stat.S_ISREG(status.st_mode):
-            return f"{self.shown(name)} is not a file but {kind_of(status.st_mode)}"
-        problem = _why_not_ours(status)
-        # None at all is fine: it was replaced since it was opened.
-        if problem is None and status.st_nlink > 1:
-            problem = "it has another name elsewhere (a hard link)"
-        return f"{self.shown(name)} cannot be trusted, {problem}" if problem else None
-
-    def look(self, *names: str, secret: bool = False) -> None:
-        """See that files can be trusted, and that others cannot read them.
-
-        What others could read is put right; not so a ``secret``, which they may have read.
-        """
-        problems = {}
-        for name in names:
-            try:
-                status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if problem := self.why_not(name, status):
-                problems[name] = problem
-            elif status.st_mode & _OTHERS and secret:
-                # Root's chmod follows what others have put in the place of the folder by then.
-                keep = f"if nobody can have done so, keep it: chmod 600 {self.quoted(name)}; else "
-                if _can_be_moved(self.path):
-                    keep = ""
-                raise StateError(
-                    f"others could read {self.shown(name)}; {keep}remove it: "
-                    f"rm -r {self.quoted(name)}"
-                )
-            elif status.st_mode & _OTHERS:
-                os.chmod(name, _OURS, dir_fd=self.descriptor)
-                logger.warning("others could read %s, which is now put right", self.shown(name))
-        if problems:
-            files = " ".join(map(self.quoted, problems))
-            raise StateError(f"{', and '.join(problems.values())}; remove it: rm -r {files}")
-
-    def open(self, name: str, flags: int, *, secret: bool = False) -> int:
-        """Open a file that can be trusted."""
-        self.look(name, secret=secret)
-        descriptor = os.open(name, flags | _OPEN_FILE, _OURS, dir_fd=self.descriptor)
-        try:
-            status = os.fstat(descriptor)
-            if problem := self.why_not(name, status):
-                raise StateError(f"{problem}; remove it: rm -r {self.quoted(name)}")
-            # An unusual umask takes from us what is ours.
-            if status.st_mode & _OURS != _OURS:
-                os.fchmod(descriptor, _OURS)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def read(self, name: str, limit: int, *, secret: bool = False) -> bytes | None:
-        """The content of a file, ``None`` if there is none."""
-        try:
-            descriptor = self.open(name, os.O_RDONLY, secret=secret)
-        except FileNotFoundError:
-            return None
-        try:
-            return read_all(descriptor, limit)
-        finally:
-            os.close(descriptor)
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a file another name; what had that name is gone."""
-        os.rename(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
-
-    def unlink(self, name: str) -> None:
-        """Remove a file."""
-        os.unlink(name, dir_fd=self.descriptor)
-
-    def id(self, name: str) -> tuple[int, int] | None:
-        """Which file has a name; ``None`` if none has."""
-        try:
-            return _id(os.stat(name, dir_fd=self.descriptor, follow_symlinks=False))
-        except FileNotFoundError:
-            return None
-
-
 class StateFolder:
-    """The state folder at ``path``, made when it is needed. Nothing is remembered between uses.
+    """The state folder at ``path``, made when it is needed, and checked anew at each use.
 
     Every method blocks, and raises `StateError`.
     """
@@ -210,27 +74,27 @@ class StateFolder:
         self._path = path.absolute()
 
     def below(self) -> str:
-        """The name of the folder of our own that is used below; empty if none is needed."""
+        """Return the name of the gateway's own folder below ``path``; empty if none is needed."""
         with self._opened() as folder:
             return folder.below
 
     def path_of(self, name: str) -> Path:
-        """Where a file is, or would be."""
+        """Return the path of a file, whether it exists or not."""
         with self._opened() as folder:
             return folder.path / name
 
     def names(self) -> set[str]:
-        """What is in it."""
+        """Return the names of the files and folders in it."""
         with self._opened() as folder:
             return set(os.listdir(folder.descriptor))
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """The content of a file, ``None`` if there is none; over ``limit`` bytes are refused."""
+        """Return the content of a file, ``None`` if there is none; refuse more than ``limit``."""
         with self._opened() as folder:
             return folder.read(name, limit)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Write a file, for its owner only; it is there as a whole or not at all."""
+        """Write a file that only its owner can read; it is replaced as a whole or not at all."""
         draft = f".{name}.{secrets.token_hex(8)}"
         with self._opened() as folder:
             descriptor = folder.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -245,17 +109,17 @@ class StateFolder:
                 os.close(descriptor)
 
     def make_once(self, name: str, content: Callable[[], bytes], limit: int) -> bytes:
-        """The content of a file that is a secret, and that is written if there is none.
+        """Return the content of a secret file. Write ``content()`` first if there is no such file.
 
-        Of several processes that want it at the same time one writes, and all get what it wrote,
-        also if some of them die meanwhile. No hard link is needed; some file systems have none.
+        If several processes call this at the same time, one writes, and all return what it wrote,
+        even if some of them die meanwhile. It needs no hard links; some file systems have none.
         """
         draft = f".{name}.draft"
         with self._opened() as folder:
             while (found := folder.read(name, limit, secret=True)) is None:
                 with _locked(folder, draft) as descriptor:
-                    if folder.id(draft) != _id(os.fstat(descriptor)):
-                        # Whoever had the lock before has made the file out of this draft.
+                    if folder.id(draft) != file_id(os.fstat(descriptor)):
+                        # The process that had the lock before has renamed this draft.
                         continue
                     try:
                         if folder.id(name) is None:
@@ -271,18 +135,18 @@ class StateFolder:
             return found
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name, unless it is gone."""
+        """Give a file another name; do nothing if it does not exist."""
         with self._opened() as folder, suppress(FileNotFoundError):
             folder.rename(old, new)
 
     def prepare(self, name: str, *beside: str) -> FileOfStore:
-        """Make a file if there is none, for SQLite, which opens it by its path.
+        """Make a file for SQLite, which opens it by its path, if there is none.
 
-        The files ``beside`` are not made, only looked at. What is there is not even opened: closing
-        it again would take the locks that this process has on it (howtocorrupt.html, 2.2, of
-        https://www.sqlite.org).
+        The files ``beside`` are not made, only checked. Files that exist are not even opened:
+        closing them would release the locks that this process holds on them (howtocorrupt.html,
+        2.2, of https://www.sqlite.org).
         """
-        with self._opened() as folder, _where_paths_hold(folder, name, *beside) as safe:
+        with self._opened() as folder, where_paths_hold(folder, name, *beside) as safe:
             safe.look(name, *beside)
             if safe.id(name) is None:
                 with suppress(FileExistsError):
@@ -292,230 +156,20 @@ class StateFolder:
             return FileOfStore(safe.path / name, str(safe.shown(name)), id)
 
     def id_of_store(self, name: str) -> tuple[int, int] | None:
-        """Which file `prepare` would find now, ``None`` if there is none."""
-        with self._opened() as folder, _where_paths_hold(folder) as safe:
+        """Return the device and inode of the file that `prepare` would find, or ``None``."""
+        with self._opened() as folder, where_paths_hold(folder) as safe:
             return safe.id(name)
 
-    @contextmanager
-    def _opened(self) -> Iterator[_Folder]:
-        """The folder that is really used."""
-        try:
-            path = _followed(self._path)
-            _make(path)
-            with _open(path) as descriptor:
-                problem = _why_not_ours(os.fstat(descriptor))
-                if problem is None:
-                    yield _Folder(descriptor, path)
-                else:
-                    with _own(_Folder(descriptor, path), problem) as own:
-                        yield own
-        except OSError as error:
-            raise StateError(
-                f"{self._path} cannot keep what the gateway remembers: {error.strerror}; put that "
-                f"right, or {_ANOTHER}"
-            ) from None
-
-
-def _followed(path: Path) -> Path:
-    """Where a path leads to; it may lead there through no link that others may have made."""
-    *links, end = map(Path, way_to(os.fspath(path)))
-    for link in links:
-        owner = link.lstat().st_uid
-        if _is_strange(owner) and _others_write(link.parent.stat()):
-            raise StateError(
-                f"{link} is a link of user {owner} in a folder that others can write to, so it may "
-                "lead anywhere; name the folder that is meant with GATEWAY_STATE_DIR"
-            )
-    return end
-
-
-def _is_strange(user: int) -> bool:
-    return user not in {os.geteuid(), 0}
-
-
-def _others_write(folder: os.stat_result) -> bool:
-    """Whether somebody else than root can put something into a folder."""
-    return bool(folder.st_mode & _OTHERS_WRITE) or _is_strange(folder.st_uid)
-
-
-def _can_be_moved(path: Path) -> bool:
-    """Whether others can put something else in the place of a folder of ours, or of one above."""
-    return any(
-        _is_strange(status.st_uid)
-        # In a sticky folder only their owners rename things (unlink(2), EPERM).
-        or (status.st_mode & _OTHERS_WRITE and not status.st_mode & stat.S_ISVTX)
-        for status in map(os.stat, path.parents)
-    )
-
-
-def _make(path: Path) -> None:
-    """Make a folder for its owner only, and those above it for nobody else to write to."""
-    if path.is_dir():
-        return
-    missing = [folder for folder in path.parents if not folder.exists()]
-    for folder in reversed(missing):
-        _mkdir(folder, 0o755)
-    _mkdir(path, 0o700)
-
-
-def _mkdir(path: Path | str, mode: int, within: int | None = None) -> bool:
-    """Make a folder that its owner can use, whatever the umask; false if there is something."""
-    try:
-        os.mkdir(path, mode, dir_fd=within)
-    except FileExistsError:
-        return False
-    status = os.stat(path, dir_fd=within, follow_symlinks=False)
-    if status.st_mode & stat.S_IRWXU != stat.S_IRWXU and status.st_uid == os.geteuid():
-        # Never through a link, which others may have put there by now.
-        if os.chmod in os.supports_follow_symlinks:
-            os.chmod(path, stat.S_IRWXU, dir_fd=within, follow_symlinks=False)
-        else:
-            # Linux; a folder that may not be read is opened by O_PATH alone.
-            descriptor = os.open(path, _OPEN_FOLDER | os.O_PATH, dir_fd=within)
-            try:
-                os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IRWXU)
-            finally:
-                os.close(descriptor)
-    return True
+    def _opened(self) -> AbstractContextManager[TrustedFolder]:
+        return trusted_folder(self._path, left_behind=TOKEN)
 
 
 @contextmanager
-def _open(path: Path | str, within: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, _OPEN_FOLDER, dir_fd=within)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _own(outer: _Folder, problem: str) -> Iterator[_Folder]:
-    """The folder of our own in one that is not ours, or that others can write to."""
-    name, descriptor = _found_own(outer) or _made_own(outer, problem)
-    try:
-        yield _Folder(descriptor, outer.path / name, name)
-    finally:
-        os.close(descriptor)
-
-
-def _found_own(outer: _Folder) -> tuple[str, int] | None:
-    """The folder of our own that is there, open.
-
-    Of several, as a first start of several workers can leave them where somebody else has the usual
-    name, the first one counts for all.
-    """
-    usual = f"user-{os.geteuid()}"
-    if (descriptor := _open_own(outer, usual)) is not None:
-        return usual, descriptor
-    other = re.compile(rf"{usual}-[0-9a-f]{{16}}")
-    for name in sorted(filter(other.fullmatch, os.listdir(outer.descriptor))):
-        if (descriptor := _open_own(outer, name)) is not None:
-            return name, descriptor
-    return None
-
-
-def _open_own(outer: _Folder, name: str) -> int | None:
-    """Open a folder if it is ours alone."""
-    try:
-        descriptor = os.open(name, _OPEN_FOLDER, dir_fd=outer.descriptor)
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}:
-            return None
-        raise
-    if _why_not_ours(os.fstat(descriptor)) is None:
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def _made_own(outer: _Folder, problem: str) -> tuple[str, int]:
-    """Make the folder of our own, and open it."""
-    name = f"user-{os.geteuid()}"
-    taken = ""
-    try:
-        if not _mkdir(name, 0o700, outer.descriptor):
-            # Another worker may have made it just now.
-            if (descriptor := _open_own(outer, name)) is not None:
-                return name, descriptor
-            taken = f"; {outer.path / name} may be somebody else's"
-            name = f"{name}-{secrets.token_hex(8)}"
-            _mkdir(name, 0o700, outer.descriptor)
-    except OSError as error:
-        raise StateError(_cannot_make_own(outer.path, problem, error)) from None
-    path = outer.path / name
-    if (descriptor := _open_own(outer, name)) is None:
-        with suppress(OSError):
-            os.rmdir(name, dir_fd=outer.descriptor)
-        raise StateError(
-            f"the file system of {outer.path} keeps no permissions: {path} was made for its owner "
-            f"only, and is not; {_ANOTHER}"
-        )
-    logger.warning(
-        "%s is not the gateway's alone (%s), so its state is kept in %s%s",
-        outer.path,
-        problem,
-        path,
-        taken,
-    )
-    if outer.id(TOKEN) is not None:
-        logger.warning(
-            "%s IS NOT USED ANY MORE, because others could have put it there; the token is in %s",
-            outer.path / TOKEN,
-            path / TOKEN,
-        )
-    return name, descriptor
-
-
-def _cannot_make_own(outer: Path, problem: str, error: OSError) -> str:
-    user = os.geteuid()
-    # What others can move away may be something else by the time that root gives it away.
-    give = f"give it that folder: chown -h {user} {shlex.quote(str(outer))}, or "
-    return (
-        f"{outer} is not the gateway's alone ({problem}), and the gateway, as user {user}, cannot "
-        f"make a folder for itself there ({error.strerror}); "
-        f"{'' if _can_be_moved(outer) else give}{_ANOTHER}"
-    )
-
-
-@contextmanager
-def _where_paths_hold(folder: _Folder, *names: str) -> Iterator[_Folder]:
-    """Where the path of a file leads to that file, whatever others do.
-
-    That is the folder itself, unless others can move it, or could once. Files that lie in it then,
-    of before, are moved; the first of ``names`` decides.
-    """
-    if folder.id(_HIDDEN) is None and not _can_be_moved(folder.path):
-        yield folder
-        return
-    _mkdir(_HIDDEN, 0o700, folder.descriptor)
-    with _open(_HIDDEN, folder.descriptor) as outer:
-        status = os.fstat(outer)
-        if status.st_uid != os.geteuid() or status.st_mode & _OTHERS:
-            raise StateError(
-                f"others could look into {folder.shown(_HIDDEN)}; stop the gateway and remove it: "
-                f"rm -r {folder.quoted(_HIDDEN)}"
-            )
-        # Nobody else can hold this lock: to do so he would have to open the folder.
-        fcntl.flock(outer, fcntl.LOCK_EX)
-        name = min(filter(_NO_GUESS.fullmatch, os.listdir(outer)), default="")
-        if not name:
-            name = secrets.token_hex(16)
-            _mkdir(name, 0o700, outer)
-        with _open(name, outer) as inner:
-            safe = _Folder(inner, folder.path / _HIDDEN / name, hidden=True)
-            if names and safe.id(names[0]) is None and folder.id(names[0]) is not None:
-                for each in reversed(names):
-                    with suppress(FileNotFoundError):
-                        os.rename(each, each, src_dir_fd=folder.descriptor, dst_dir_fd=inner)
-            yield safe
-
-
-@contextmanager
-def _locked(folder: _Folder, name: str) -> Iterator[int]:
-    """An empty file that no other process has locked; it may have got another name meanwhile."""
+def _locked(folder: TrustedFolder, name: str) -> Iterator[int]:
+    """Make or open a file, and lock it; another process may have renamed it meanwhile."""
     descriptor = folder.open(name, os.O_RDWR | os.O_CREAT)
     try:
-        # The lock of a process that dies is gone with it.
+        # The system releases the lock of a process that dies.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
@@ -527,15 +181,3 @@ def _write(descriptor: int, content: bytes) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
     os.fsync(descriptor)
-
-
-def _why_not_ours(status: os.stat_result) -> str | None:
-    """Say why something is not the gateway's alone, ``None`` if it is."""
-    if status.st_uid != os.geteuid():
-        return f"it belongs to user {status.st_uid}"
-    # What an access control list gives to others stands in the bits of the group (acl(5)).
-    return "others can write to it" if status.st_mode & _OTHERS_WRITE else None
-
-
-def _id(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

@@ -1,1 +1,1 @@
-"""The passage of a request through the code of a site: when it runs, where, and back."""
+"""The execution of requests: when the code of a site runs, on which thread, and how it answers."""

@@ -1,36 +1,37 @@
-"""The governor: it decides how many requests of all sites run at the same time.
+"""The governor decides how many requests of all sites run at the same time.
 
 **The problem.** Python threads that compute at the same time fight for the GIL, and the fight costs
-more than the work: ten threads that compute answer fewer requests than one. But one thread alone
-lets a view that sleeps, or waits for a database, hold up everybody. So few threads may run while
-they compute, and many as soon as they are found to be blocked.
+more than the work: ten threads that compute answer fewer requests than one. But with one thread
+alone, a view that sleeps or waits for a database holds up everybody. So only few threads may run
+while they compute, and many may run as soon as they are found to be blocked.
 
 **Lanes.** A request runs in one of three lanes:
 
 - *fast*: it computes, and is expected to be done soon. One at a time.
 - *long*: it has used more than a quantum of CPU, or is expected to. One at a time, beside the
   fast one, so that what is quick does not wait behind what is not.
-- *blocked*: it was found blocked, or is expected to block. It costs nobody anything, so these are
-  not counted; only the limit of the site and of the process bound their number.
+- *blocked*: it was found blocked, or is expected to block. Such requests take no time from others,
+  so they are not counted; only the limits of the site and of the process bound their number.
 
 **Finding out.** A thread that waits for the GIL wakes up each switch interval, and its CPU clock
 moves; the clock of a thread that is blocked stands still. So a clock that did not move for longer
 than a switch interval means blocked, also while others saturate the GIL. `Governor.tick`, called
 every few milliseconds while requests run, reads the clocks and moves requests between lanes, which
-frees their places. CPU against wall clock does not tell: threads that wait for the GIL look idle.
+frees their places. The share of CPU time in wall time would not tell, because threads that wait
+for the GIL look idle, too.
 
-**Expecting.** Moving averages for each route (of a site) of the CPU used and of having been blocked
-choose the lane at admission. Without them each sleeping request would occupy the fast lane until
-it is found out; until there are a few, the plain mean of all counts, so that the second request
+**Expecting.** The lane of a new request is chosen from two moving averages of its route: the CPU
+time, and how often it was blocked. Without them each sleeping request would occupy the fast lane
+until it is found out. The first few requests of a route count equally, so that the second request
 profits from the first. A route goes to the long lane above a quantum and comes back well below it,
-so that one whose CPU time is close to the quantum does not change lanes all the time.
+so that a route whose CPU time is close to the quantum does not change lanes all the time.
 
 **Fairness.** Within a lane the site that has used the least CPU goes first. In the fast lane, what
-its next request is expected to use counts with it, twice: so a short one does not wait for those
-of all sites that have used a little less, and a longer one for no more than the double of its own
-time of each. A site whose turn has come keeps it for a slice, as long as it has more to run: its
-code and its data are in the caches of the processor, which makes the next request cheaper. A site
-that had nothing to do starts from the least of those that have: idling saves up no credit.
+its next request is expected to use is added twice. So a short request does not wait for those of
+all sites that have used a little less, and a longer one waits, for each other site, no longer than
+twice its own time. A site whose turn has come keeps it for a slice, as long as it has more to run:
+its code and its data are in the caches of the processor, which makes the next request cheaper. A
+site that had nothing to do gets no credit for that: it starts from what the busy sites have used.
 
 **Shares.** A request that has parked with connections of its site still counts against the limits
 until it has come back, so that clients who do not read cannot use up more of them than there are
@@ -39,11 +40,12 @@ code that hangs does not keep out the code that mends it. No site gets the last 
 places. What is *set aside*, because it hangs, does not count any more; there is a bound to that.
 
 **The switch interval.** While a long request runs, others get the GIL from it after 0.5 ms instead
-of Python's 5: what is quick then answers ten times as fast. Switching costs, so only then.
+of Python's 5: quick requests are then answered ten times as fast. Switching costs time, so the
+interval is short only then.
 
 **A crowd.** When requests of the fast lane wait for each other, no long one runs beside them and
-none of the last few was tiny, the thread has enough to do: whoever takes the GIL from it to bring
-more makes everybody slower. Then the event loop may rest for a while (`crowded`).
+none of the last few was tiny, the thread has enough to do. If the event loop took the GIL from it
+to bring more requests, everybody would be slower. So the loop may rest for a while (`crowded`).
 
 Nothing here knows of HTTP, of what threads do or of asyncio. `submit`, `withdraw` and `tick` are
 called by the event loop, `began` and `finished` by the threads; the lock is held for microseconds.
@@ -69,20 +71,21 @@ QUANTUM: Final = 10_000_000
 _BACK_TO_FAST: Final = 0.6
 """The share of a quantum below which a route leaves the long lane."""
 _OFTEN_BLOCKED: Final = 0.5
+"""The average of having been blocked above which a route goes to the blocked lane."""
 _AHEAD: Final = 2
-"""How many times what a request of the fast lane is expected to use counts before it has run."""
+"""The factor by which the expected CPU of a request of the fast lane counts before it has run."""
 _SLICE: Final = 5_000_000
 """Nanoseconds of CPU for which a site keeps its turn in the fast lane."""
 _CROWD: Final = 2
-"""Requests of the fast lane that wait."""
+"""The number of waiting requests of the fast lane from which on there may be a crowd."""
 _TINY: Final = 500_000
-"""Nanoseconds of CPU: several times what the event loop does for a request."""
+"""Nanoseconds of CPU below which a request is tiny: several times the event loop's part of it."""
 _NONE_TINY: Final = 8
-"""How many in the fast lane have to have used more, one after the other, for a crowd."""
+"""The number of requests of the fast lane, one after the other, that were not tiny in a crowd."""
 _ALPHA: Final = 0.2
 """Weight of the newest request in the moving averages."""
 _ROUTES: Final = 256
-"""Routes that are remembered for each site; the one not seen for longest goes first."""
+"""Routes that are remembered for each site; the one that was used least recently goes first."""
 _SHORT_INTERVAL: Final = 0.0005
 _LONGEST: Final = 1_000_000_000
 """Nanoseconds of CPU for which a request keeps the place of the long lane from others."""
@@ -94,11 +97,15 @@ of all places for other sites."""
 
 
 class Lane(IntEnum):
-    """Where a request runs or waits."""
+    """The lane in which a request runs or waits; the module tells what they are for."""
 
     FAST = 0
     LONG = 1
     BLOCKED = 2
+
+
+_LANES: Final = tuple(Lane)
+"""To go through an enumeration costs several times as much, and this is done for each request."""
 
 
 class OverloadedError(Exception):
@@ -106,7 +113,7 @@ class OverloadedError(Exception):
 
 
 class Work(Protocol):
-    """What is admitted."""
+    """Something that the governor admits."""
 
     def start(self, lane: Lane) -> None:
         """Begin on a thread, without waiting for it; a second call does nothing.
@@ -120,40 +127,40 @@ class Clocks(Protocol):
     """The clocks that the governor reads."""
 
     def now(self) -> float:
-        """Seconds, monotonic."""
+        """Return the monotonic time in seconds."""
 
     def own(self) -> tuple[int, int]:
-        """For the calling thread: an id for `cpu`, 0 if there is none, and its CPU in ns."""
+        """Return the id of the calling thread for `cpu` (0 if there is none) and its CPU in ns."""
 
     def cpu(self, clock: int) -> int:
-        """The CPU of another thread in ns; raises ``OSError`` if it has ended."""
+        """Return the CPU of another thread in ns; raises ``OSError`` if the thread has ended."""
 
 
 class SystemClocks:
-    """Those of the system."""
+    """The clocks of the system."""
 
     now = staticmethod(time.monotonic)
 
     if sys.platform == "linux":
 
         def own(self) -> tuple[int, int]:
-            """See `Clocks`."""
+            """Return the id of the calling thread for `cpu`, and its CPU in ns."""
             return time.pthread_getcpuclockid(threading.get_ident()), time.thread_time_ns()
 
         cpu = staticmethod(time.clock_gettime_ns)
     else:
 
         def own(self) -> tuple[int, int]:
-            """See `Clocks`."""
+            """Return no id, and the CPU of the calling thread in ns."""
             return 0, time.thread_time_ns()
 
         def cpu(self, clock: int) -> int:
-            """See `Clocks`."""
+            """Raise ``OSError``: nothing can be read."""
             raise OSError("this system has no CPU clocks of other threads")
 
 
 class Route:
-    """What is known of one route."""
+    """The averages of one route."""
 
     __slots__ = ("blocked", "cpu", "long", "weight")
 
@@ -177,7 +184,7 @@ class Route:
 
 
 class Share:
-    """What all generations of one site have of the places."""
+    """The places that all generations of one site have together."""
 
     __slots__ = ("__weakref__", "taken")
 
@@ -186,7 +193,7 @@ class Share:
 
 
 class Account:
-    """What the governor keeps for one generation: at most ``limit`` run and ``queue`` wait.
+    """The account of one generation, of whose requests at most ``limit`` run and ``queue`` wait.
 
     Generations of one site have the same ``share``; together they keep to the limit, too.
     """
@@ -196,10 +203,10 @@ class Account:
         self.queue = queue
         self.share = share or Share()
         self.reserve = max(1, limit // _PART)
-        # Those that run and are not aside, and those that have parked and go on to count.
+        # The requests that run and are not aside, and those that have parked and still count.
         self.taken: set[Ticket] = set()
         self.waits: set[Ticket] = set()
-        # CPU in nanoseconds; more, if the site had nothing to do for a while.
+        # CPU in nanoseconds; raised to that of the others after the site had nothing to do.
         self.used = 0.0
         self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
         # Whether it is in the governor's queue of the lane.
@@ -207,7 +214,7 @@ class Account:
         self._routes: OrderedDict[str, Route] = OrderedDict()
 
     def route(self, name: str) -> Route:
-        """What is known of a route of the site."""
+        """Return the averages of a route of the site."""
         route = self._routes.get(name)
         if route is None:
             route = self._routes[name] = Route()
@@ -257,19 +264,19 @@ class Ticket:
         self.work: Work | None = None
         self.blocked = False
         self.clock = 0
-        # Readings of the CPU clock: at the start, the last one, and from where a quantum counts.
+        # Readings of the CPU clock: the first, the last, and the one from which a quantum counts.
         self.start = self.cpu = self.mark = 0
         self.moved = 0.0
 
     @property
     def waits(self) -> bool:
-        """Whether its turn has not come yet."""
+        """Tell whether its turn has not come yet."""
         return self.stage is _Stage.WAITING
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """How many requests there are: with a place, held, set aside, and waiting for their turn."""
+    """The number of requests that run with a place, are held, are set aside, and wait."""
 
     running: int
     held: int
@@ -278,47 +285,48 @@ class Places:
 
 
 class Governor:
-    """See the module. ``budget`` is how many requests of all sites may run at the same time."""
+    """The governor of a process. At most ``budget`` requests of all sites run at the same time."""
 
     def __init__(self, budget: int, clocks: Clocks | None = None) -> None:
         self.budget = budget
         self._clocks = clocks or SystemClocks()
-        self._can_see = self._clocks.own()[0] != 0
+        self.sees_blocked = self._clocks.own()[0] != 0
+        """Tells whether blocked requests can be found; false where threads have no CPU clocks."""
         self._lock = threading.Lock()
         self._running: set[Ticket] = set()
-        # Who was admitted and has not been started yet.
+        # The requests that were admitted and have not been started yet.
         self._admitted: deque[Ticket] = deque()
-        # Who has a place, and who of those that run has none. Sets, because they can be changed
-        # once more where an exception of a site has hit a thread in between.
+        # The requests that have a place, and those that run without one. These are sets, because
+        # a change is made once more after an exception of a site has hit a thread in between.
         self._taken: set[Ticket] = set()
         self._aside: set[Ticket] = set()
-        # What one site may have of the budget.
+        # The places that one site may have.
         self._most = max(1, budget - math.ceil(budget / _PART))
-        # Who has the one place of the fast and of the long lane.
+        # The holders of the one place of the fast lane and of the one of the long lane.
         self._places: list[Ticket | None] = [None, None]
-        # For each lane the sites of which requests wait, by their turn when queued.
+        # For each lane, the sites with waiting requests, ordered by their turn when queued.
         self._queues: tuple[list[tuple[float, int, Account]], ...] = tuple([] for _ in Lane)
-        # Who waits in each lane, and who of them has been held.
+        # The requests that wait in each lane, and those of them that were held.
         self._waits: tuple[set[Ticket], ...] = tuple(set() for _ in Lane)
         self._returning: set[Ticket] = set()
-        # Whose turn is being looked at, with what they wait for.
+        # The sites whose turn is being looked at: taken from the queue, to be put back.
         self._considered: tuple[list[Account], ...] = tuple([] for _ in Lane)
         self._order = 0
         self._floor = 0.0
-        # Whose turn it is in the fast lane, and the CPU used at which it ends.
+        # The site whose turn it is in the fast lane, and its CPU used at which the turn ends.
         self._holder: Account | None = None
         self._end_of_turn = 0.0
-        # How many in the fast lane have not been tiny since the last one that was.
+        # The number of requests of the fast lane since the last tiny one.
         self._none_tiny = 0
         self._interval = sys.getswitchinterval()
         self._short = False
 
     def submit(self, ticket: Ticket, work: Work) -> None:
-        """Start ``work``, now or when its turn comes; raises `OverloadedError`."""
+        """Start ``work`` now or when its turn comes; raises `OverloadedError` if too many wait."""
         account = ticket.account
         with self._lock:
             ticket.work = work
-            if self._can_see:
+            if self.sees_blocked:
                 ticket.lane = ticket.route.expect()
             if not (account.taken or account.waits):
                 account.used = max(account.used, self._floor)
@@ -333,7 +341,7 @@ class Governor:
         ticket.started = True
 
     def withdraw(self, ticket: Ticket) -> bool:
-        """Give up a request if it still waits; tell whether it did."""
+        """Give up a request if it still waits; return whether it did."""
         with self._lock:
             if ticket.stage is not _Stage.WAITING:
                 return False
@@ -378,13 +386,13 @@ class Governor:
         return True
 
     def running(self) -> list[Work]:
-        """Return what has a place or was set aside, and has not ended."""
+        """Return the work that has a place or was set aside, and has not ended."""
         with self._lock:
             return [ticket.work for ticket in self._running if ticket.work is not None]
 
     @property
     def places(self) -> Places:
-        """How many requests there are of each kind."""
+        """The number of requests of each kind."""
         with self._lock:
             running = len(self._taken & self._running)
             held = len(self._taken) - running
@@ -397,22 +405,22 @@ class Governor:
 
     @property
     def crowded(self) -> bool:
-        """Whether the fast lane has enough to do, and nobody else is in a hurry. For any thread."""
+        """Tell whether the fast lane has enough to do and nothing is urgent. For any thread."""
         fast, long = self._places
         busy = fast is not None and len(self._waits[Lane.FAST]) >= _CROWD
         return busy and long is None and self._none_tiny >= _NONE_TINY
 
     def began(self, ticket: Ticket) -> None:
-        """The work begins now, on the calling thread."""
+        """Note that the work begins now, on the calling thread."""
         ticket.moved = self._clocks.now()
         ticket.clock, cpu = self._clocks.own()
         ticket.start = ticket.cpu = ticket.mark = cpu
 
     def finished(self, ticket: Ticket, *, holds: bool = False) -> None:
-        """The work has ended, or parked, on the calling thread. Once more is no harm.
+        """Note that the work has ended or parked, on the calling thread. Starts who is next.
 
-        If it ``holds``, its place goes on to count, until the ticket that is made of it begins.
-        Starts who is next.
+        If it ``holds``, its place still counts, until the ticket that is made of it begins. A
+        second call has no effect.
         """
         with self._lock:
             if ticket.stage is _Stage.RUNNING:
@@ -421,7 +429,7 @@ class Governor:
         self._start()
 
     def tick(self) -> float | None:
-        """Look at all that run; return the seconds until the next look, ``None`` for no need."""
+        """Look at all that run; return the seconds until the next look, or ``None`` for no more."""
         now = self._clocks.now()
         still = 1.2 * sys.getswitchinterval() + 0.0002
         with self._lock:
@@ -528,7 +536,7 @@ class Governor:
         self._take_place(ticket)
 
     def _take_place(self, ticket: Ticket) -> None:
-        """Take the place of its lane; if another has it, run beside it and count for nothing."""
+        """Take the place of its lane; if another has it, run beside it without a place."""
         lane = ticket.lane
         if lane is not Lane.BLOCKED and self._places[lane] is None:
             self._places[lane] = ticket
@@ -573,7 +581,7 @@ class Governor:
         if lane is not Lane.FAST:
             return account.used
         if self._has_turn(account):
-            return -1.0  # before all others, who have used nothing or more
+            return -1.0  # before all others: none has used less than nothing
         return account.used + _AHEAD * account.waiting[lane][0].route.cpu
 
     def _has_turn(self, account: Account) -> bool:

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from typing import Final
 
 _FEW: Final = 8
-"""Calls that may wait for the end of a rest."""
+"""The number of waiting calls that ends a rest."""
 
 
 class LoopQueue:
-    """``post`` may be called on any thread; what is posted is called on the event loop, in order.
+    """A queue of calls: any thread may ``post`` one, and the event loop makes them in order.
 
-    ``call_soon_threadsafe`` wakes the loop for each call. Here those that come before the loop got
-    round to the first share its wake-up, which is what they do under load. While the loop *rests*,
-    calls that can wait collect until it goes on.
+    ``call_soon_threadsafe`` wakes the loop for each call. Here, the calls that are posted before
+    the loop has made the first one share its wake-up; under load most calls do. While the loop
+    *rests*, calls that can wait are collected until the rest ends.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -29,34 +29,36 @@ class LoopQueue:
         self._bell = threading.Event()
 
     def rest(self, seconds: float, worth: Callable[[], bool]) -> None:
-        """On the loop: hold it, without the GIL, until `wake` or for so long; then deliver.
+        """Hold the loop, without the GIL, until `wake` or for ``seconds``; then make the calls.
 
-        Only if it is ``worth`` it, asked when `wake` counts: what happened before may be missed.
+        Called on the loop. ``worth`` tells whether there is still reason to rest. It is called
+        when `wake` already has an effect, because a `wake` before that moment is lost.
         """
         self._bell.clear()
         self._rests = True
         if worth() and not self._calls:
             self._bell.wait(seconds)
         self._rests = False
-        # Whoever saw it rest, and did not wake it, had posted before.
+        # A thread that saw the rest and did not end it had posted its call before: it is made now.
         self._deliver()
 
     def wake(self) -> None:
-        """End a rest; from any thread."""
+        """End a rest. May be called on any thread."""
         if self._rests:
             self._bell.set()
 
     def post(self, call: Callable[[], None], *, patient: bool = False) -> None:
-        """Have ``call``, which must not raise, called on the loop; not if the loop has ended.
+        """Have the loop make ``call``, which must not raise. Nothing happens if the loop has ended.
 
-        One that is patient does not end a rest, as long as there are few.
+        A ``patient`` call does not end a rest while fewer than eight calls wait.
         """
         self._calls.append(call)
         if self._rests:
             if not patient or len(self._calls) >= _FEW:
                 self._bell.set()
             return
-        # Deliver clears the flag before it looks: whoever finds it set, has been seen in time.
+        # `_deliver` clears the flag before it looks at the calls. So if the flag is set here, the
+        # call that was just added will be seen.
         if not self._woken:
             self._woken = True
             with contextlib.suppress(RuntimeError):

@@ -1,12 +1,12 @@
 """The threads that run the code of all sites.
 
-The threads are shared by all sites. With threads of its own each site's request needs a switch
-of threads, and with many sites every request is another site's: on two cores that cost as much as a
-small view (docs/performance.md). The thread that became idle last is taken first, so that few of
-them run, and few seats have connections. What a generation keeps on a thread is its seat
-(`gateway.execution.seats`).
+All sites share the threads. If each site had threads of its own, the next request would nearly
+always need another thread, because with many sites it is for another site. On two cores, these
+switches cost as much as a small view (docs/performance.md). The thread that became idle last is
+taken first, so that few threads run and few seats have connections. What a generation keeps on a
+thread is its seat (`gateway.execution.seats`).
 
-They are daemon threads, so that a view that hangs never blocks the exit of the gateway.
+All are daemon threads, so that a view that hangs never blocks the exit of the gateway.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
 from gateway.execution import seats
@@ -35,7 +36,7 @@ R = TypeVar("R")
 IDLE: Final = 15.0
 """Seconds without use after which a seat is given up, and a thread without seats ends."""
 _LOOK: Final = 0.01
-"""Seconds, the least, between two looks of an idle thread whether it has to end."""
+"""The shortest time, in seconds, after which an idle thread looks again whether it has to end."""
 _MOST_IN_VAIN: Final = 100
 """Exceptions in a row after which a thread does not try again to release what it has done."""
 
@@ -54,10 +55,24 @@ class NoThreadError(OverloadedError):
     """The system gives no thread, and there is none that could be waited for."""
 
 
+@dataclass(frozen=True)
+class PoolFigures:
+    """The state of a pool at one moment, as numbers."""
+
+    threads: int
+    """Threads that have not ended."""
+    idle: int
+    """Threads that have nothing to do."""
+    waiting: int
+    """Errands that wait for a thread."""
+    seats: int
+    """Seats of all generations that count; see `GenerationSeats.park`."""
+
+
 class Pool:
     """At most ``limit`` threads, with as many seats at a time as there may be threads.
 
-    ``idle`` is in seconds, see `IDLE`. Whoever has the lock holds it for microseconds.
+    ``idle`` is in seconds, as `IDLE` is. The lock is only ever held for microseconds.
     """
 
     def __init__(self, limit: int, *, idle: float = IDLE) -> None:
@@ -76,18 +91,8 @@ class Pool:
         with self.lock:
             return [worker.thread for worker in self._workers]
 
-    @property
-    def idle(self) -> int:
-        """The number of threads that wait for something to do."""
-        return len(self._idle)
-
-    @property
-    def waiting(self) -> int:
-        """The number of errands that wait for a thread."""
-        return len(self._waiting)
-
     def grow(self, change: int) -> None:
-        """Have more or fewer threads than ``limit``, because so many are stuck in a site's code."""
+        """Allow more threads than ``limit``, or fewer again, as threads hang in a site's code."""
         with self.lock:
             self._spare += change
             # Where the system gives no thread, what waits goes on to wait for those there are.
@@ -95,6 +100,12 @@ class Pool:
                 while self._waiting and self._may_start():
                     self._start(self._waiting[0][1])
                     self._waiting.popleft()
+
+    def figures(self) -> PoolFigures:
+        """Return the state of the pool as numbers. From any thread."""
+        with self.lock:
+            threads, idle, waiting = len(self._workers), len(self._idle), len(self._waiting)
+            return PoolFigures(threads, idle, waiting, len(self.seats.taken))
 
     def close(self) -> None:
         """Take no more errands. The threads end as soon as they are free; nobody waits for them."""
@@ -186,15 +197,15 @@ class Pool:
     def _choose(self, generation: GenerationSeats, *, parked: bool) -> Worker | None:
         """Return the worker that became idle last.
 
-        Only with ``parked`` is it one that parked jobs wait for.
+        Without ``parked``, workers for which parked jobs wait are left out.
         """
         free = [each for each in reversed(self._idle) if parked or not each.seats.has_parked]
         if not free:
             return None
-        if generation in free[0].seats or not self.seats.full:
+        if generation in free[0].seats.by_generation or not self.seats.full:
             return free[0]
         # Seats are scarce: where the generation has one already, if anywhere.
-        return next((worker for worker in free if generation in worker.seats), free[0])
+        return next((each for each in free if generation in each.seats.by_generation), free[0])
 
 
 class Threads(Executor):
@@ -283,7 +294,7 @@ class Worker:
             self._given.release()
 
     def do(self, errand: Errand) -> None:
-        """Have it do something as soon as it is free."""
+        """Run ``errand`` as soon as the thread is free."""
         if self.pool.is_idle(self):
             self.pool.take(self, errand)
         else:
@@ -361,7 +372,7 @@ class Worker:
 
 
 def stack_of(ident: int | None) -> str:
-    """Where the thread with this identifier is, as in a traceback; empty if it has ended."""
+    """Return the stack of the thread with this identifier as text; empty if it has ended."""
     with frames.of_all_threads() as innermost:
         frame = innermost.get(ident or 0)
         return "".join(traceback.format_stack(frame)) if frame is not None else ""

@@ -1,11 +1,11 @@
 """The seats that each generation has on the threads of the pool.
 
-What is kept for a thread must neither reach another site nor outlive its generation: context
-variables, database connections, the working directory. So each generation has a *seat* on each
-thread that it has used. A seat has one context for its whole life, because a fresh one for each
-request would make Django open a cache client for each request. While a seat is in use, its thread
-is in the folder of the site. A seat that has not been used for a while is given up, and with it its
-database connections.
+Context variables, database connections and the working directory are kept for each thread. They
+must neither reach another site nor outlive their generation. So each generation has a *seat* on
+each thread that it has used. A seat has one context for its whole life, because a fresh one for
+each request would make Django open a cache client for each request. While a seat is in use, its
+thread is in the folder of the site. A seat that has not been used for a while is given up, and with
+it its database connections.
 
 A job may *park*: it leaves its thread while it waits for a slow client, takes its seat along, and
 goes on later on the same thread.
@@ -81,10 +81,10 @@ class SeatCount:
 class GenerationSeats:
     """The seats of one generation on all threads. ``reporter`` speaks for its site.
 
-    Its jobs run in ``folder``, opened now: they stay in it also when it is renamed or removed.
-    ``end`` is called when a seat is given up, on its thread and in its context; ``leave`` takes
-    from the thread what belongs to a job that parks but is not in its context (anything false:
-    nothing), and ``enter`` puts it back.
+    Its jobs run in ``folder``, which is opened now: they stay in it when it is renamed or removed.
+    ``end`` is called when a seat is given up, on its thread and in its context. When a job parks,
+    ``leave`` takes from the thread the belongings of the job that are not in its context, and
+    returns them (something false if there are none); ``enter`` puts them back.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class GenerationSeats:
 
 
 class Seat:
-    """What a generation has on one thread."""
+    """The place of a generation on one thread: a context, connections, a working directory."""
 
     __slots__ = (
         "belongings",
@@ -178,7 +178,7 @@ class Seat:
         self.parked = False
         self.belongings: Any = None
         self.state: dict[str, Any] = {}
-        """What ``namespace.threadstate`` took from the thread, while it works for another seat."""
+        """The state of ``namespace.threadstate``, while the thread works for another seat."""
 
     def resume(self, errand: Errand) -> None:
         """Have the parked job go on by ``errand`` as soon as its thread is free."""
@@ -199,12 +199,12 @@ class Seat:
 
 
 class ThreadSeats:
-    """The seats on one thread. All but the properties is called on that thread."""
+    """The seats on one thread. Other threads may only look, with the lock of the pool held."""
 
     def __init__(self, count: SeatCount) -> None:
+        self.by_generation: OrderedDict[GenerationSeats, Seat] = OrderedDict()
+        """The seat of each generation, the one used last at the end; none of parked jobs."""
         self._count = count
-        self._seats: OrderedDict[GenerationSeats, Seat] = OrderedDict()
-        """By generation, the one used last at the end; without those of parked jobs."""
         self._parked = 0
         self._last: Seat | None = None
         self._own_folder = False
@@ -217,10 +217,7 @@ class ThreadSeats:
     @property
     def vacant(self) -> bool:
         """Tell whether there are none, not even of parked jobs: then the thread may end."""
-        return not self._seats and not self._parked
-
-    def __contains__(self, generation: GenerationSeats) -> bool:
-        return generation in self._seats
+        return not self.by_generation and not self._parked
 
     def begin(self) -> None:
         """Give the thread a working directory of its own, where the system can."""
@@ -231,7 +228,7 @@ class ThreadSeats:
 
         Raises what the job raises, and ``OSError`` if the folder of the site cannot be entered.
         """
-        seat = self._seats.pop(generation, None) or self._open(worker, generation)
+        seat = self.by_generation.pop(generation, None) or self._open(worker, generation)
         try:
             self._turn_to(seat)
             if seat.context.run(job.run):
@@ -239,14 +236,14 @@ class ThreadSeats:
         finally:
             if not seat.parked:
                 seat.used = time.monotonic()
-                self._seats[generation] = seat
+                self.by_generation[generation] = seat
 
     def resume(self, job: Job) -> None:
         """Let a parked job go on, on its own seat; raises what `run` does."""
         seat, job.seat = job.seat, None
         assert seat is not None, "only a parked job can be resumed"
         generation = seat.generation
-        other = self._seats.get(generation)
+        other = self.by_generation.get(generation)
         others = other.call(generation.leave) if other else None
         self._unpark(seat)
         try:
@@ -261,8 +258,8 @@ class ThreadSeats:
 
     def give_up_old(self, idle: float) -> None:
         """Give up the seats that have not been used for ``idle`` seconds."""
-        while self._seats:
-            seat = next(iter(self._seats.values()))
+        while self.by_generation:
+            seat = next(iter(self.by_generation.values()))
             if time.monotonic() - seat.used < idle:
                 break
             self.give_up(seat)
@@ -281,13 +278,13 @@ class ThreadSeats:
         if self._last is seat:
             threadstate.take()
             self._last = None
-        if self._seats.get(generation) is seat:
-            del self._seats[generation]
+        if self.by_generation.get(generation) is seat:
+            del self.by_generation[generation]
         generation.forget(seat)
 
     def _open(self, worker: Worker, generation: GenerationSeats) -> Seat:
-        if self._count.full and self._seats:
-            self.give_up(next(iter(self._seats.values())))
+        if self._count.full and self.by_generation:
+            self.give_up(next(iter(self.by_generation.values())))
         return generation.open(worker)
 
     def _park(self, seat: Seat, job: Job) -> None:
@@ -305,7 +302,7 @@ class ThreadSeats:
         seat.call(seat.generation.enter, belongings)
 
     def _turn_to(self, seat: Seat) -> None:
-        # Each time: what ran here last may have gone elsewhere, of this site as of another.
+        # Each time: the last job, of this site or another, may have changed the folder.
         folder = seat.generation.folder
         if self._own_folder and folder is not None:
             change_folder(folder)

@@ -1,1 +1,1 @@
-"""What every request passes before a site: its head, the proxies before us, our own pages."""
+"""The way of a request before it reaches a site: its head, the proxies, and our own pages."""

@@ -1,8 +1,8 @@
-"""What may be wrong with the head of a request, one rule for each, applied before a site sees it.
+"""The rules for the head of a request, which are applied before a site sees the request.
 
-Works on the ASGI scope alone, so it holds under every server. It is on the way of every request:
-what there is to say of the names is remembered for each sequence of them, and the values are
-searched as one string.
+They need only the ASGI scope, so they hold under every server. Every request passes them, so they
+have to be fast: the result for the header names is cached for each sequence of names, and the
+values are joined and searched as one string.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from starlette.types import Scope
 from gateway.config.hosts import InvalidHostError, normalise_host
 
 LONGEST_TARGET: Final = 16_384
-"""Bytes of a request target. RFC 9112, section 3, asks for 8000 at least."""
+"""The most bytes of a request target. RFC 9112, section 3, asks for 8000 at least."""
 LENGTH_DIGITS: Final = 18
-"""Digits of a ``Content-Length``. RFC 9110, section 8.6, warns of numbers that do not fit; what has
-more does not fit into 64 bits, and Python refuses to read more than 4300."""
+"""The most digits of a ``Content-Length``. RFC 9110, section 8.6, warns of numbers that overflow.
+More digits than these may not fit into 64 bits, and Python refuses to read more than 4300."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Treatment:
-    """``status`` is the answer, 0 if the header is dropped; ``source`` where the rule is from."""
+    """The values of a `Rule`, which describes them as its properties."""
 
     what: str
     status: int
@@ -34,7 +34,7 @@ class _Treatment:
 
 
 class Rule(Enum):
-    """Everything that is refused or dropped. `docs/http.md` has the same table."""
+    """A fault that makes a request refused, or a header dropped. ``docs/http.md`` has them too."""
 
     PROXY = _Treatment(
         "the header `Proxy`, which would become `HTTP_PROXY`",
@@ -106,7 +106,7 @@ class Rule(Enum):
 
     @property
     def what(self) -> str:
-        """The fault, as half a sentence."""
+        """The fault, in words that complete the sentence "The request has …"."""
         return self.value.what
 
     @property
@@ -121,10 +121,10 @@ class Rule(Enum):
 
 
 class HeadLimits(NamedTuple):
-    """``head`` in bytes, target and all headers together; ``headers`` is their number.
+    """``head``: the most bytes of target and headers together. ``headers``: their greatest number.
 
-    ``upgrades`` says whether a body may come with an offer to upgrade: not where the server takes
-    it for something else (`gateway.front.server`).
+    ``upgrades`` is true if a request with a body may offer an upgrade of the protocol. It is false
+    if the server would take the body for further requests (`gateway.front.server`).
     """
 
     head: int
@@ -133,41 +133,45 @@ class HeadLimits(NamedTuple):
 
 
 class RefusedError(Exception):
-    """A request that no site may see, with the rule that it breaks."""
+    """The request breaks ``rule``, so that no site may see it."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         super().__init__(rule.what)
 
 
-# What `bytes.translate` takes away; whatever is left over is wrong. RFC 9110, section 5.6.2, in
-# lower case as ASGI has names, without the underscore.
+# The bytes that a name may have (RFC 9110, section 5.6.2), in lower case as ASGI has names, without
+# the underscore. `bytes.translate` deletes them; if anything is left over, the name is wrong.
 _IN_NAMES: Final = b"!#$%&'*+-.^`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _APART: Final = b"\xff"
 IN_VALUES: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
-"""The bytes that the value of a header may have, of a request or a response (RFC 9110, section
-5.5): for `bytes.translate` to take away, so that whatever is left over is wrong."""
+"""The bytes that the value of a header may have, in a request or a response (RFC 9110, section
+5.5). `bytes.translate` deletes them; if anything is left over, the value is wrong."""
 
 
-# With a point: a request line that claims HTTP/2.0 and was parsed as HTTP/1.
+# Real HTTP/2 is "2". A "2.0" comes from a request line that was parsed as HTTP/1.
 _VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
 
 
 class _Names(NamedTuple):
-    """What can be said of a head from the names of its headers, in their order, alone."""
+    """The facts about a head that follow from the names of its headers alone.
+
+    ``size`` is in bytes. ``dropped`` is true if a header has to be dropped. ``framed`` is true if a
+    header says how long the body is.
+    """
 
     size: int
     host: int
-    """The place of the only ``Host``; -1 if there is none, or more."""
+    """The index of the only ``Host``; -1 if there is none, or more than one."""
     dropped: bool
     framed: bool
 
 
 def clean(scope: Scope, limits: HeadLimits) -> str:
-    """Return the host that an HTTP request is for, in normal form.
+    """Check the head of an HTTP request, and return the host that it is for, in normal form.
 
-    Takes dropped headers out of ``scope`` and turns an absolute target into a path.
-    Raises `RefusedError`.
+    Removes headers that are to be dropped from ``scope``, and turns an absolute target into a
+    path. Raises `RefusedError`.
     """
     if scope["http_version"] not in _VERSIONS:
         raise RefusedError(Rule.VERSION)
@@ -189,7 +193,7 @@ def clean(scope: Scope, limits: HeadLimits) -> str:
     if written.translate(None, IN_VALUES):
         raise RefusedError(Rule.TARGET if target.translate(None, IN_VALUES) else Rule.VALUE)
     if b" " + _APART in written or b"\t" + _APART in written:
-        # White space around a value is no part of it (RFC 9110, section 5.5); httptools leaves it.
+        # White space around a value is not part of it (RFC 9110, section 5.5); httptools keeps it.
         scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in headers]
         values = tuple(value for _, value in headers)
     if seen.host < 0:
@@ -206,7 +210,7 @@ def clean(scope: Scope, limits: HeadLimits) -> str:
 
 @lru_cache(maxsize=256)
 def _look_at(names: tuple[bytes, ...]) -> _Names:
-    """Cached: browsers send the same few sequences of names over and over."""
+    """Check the names of the headers. Cached, because browsers send the same few sequences."""
     kept = [name for name in names if not _is_dropped(name)]
     if b"" in kept or b"".join(kept).translate(None, _IN_NAMES):
         raise RefusedError(Rule.NAME)
@@ -223,10 +227,11 @@ def _is_dropped(name: bytes) -> bool:
 
 
 def host_of(value: bytes) -> str:
-    """The normal form of a ``Host``; raises `RefusedError`.
+    """Return the normal form of a ``Host``; raises `RefusedError`.
 
-    Only ASCII is one: a client sends an internationalised name as A-labels. Other letters may be
-    mapped to those of any name (UTS #46), which the rules of a proxy in front have not seen.
+    Only ASCII is accepted: clients send an internationalised name as A-labels (``xn--…``). Other
+    letters can be mapped to the letters of another name (UTS #46), which the rules of a proxy in
+    front would not have recognised.
     """
     try:
         return normalise_host(value.decode("ascii"))
@@ -235,7 +240,7 @@ def host_of(value: bytes) -> str:
 
 
 def check_authority(target: bytes, host: str) -> bytes:
-    """The path and query of a target in absolute form (RFC 9112, section 3.2.2).
+    """Return the path and query of a target in absolute form (RFC 9112, section 3.2.2).
 
     Raises `RefusedError` if it is for another host than ``host``, or in no form that we serve.
     """
@@ -250,7 +255,10 @@ def check_authority(target: bytes, host: str) -> bytes:
 
 
 def _target(scope: Scope) -> bytes:
-    """Path and query as they were sent; a server may keep the undecoded path to itself (ASGI)."""
+    """Return path and query as they were sent; without the path if the server does not give it.
+
+    In ASGI, ``raw_path`` is optional.
+    """
     path = scope.get("raw_path")
     query: bytes = scope["query_string"]
     return path + query if path is not None else query
@@ -261,7 +269,7 @@ def _check_framing(scope: Scope, limits: HeadLimits) -> None:
     codings = [value for name, value in scope["headers"] if name == b"transfer-encoding"]
     if lengths and codings:
         raise RefusedError(Rule.LENGTH_AND_CODING)
-    # isdigit() of bytes knows ASCII digits only.
+    # isdigit() of bytes accepts ASCII digits only.
     if lengths and not (
         len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= LENGTH_DIGITS
     ):
@@ -280,7 +288,7 @@ def _offers_upgrade(scope: Scope) -> bool:
 
 
 def _make_path(scope: Scope, host: str) -> None:
-    """Turn a target in absolute form into a path; some servers hand it on as it came."""
+    """Turn a target in absolute form into a path; some servers pass such a target on as it came."""
     if scope["path"] == "*" and scope["method"] == "OPTIONS":
         return
     target = scope.get("raw_path") or scope["path"].encode()

@@ -1,4 +1,4 @@
-"""The gateway's own pages: one frame, templates that escape, no resource from elsewhere."""
+"""The gateway's own pages. All have one frame, escape their values, and load no other resource."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _REFERENCE: Final = (
 
 
 class Html(str):
-    """Text that is HTML already and must not be escaped again."""
+    """Text that is already HTML, and must not be escaped again."""
 
     __slots__ = ()
 
 
 def html(template: str, /, **values: object) -> Html:
-    """``template`` (``$name``) filled in; every value that is not `Html` is escaped."""
+    """Return ``template`` with each ``$name`` replaced; a value that is not `Html` is escaped."""
     safe = {
         name: value if isinstance(value, Html) else escape(str(value))
         for name, value in values.items()
@@ -38,7 +38,7 @@ def html(template: str, /, **values: object) -> Html:
 
 
 def render(name: str, /, **values: object) -> Html:
-    """The file ``templates/NAME`` filled in as by `html`."""
+    """Return the file ``templates/NAME`` with its names replaced as by `html`."""
     return html(_asset(name), **values)
 
 
@@ -50,29 +50,29 @@ def page(
     headers: Mapping[str, str] | None = None,
     styles: tuple[str, ...] = ("base.css",),
 ) -> HTMLResponse:
-    """A whole page. It is never stored, and can load and run nothing but its ``styles``."""
+    """Return a whole page. No cache may store it, and it can load and run only its ``styles``."""
     style = Html("".join(_asset(name) for name in styles))
     content = render("frame.html", title=title, style=style, body=body)
     return HTMLResponse(content, status, {**_security_headers(style), **(headers or {})})
 
 
 def refused(rule: Rule, http_version: str) -> HTMLResponse:
-    """400, 414 or 431: the head of the request breaks ``rule``."""
+    """Return 400, 414 or 431: the head of the request breaks ``rule``."""
     title = HTTPStatus(rule.status).phrase
     text = f"The request was refused. It has {rule.what}.".replace("`", "")
-    # What follows on the connection may not be what it seems (RFC 9112, section 6.3).
+    # The bytes that follow on the connection may not be a request (RFC 9112, section 6.3).
     return _error(rule.status, title, text, headers=_closing(http_version))
 
 
 def bad_request(http_version: str) -> HTMLResponse:
-    """400: the request contradicts itself, and what follows is unclear (RFC 9112, section 6.3)."""
+    """Return 400: the request contradicts itself, so its end is unclear (RFC 9112, section 6.3)."""
     return _error(
         400, "Bad request", "The request cannot be understood.", headers=_closing(http_version)
     )
 
 
 def too_large(limit: int, http_version: str) -> HTMLResponse:
-    """413: the body has more than ``limit`` bytes; the rest is not read (RFC 9110, 15.5.14)."""
+    """Return 413: the body is over ``limit`` bytes; the rest is not read (RFC 9110, 15.5.14)."""
     return _error(
         413,
         "Too large",
@@ -82,7 +82,7 @@ def too_large(limit: int, http_version: str) -> HTMLResponse:
 
 
 def too_slow(http_version: str) -> HTMLResponse:
-    """408: the body did not come in time (RFC 9110, section 15.5.9)."""
+    """Return 408: the body did not come in time (RFC 9110, section 15.5.9)."""
     return _error(
         408,
         "Too slow",
@@ -92,7 +92,7 @@ def too_slow(http_version: str) -> HTMLResponse:
 
 
 def busy(retry_after: float) -> HTMLResponse:
-    """503: as many requests wait as the site lets wait; ``retry_after`` is in seconds."""
+    """Return 503: the queue of the site is full; ``retry_after`` is in seconds."""
     return _error(
         503,
         "Busy",
@@ -102,22 +102,22 @@ def busy(retry_after: float) -> HTMLResponse:
 
 
 def timed_out() -> HTMLResponse:
-    """504: the site's code did not answer in time."""
+    """Return 504: the site's code did not answer in time."""
     return _error(504, "No answer", "This page took too long.")
 
 
 def no_site() -> HTMLResponse:
-    """404: no site answers to this host. Which ones there are is nobody's business."""
+    """Return 404: no site answers to this host. The page does not tell which sites there are."""
     return _error(404, "Nothing here", "No site answers to this host.")
 
 
 def broken(error_id: str) -> HTMLResponse:
-    """500: the site's code let an exception through."""
+    """Return 500: the site's code raised an exception."""
     return _error(500, "Something went wrong", "This page could not be shown.", error_id=error_id)
 
 
 def unavailable(error_id: str | None = None, *, retry_after: float = 1) -> HTMLResponse:
-    """503: the site has no code that works; ``retry_after`` is in seconds."""
+    """Return 503: the site has no working code; ``retry_after`` is in seconds."""
     return _error(
         503,
         "Temporarily unavailable",
@@ -128,7 +128,7 @@ def unavailable(error_id: str | None = None, *, retry_after: float = 1) -> HTMLR
 
 
 def paused(retry_after: float) -> HTMLResponse:
-    """503: the site is paused, and for longer than a visitor waits."""
+    """Return 503: the site is paused, for longer than a visitor waits."""
     return _error(
         503,
         "One moment",
@@ -138,7 +138,7 @@ def paused(retry_after: float) -> HTMLResponse:
 
 
 def maintenance(own: str | None, *, retry_after: float) -> HTMLResponse:
-    """503: closed for maintenance. ``own`` is the whole page, if the project has one."""
+    """Return 503: the site is closed for maintenance. ``own`` is the project's page, if any."""
     headers = _again(retry_after)
     if own is not None:
         return HTMLResponse(own, 503, {"Cache-Control": "no-store", **headers})
@@ -151,7 +151,7 @@ def _again(seconds: float) -> Mapping[str, str]:
 
 
 def _closing(http_version: str) -> Mapping[str, str]:
-    # HTTP/2 has frames instead, and forbids the header (RFC 9113, section 8.2.2).
+    # HTTP/2 does not need the header, and forbids it (RFC 9113, section 8.2.2).
     return {"Connection": "close"} if http_version.startswith("1") else {}
 
 
@@ -175,7 +175,7 @@ def _asset(name: str) -> str:
 
 @functools.cache
 def _security_headers(style: str) -> Mapping[str, str]:
-    # The hash is of what stands between <style> and </style> (CSP Level 3, section 2.3.1).
+    # The hash covers the text between <style> and </style> (CSP Level 3, section 2.3.1).
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; "

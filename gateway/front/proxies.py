@@ -1,8 +1,9 @@
-"""Whom a request is from, and how it was made, when a proxy stands between.
+"""Find the real client, scheme and host of a request that came through proxies.
 
-What a proxy says in ``Forwarded`` (RFC 7239) and ``X-Forwarded-*`` counts if the proxy is trusted,
-and is in the scope then, where Django finds it: client, scheme, port and ``Host``. No site sees
-what anybody else says in them, so a site with ``SECURE_PROXY_SSL_HEADER`` cannot be fooled.
+If a proxy is trusted, its ``Forwarded`` (RFC 7239) and ``X-Forwarded-*`` headers count. Their
+values go into the scope, where Django finds them: client, scheme, port and ``Host``. If anybody
+else sends these headers, no site sees them, so a site with ``SECURE_PROXY_SSL_HEADER`` cannot be
+fooled.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from starlette.types import Scope
 from gateway.front.head import RefusedError, Rule, host_of
 
 UNIX: Final = "unix"
-"""Stands for peers on a Unix socket, which have no address."""
+"""The entry for proxies on a Unix socket, which have no address."""
 
 TrustedProxy = IPv4Network | IPv6Network | Literal["unix"]
 
 CONNECTION: Final = "gateway.connection"
-"""Scope key: client and scheme as the connection has them.
+"""The scope key of client and scheme as the connection has them.
 
-`gateway.protocol` sets it, since uvicorn's ``--proxy-headers`` rewrites both before any
+`gateway.protocol` sets it, because uvicorn's ``--proxy-headers`` rewrites both before any
 application runs.
 """
 REQUEST_ID: Final = "gateway.request_id"
-"""Scope key: the id of the request; a site has it as the header ``X-Request-ID``."""
+"""The scope key of the request's id; a site finds the id in the header ``X-Request-ID``."""
 
-# What proxies of all kinds call the client's address, scheme and host.
+# The names under which proxies of all kinds send the client's address, scheme and host.
 _PREFIX: Final = b"x-forwarded-"
 WITHHELD: Final = frozenset(
     {
@@ -53,7 +54,7 @@ WITHHELD: Final = frozenset(
         b"x-url-scheme",
     }
 )
-"""Headers that a site sees from a trusted proxy alone, beside all ``X-Forwarded-*``."""
+"""Headers that a site sees only from a trusted proxy, as it does all ``X-Forwarded-*``."""
 _UNDERSTOOD: Final = frozenset(
     {
         b"forwarded",
@@ -81,7 +82,7 @@ _Peer = tuple[str, int]
 
 
 class _Said(NamedTuple):
-    """What the proxies say; ``None`` and empty where they say nothing."""
+    """The values in the headers of the proxies; ``None`` or empty if there is none."""
 
     client: _Peer | None
     scheme: str
@@ -90,10 +91,10 @@ class _Said(NamedTuple):
 
 
 class Proxies:
-    """The proxies that are trusted: what they say counts.
+    """The trusted proxies, whose headers count.
 
-    What they say of the host counts with ``trust_host`` alone: of a proxy that does not replace
-    the header it is what any client wrote, and the rules of the proxy went by ``Host``.
+    Their headers about the host count only with ``trust_host``. If a proxy does not replace such a
+    header, its value comes from any client, while the proxy applied its own rules to ``Host``.
     """
 
     def __init__(self, trusted: Iterable[TrustedProxy] = (), *, trust_host: bool = False) -> None:
@@ -105,11 +106,11 @@ class Proxies:
         self._has = lru_cache(maxsize=4096)(self._look_up)
 
     def follow(self, scope: Scope, host: str) -> tuple[str, bool]:
-        """Put into ``scope`` what a trusted proxy says.
+        """Put the values from a trusted proxy's headers into ``scope``.
 
-        Returns the host that the request is for, ``host`` or what the proxy says instead, and
-        whether it came from a trusted proxy. Of the headers only ``Host`` may change. Raises
-        `RefusedError`.
+        Returns the host that the request is for (``host``, or the one that the proxy names), and
+        whether the request came from a trusted proxy. Among the headers only ``Host`` may change.
+        Raises `RefusedError`.
         """
         connection = scope.get(CONNECTION)
         if connection is not None:
@@ -150,9 +151,10 @@ class Proxies:
         place, client = self._walk([element.get("for", "") for element in elements])
         written = {} if place is None else elements[place]
         scheme = written.get("proto", "").lower()
-        # What does not count contradicts nothing.
+        # A host that does not count cannot contradict another.
         host = written.get("host", "") if self._trust_host else ""
-        # A proxy that knows one kind passes the other on, whoever wrote it.
+        # A proxy that writes only one kind of these headers passes the other kind on, whoever
+        # wrote it. So two kinds that contradict each other cannot be trusted.
         if (
             (chain and (client or _NOBODY)[0] != (said.client or _NOBODY)[0])
             or (scheme and said.scheme and scheme != said.scheme)
@@ -162,10 +164,10 @@ class Proxies:
         return _Said(client, scheme or said.scheme, host or said.host, said.port)
 
     def _walk(self, chain: list[str]) -> tuple[int | None, _Peer | None]:
-        """From the nearest hop to the first that is not trusted: its place, address and port.
+        """Return the first hop that is not trusted, from the nearest on: its index and address.
 
-        An entry that is no address ends the way at the hop before it: whoever wrote it knew no
-        better, and what stands further left may come from anybody.
+        An entry that is not an address ends the search at the hop before it: the proxy that wrote
+        the entry did not know the address, and entries further left may come from anybody.
         """
         place, client = None, None
         for index in range(len(chain) - 1, -1, -1):
@@ -190,12 +192,12 @@ def _same_host(one: str, other: str) -> bool:
 
 
 def hand_over(scope: Scope, *, trusted: bool) -> str:
-    """Make the headers what a site may see, and return the id of the request.
+    """Leave only the headers that a site may see, and return the id of the request.
 
-    Nothing about forwarding stays but what is in the scope. A site behind a trusted proxy finds
-    ``X-Forwarded-For`` and ``X-Forwarded-Proto`` with one value each, for projects that insist on
-    them, and what the proxy says in headers that the gateway knows nothing of
-    (``X-Forwarded-User``).
+    Of the headers about forwarding only the values in the scope stay. A site behind a trusted proxy
+    finds ``X-Forwarded-For`` and ``X-Forwarded-Proto`` with one value each, because some projects
+    require them. It also gets those headers of the proxy that the gateway does not interpret, such
+    as ``X-Forwarded-User``.
     """
     headers = scope["headers"]
     names = [name for name, _ in headers]
@@ -222,7 +224,7 @@ def _is_forwarding(name: bytes) -> bool:
 
 
 class _Lines:
-    """The headers of a request that say something about the way it came."""
+    """The headers of a request that proxies write."""
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._values: dict[bytes, list[str]] = {}
@@ -231,17 +233,17 @@ class _Lines:
                 self._values.setdefault(name, []).append(value.decode("latin-1"))
 
     def clients(self) -> list[str]:
-        """The entries of all ``X-Forwarded-For``, the nearest hop's last."""
+        """Return the entries of all ``X-Forwarded-For``; that of the nearest hop is last."""
         values = self._values.get(b"x-forwarded-for", [])
         return [entry.strip() for entry in ",".join(values).split(",")] if values else []
 
     def last(self, name: bytes) -> str:
-        """What the nearest proxy wrote, which may have added to a list (``a, b``)."""
+        """Return the value that the nearest proxy wrote: the last one of a list (``a, b``)."""
         values = self._values.get(name)
         return values[-1].rpartition(",")[2].strip() if values else ""
 
     def elements(self) -> list[dict[str, str]]:
-        """The elements of all ``Forwarded`` (RFC 7239, section 4); what is none is empty."""
+        """Return the elements of all ``Forwarded`` (RFC 7239, section 4); a broken one is empty."""
         values = self._values.get(b"forwarded")
         return list(_elements(", ".join(values))) if values else []
 
@@ -252,7 +254,7 @@ def _elements(value: str) -> Iterator[dict[str, str]]:
     while position < len(value):
         pair = _PAIR.match(value, position)
         if pair is None:
-            # Nothing to the left of what cannot be read counts: the walk ends at an empty one.
+            # Elements to the left of a broken one do not count: the walk ends at an empty one.
             position = value.find(",", position) + 1 or len(value)
             yield {}
             element = {}
@@ -268,16 +270,16 @@ def _elements(value: str) -> Iterator[dict[str, str]]:
 
 
 def _peer(entry: str) -> _Peer | None:
-    """The address and port in ``192.0.2.1:80``, ``[2001:db8::1]:80`` and the like.
+    """Return the address and port in ``192.0.2.1:80``, ``[2001:db8::1]:80`` and the like.
 
-    Port 0 if there is none, ``None`` if it is no address.
+    The port is 0 if there is none. Returns ``None`` if ``entry`` is not an address.
     """
     return _parsed(entry) if len(entry) <= _LONGEST_ENTRY else None
 
 
 @lru_cache(maxsize=4096)
 def _parsed(entry: str) -> _Peer | None:
-    """Cached: ``ipaddress`` is slow, and visitors come again."""
+    """Parse an entry. Cached, because ``ipaddress`` is slow, and visitors come again."""
     host, port = entry, ""
     if entry.startswith("["):
         host, _, port = entry[1:].partition("]")
@@ -296,13 +298,13 @@ def _unmapped(address: _Address) -> _Address:
 
 
 def _server(scope: Scope, port: str) -> tuple[str, int]:
-    """Our own name with the port that the client came to."""
+    """Return our own name, with the port that the client connected to."""
     if not _PORT.fullmatch(port):
         host = next(value for name, value in scope["headers"] if name == b"host")
         port = host.decode("latin-1").rpartition(":")[2]
     name, own_port = scope.get("server") or (None, None)
     return (
-        # On a Unix socket there is a path, and no port.
+        # A server on a Unix socket has a path, and no port.
         name if name and own_port else "localhost",
         int(port) if _PORT.fullmatch(port) else _DEFAULT_PORTS[scope["scheme"]],
     )

@@ -1,4 +1,4 @@
-"""What is known of the server that runs the application."""
+"""Find out which server runs the application."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 
 
 def parses_loosely() -> bool:
-    """Whether requests come through uvicorn's own protocol on httptools (`docs/upstream.md`).
+    """Tell whether requests come through uvicorn's own protocol on httptools.
 
-    That adds trailer fields to the headers, and takes the body of a request that offers an upgrade
-    for further requests. No application can ask a server what it is; but uvicorn has imported the
-    protocol that it uses by the time it starts the application, and ours imports its own.
+    That protocol adds trailer fields to the headers, and takes the body of a request that offers an
+    upgrade for further requests (``docs/upstream.md``). An application cannot ask a server what it
+    is. But when uvicorn starts the application, it has already imported the protocol that it uses;
+    and `gateway.protocol`, which has neither fault, imports uvicorn's as well.
     """
     return (
         "uvicorn.protocols.http.httptools_impl" in sys.modules

@@ -1,1 +1,1 @@
-"""The memory of the process: how much there is, what loads may take, when garbage is collected."""
+"""The memory of the process: its size, the room for loads, and when garbage is collected."""

@@ -1,9 +1,9 @@
-"""The memory that a process may have, and the sites that wait for some of it.
+"""The memory that a process may have, and the loads that wait for some of it.
 
-Unloading a site gives its memory back only seconds later (``collector.py``), while sites that
-nobody has loaded yet may be asked for at any time. So a load waits for room; who unloads others
-(`upkeep.idle`) sees that somebody waits. Not for ever: a budget that cannot be kept costs time,
-never an answer.
+The memory of an unloaded site is free only seconds later (``collector.py``), while a visitor may
+ask for a site that is not loaded at any time. So a load waits for room, and `upkeep.idle`, which
+unloads other sites, sees that a load waits. A load does not wait for ever: if the budget cannot be
+kept, visitors lose time, but they still get an answer.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gateway.memory.figures import resident
 PATIENCE: Final = 10.0
 """Seconds that a load waits for room."""
 _LEAST: Final = 4 << 20
-"""Bytes that a site takes at least, also as long as nobody knows."""
+"""The least number of bytes that a site is expected to take, also before any was measured."""
 _LOOK: Final = 0.1
-"""Seconds between looks whether there is room."""
+"""Seconds between two checks whether there is room."""
 
 
 class Budget:
-    """``limit`` and what ``memory`` tells are in bytes; 0 for no limit."""
+    """The budget of one process. ``limit`` and ``memory()`` are in bytes; 0 is for no limit."""
 
     def __init__(
         self,
@@ -41,18 +41,18 @@ class Budget:
         self._line = asyncio.Lock()
 
     def learn(self, loaded: int) -> int:
-        """Reckon from now on with what ``loaded`` sites take; returns the bytes of one of them."""
+        """Measure the bytes that each of ``loaded`` sites takes, remember them and return them."""
         self._each = max(_LEAST, (self.memory() - self._empty) // max(1, loaded))
         return self._each
 
     @property
     def excess(self) -> int:
-        """Bytes above the limit, with all that load and that wait; below it, negative."""
+        """The bytes above the limit, with all sites that load or wait; negative if below it."""
         return self._above(self._coming + self._waiting)
 
     @asynccontextmanager
     async def room(self) -> AsyncIterator[None]:
-        """Wait, in order, until there is room for one more site; it loads during the block."""
+        """Wait in line, up to `PATIENCE`, for room for one more site; it loads in the block."""
         if self.limit:
             self._waiting += 1
             try:

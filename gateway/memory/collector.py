@@ -1,27 +1,27 @@
-"""The garbage collector of the process: when it may look at everything.
+"""The garbage collector of the process: when a full collection may run.
 
-A full collection looks at every object that lives and stops all threads meanwhile: with 30 sites
-half a second and more, in which nobody is answered. Python starts one when enough new objects
-have outlived two smaller collections, which is in the middle of requests. What it frees is seldom
-more than can wait.
+A full collection looks at every living object and stops all threads meanwhile. With 30 sites that
+takes half a second and more, in which nobody gets an answer. By itself, Python starts a full
+collection when enough new objects have survived two smaller ones, and so in the middle of requests.
+Most of what it frees could have waited.
 
-**While the gateway serves** (`Collector`) Python starts none by itself. The small collections go on
-and free nearly all garbage that is circular. A full one becomes *due* when Python's own count says
-so, or when somebody asks for it, who has unloaded a site. It is run in the first second in which no
-request runs, however many wished for it meanwhile, and so seldom that collections take no more than
-one part in a hundred of the time, or one in twenty where somebody asked: the more has gathered, the
-longer everything stands still. If there is no such second for `LATEST`, Python's own rule holds
-again until the next one: garbage is bounded also in a gateway that is never idle. Who needs the
-memory of a site at once, or sees that unloaded ones pile up (`Collector.hurry`), has the next one
-run amid requests, and they may then take one part in five.
+**While the gateway serves** (`Collector`), Python starts no full collection. The small ones go on
+and free nearly all circular garbage. A full one becomes *due* when Python's own count says so, or
+when somebody who has unloaded a site asks for it. It runs in the first second without a request,
+once for all who have asked. Full collections take at most a hundredth of the time, or a twentieth
+if somebody has asked, because each pause is longer the more garbage there is. If no second without
+a request comes for `LATEST`, Python's own rule holds again until the next full collection. So
+garbage is bounded also in a gateway that is never idle. A caller that needs the memory of a site at
+once, or sees many unloaded sites in memory, calls `Collector.hurry`. Then the next collection runs
+amid requests, and collections may take a fifth of the time.
 
-**While a site loads** there is none at all (``garbage.py``), not even a small one. A load creates
-tens of thousands of objects that stay, and each of them that survives makes the collector look at
-all the others again: holding it halves the time of a load.
+**While a site loads**, there is no collection at all, not even a small one (``switch.py``). A load
+creates tens of thousands of objects that stay, and the collector would look at them again and
+again. Without collections a load takes half of the time.
 
-Each full collection, whoever started it, is noted with its pause (`Collector.last`), and logged if
-that is long.
-``gc.freeze`` would shorten them, but what it freezes could never be freed one site at a time.
+Each full collection is recorded with its pause (`Collector.last`), whoever started it. A long pause
+is logged. ``gc.freeze`` would shorten the pauses, but the objects that it freezes could not be
+freed for one site alone.
 """
 
 from __future__ import annotations
@@ -41,44 +41,44 @@ from gateway.memory import figures
 logger = logging.getLogger(__name__)
 
 LATEST: Final = 300.0
-"""Seconds that a collection which is due waits for an idle moment before Python's rule holds."""
+"""Seconds that a due collection waits for an idle moment before Python's own rule holds again."""
 _LOOK: Final = 1.0
-"""Seconds that have to pass without a request."""
+"""Seconds without a request that make an idle moment."""
 _REST: Final = 100
-"""How many times its own pause must pass before the next collection."""
+"""The time between two collections, as a multiple of the pause of the first one."""
 _ASKED_REST: Final = 19
-"""The same where somebody has asked for it."""
+"""The same multiple if somebody has asked for the collection."""
 _SHORT_REST: Final = 4
-"""The same where somebody is in a hurry."""
+"""The same multiple if somebody is in a hurry."""
 _LONG: Final = 0.1
-"""Seconds of a pause that is worth a line in the log."""
+"""Seconds from which on a pause is logged at level INFO."""
 _NEVER: Final = 1 << 30
 _OLDEST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A full collection: when it ended (monotonic) and how long it took, in seconds."""
+    """A full collection: its ``end`` (`time.monotonic`), and how many ``seconds`` it took."""
 
     end: float
     seconds: float
     freed: int
     idle: bool
-    """Whether it was ours, in an idle moment."""
+    """True if the gateway started it in an idle moment."""
 
 
 class Collector:
-    """Full collections in idle moments only; ``with`` it, on the event loop.
+    """Run full collections in idle moments only. Use it in a ``with`` block on the event loop.
 
-    ``was_quiet`` tells whether no request has run since it was called last; it is called every
-    ``look`` seconds.
+    ``was_quiet`` is called every ``look`` seconds, and tells whether no request has run since its
+    last call.
     """
 
     def __init__(
         self, was_quiet: Callable[[], bool], *, look: float = _LOOK, latest: float = LATEST
     ) -> None:
         self.pauses = 0
-        """Full collections so far."""
+        """The number of full collections so far."""
         self.last: Pause | None = None
         self._was_quiet = was_quiet
         self._look = look
@@ -107,19 +107,19 @@ class Collector:
         gc.set_threshold(*self._thresholds)
 
     def then(self, function: Callable[[], object]) -> None:
-        """Call ``function`` on a thread of its own, after a full collection that is yet to begin.
+        """Call ``function`` on another thread after the next full collection that begins.
 
-        There is garbage of some size, which that one gives back to the system.
+        The caller has left much garbage: that collection also gives memory back to the system.
         """
         self._later.append((self._begun, function))
 
     def hurry(self) -> None:
-        """Do not wait for an idle moment with the collection that somebody asked for."""
+        """Run the collection that somebody has asked for without waiting for an idle moment."""
         self._hurry = True
 
     def _call_later(self) -> None:
         due = []
-        # Collections do not overlap: as many have ended as have begun, but for one at most.
+        # Collections do not overlap, so at most one has begun and not ended.
         while self._later and self._later[0][0] < self.pauses:
             due.append(self._later.popleft()[1])
         if due:
@@ -143,7 +143,7 @@ class Collector:
             self._due_since = now
         if (quiet or self._hurry) and self._may(now):
             self._hurry, self._idle = False, quiet
-            # Finalizers of sites are code of sites, which has no business on the event loop.
+            # A collection runs finalizers, and code of sites must not run on the event loop.
             self._thread = threading.Thread(
                 target=_collect,
                 args=(bool(self._later),),
@@ -156,14 +156,14 @@ class Collector:
 
     def _may(self, now: float) -> bool:
         if self._thread is not None and self._thread.is_alive():
-            return False  # the finalizers of a site do not end
+            return False  # the last collection still runs: a finalizer of a site does not end
         if not (gc.isenabled() or self._hurry):
-            return False  # a site loads
+            return False  # a site is loading
         rest = _SHORT_REST if self._hurry else _ASKED_REST if self._later else _REST
         return self.last is None or now - self.last.end > rest * self.last.seconds
 
     def _note(self, phase: str, info: dict[str, int]) -> None:
-        """One of ``gc.callbacks``: on whatever thread collects, in the middle of anything."""
+        """Record a full collection. In ``gc.callbacks``: runs on any thread, at any moment."""
         if info["generation"] != _OLDEST:
             return
         now = time.monotonic()

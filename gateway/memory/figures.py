@@ -1,4 +1,4 @@
-"""How much memory a process has, and how its C library deals with it."""
+"""The memory that a process has, and the settings of the C library that affect it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _M_ARENA_MAX: Final = -8
 
 
 def resident(pid: int | str = "self") -> int:
-    """Bytes of memory that a process has (RSS); 0 where the system does not tell (proc(5))."""
+    """Return the memory of a process in bytes (RSS, see proc(5)); 0 if the system does not tell."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
     except OSError:
@@ -21,16 +21,16 @@ def resident(pid: int | str = "self") -> int:
 
 
 def share_one_arena() -> None:
-    """Have the C library take the memory for all threads from one place, where it has several.
+    """Make the C library take the memory for all threads from one arena.
 
-    glibc would give each of the first threads an arena of its own, which is for programs whose
-    threads allocate at the same moment. Those of Python do that one after the other, under the
-    GIL. But each load has a thread of its own, and what lies between the objects of one generation
-    would be of use only for a load that happens to get the same arena: with Wagtail a process
-    varied between 234 and 281 MB from reload to reload, and between 225 and 238 with one arena.
+    glibc gives each of the first threads an arena of its own. That helps programs whose threads
+    allocate at the same moment. Threads of Python allocate one after the other, under the GIL. But
+    each load has a thread of its own, and free memory between the objects of one generation can be
+    used only by a load that happens to get the same arena. With Wagtail, a process varied between
+    234 and 281 MB from reload to reload, and between 225 and 238 MB with one arena.
 
-    Works as long as no more than a few threads have been started, and leaves a choice of the
-    operator's alone: ``MALLOC_ARENA_MAX`` or ``GLIBC_TUNABLES``.
+    The call works as long as only a few threads have been started. It changes nothing if the
+    operator has made a choice with ``MALLOC_ARENA_MAX`` or ``GLIBC_TUNABLES``.
     """
     chosen = os.environ.get("GLIBC_TUNABLES", "")
     if "MALLOC_ARENA_MAX" not in os.environ and "glibc.malloc.arena_max" not in chosen:
@@ -38,11 +38,11 @@ def share_one_arena() -> None:
 
 
 def give_back() -> None:
-    """Give free memory back to the system; glibc alone keeps what lies between blocks in use."""
+    """Give free memory back to the system. By itself, glibc keeps what lies between used blocks."""
     _call("malloc_trim", 0)
 
 
 def _call(name: str, *args: int) -> None:
-    """Call a function of the C library that only glibc has; musl and macOS need no such thing."""
+    """Call a function that only glibc has; with another C library, such as musl, do nothing."""
     if (function := getattr(ctypes.CDLL(None), name, None)) is not None:
         function(*args)

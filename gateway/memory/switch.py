@@ -1,4 +1,4 @@
-"""The switch of the garbage collector, which a process has one of."""
+"""The switch of the garbage collector. A process has only one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _aging = False
 def held(*, staying: bool = False) -> Iterator[None]:
     """Start no automatic collection during the block; blocks may overlap in several threads.
 
-    With ``staying`` what is made meanwhile counts as old afterwards. Else the next collection of
-    young objects, which comes at once, would look at all of it: with a site that has been loaded
-    that stops every thread for 0.1 to 0.3 s, to find that nearly all of it stays.
+    With ``staying``, objects that are made during the block count as old afterwards. Without it,
+    the next collection of young objects comes at once and looks at all of them. After the load of
+    a site that stops every thread for 0.1 to 0.3 s and finds nearly nothing to free.
     """
     global _holders, _was_enabled, _aging
     with _lock:
@@ -35,7 +35,8 @@ def held(*, staying: bool = False) -> Iterator[None]:
             _holders -= 1
             if _holders == 0:
                 if _aging:
-                    # Both only link lists: all go to the permanent ones, and from there to the old.
+                    # Both calls only link lists: freeze() moves all objects to the permanent
+                    # generation, unfreeze() moves them from there to the oldest one.
                     gc.freeze()
                     gc.unfreeze()
                     _aging = False

@@ -4,7 +4,8 @@
 ...     shop = Namespace("shop", path=["/srv/shop"], environ={"TZ": "UTC"})
 ...     application = shop.import_module("core.wsgi").application
 
-This package knows nothing of sites, HTTP or Django.
+This package knows nothing of sites and HTTP, and of third-party libraries only what is in
+``libraries``.
 """
 
 from gateway.namespace.cwd import private_cwd

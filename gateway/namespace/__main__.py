@@ -1,6 +1,6 @@
 """``python -m gateway.namespace``: run a script as ``__main__`` in a fresh namespace.
 
-It is how to see whether a program runs under the gateway, without one.
+This shows whether a program works in a namespace, without a gateway.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from gateway.namespace import EnvironmentError_, Namespace, installed, private_c
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script in one or more namespaces; returns the worst exit status of the copies."""
+    """Run the script in one or more namespaces; returns the highest exit status of the copies."""
     options = _parser().parse_args(argv)
-    statuses = dict.fromkeys(range(options.copies), 1)  # of a copy that died, too
+    statuses = dict.fromkeys(range(options.copies), 1)  # the 1 stays for a copy that dies
 
     def run(copy: int) -> None:
-        private_cwd(os.getcwd())  # as each worker thread of the gateway has one
+        private_cwd(os.getcwd())  # each worker thread of the gateway has one, too
         statuses[copy] = _run(options, copy)
 
     with installed():

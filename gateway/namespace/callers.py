@@ -17,6 +17,7 @@ Context variables would be wrong where frames are right: threads that a project 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
@@ -58,6 +59,8 @@ _domains: dict[int, weakref.ref[Domain]] = {}
 _shared: set[str] = set(STDLIB)
 _workers: dict[int, weakref.ref[Domain]] = {}
 """Whom threads work for that ``_thread`` has started: nothing else knows of them."""
+_unwrappers: list[Callable[[object], object | None]] = []
+"""Functions that find what a wrapper calls which is neither a method nor a partial."""
 
 
 def register(builtins: dict[str, Any], domain: Domain) -> None:
@@ -179,11 +182,26 @@ def author(value: object) -> Domain | None:
     return None if domain is None or domain.transparent else domain
 
 
+@contextlib.contextmanager
+def unwrapping(unwrap: Callable[[object], object | None]) -> Iterator[None]:
+    """Look into wrappers with ``unwrap`` for the time of the block; it returns what they call."""
+    _unwrappers.append(unwrap)
+    try:
+        yield
+    finally:
+        _unwrappers.remove(unwrap)
+
+
 def written_function(value: object) -> FunctionType | None:
-    """The function in Python that a method, a partial or a wrapper of wrapt calls."""
-    function: Any = getattr(value, "__func__", value)
-    if isinstance(function, functools.partial):
+    """The function in Python that a method, a partial or a wrapper calls.
+
+    Types are asked with ``type``: a wrapper may answer to ``isinstance`` like what it wraps.
+    """
+    function: Any = value
+    if not issubclass(type(value), FunctionType | functools.partial):
+        found = (unwrap(value) for unwrap in _unwrappers)
+        inner = next((each for each in found if each is not None), None)
+        function = getattr(value, "__func__", value) if inner is None else inner
+    if issubclass(type(function), functools.partial):
         return written_function(function.func)
-    if not isinstance(function, FunctionType):  # asked by its type: others answer to any name
-        function = getattr(type(value), "_self_wrapper", None) and function._self_wrapper
-    return function if isinstance(function, FunctionType) else None
+    return function if type(function) is FunctionType else None

@@ -1,8 +1,8 @@
-"""The processes that ``multiprocessing`` keeps beside a program, until that ends.
+"""End the processes that ``multiprocessing`` keeps beside a program.
 
-Each namespace has a ``multiprocessing`` of its own, so each has its own resource tracker (whoever
-makes a semaphore or shared memory starts it) and its own fork server. They end with their
-namespace; in a process of its own they would end with that.
+Each namespace has a ``multiprocessing`` of its own, and so its own resource tracker (started by the
+first code that makes a semaphore or shared memory) and its own fork server. Usually these end with
+the process of the program. Here they end with the namespace.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ _HELPERS: Final = (
     ("multiprocessing.resource_tracker", "_resource_tracker"),
 )
 _PATIENCE: Final = 2.0
-"""Seconds for each to end; one that is held open by a child of the program ends with that."""
+"""Seconds that we wait for each to end. One that a child of the program still uses ends with that
+child."""
 
 
 def end_helpers(modules: Mapping[str, ModuleType]) -> None:
-    """Have the helpers end that the ``multiprocessing`` among ``modules`` has started."""
+    """End the helper processes that the ``multiprocessing`` among ``modules`` has started."""
     for name, attribute in _HELPERS:
         helper: Any = getattr(modules.get(name), attribute, None)
         if helper is not None:
@@ -35,6 +36,6 @@ def end_helpers(modules: Mapping[str, ModuleType]) -> None:
 
 
 def _end(helper: Any) -> None:
-    # The exit functions have removed the folder with the socket of the fork server.
+    # The exit functions of the program have removed the folder with the fork server's socket.
     with contextlib.suppress(FileNotFoundError):
         helper._stop()

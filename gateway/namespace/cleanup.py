@@ -1,7 +1,7 @@
-"""What a site leaves in registries of shared code that nobody empties.
+"""Remove what a site leaves in registries of shared code, which nobody else empties.
 
-Each would keep the whole generation in memory after its unload. Removed is what the code of the
-namespace has written; of caches that only save work, everything.
+Each entry that stays would keep the whole generation in memory after its unload. Registries lose
+the entries that the code of the namespace wrote. Caches, which only save work, are emptied.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ _REGISTRIES: tuple[MutableMapping[Any, Any], ...] = (
     getattr(typing, "_caches", {}),  # from Python 3.12 on
 )
 _CACHES: list[Callable[[], None]] = typing._cleanups  # type: ignore[attr-defined]
-"""The ``cache_clear`` of each function that ``typing._tp_cache`` decorates: typing_extensions has
-some, too."""
+"""The ``cache_clear`` of each function that ``typing._tp_cache`` decorates, also in libraries."""
 
 
 def finalize(domain: callers.Domain) -> list[BaseException]:
-    """Run the ``weakref.finalize`` of ``domain``, as at the end of a process of its own.
+    """Run the ``weakref.finalize`` objects of ``domain``, as the end of a process would.
 
-    Returns what they raised.
+    Returns the exceptions that they raised.
     """
     errors: list[BaseException] = []
     finalizers: list[weakref.finalize[Any, Any]] = list(
@@ -55,7 +54,7 @@ def finalize(domain: callers.Domain) -> list[BaseException]:
 
 
 def clear(domain: callers.Domain) -> None:
-    """Remove what ``domain`` has written into registries of shared code."""
+    """Remove the entries that ``domain`` wrote into registries of shared code."""
     for registry in _REGISTRIES:
         take_out(registry, domain)
     for clear_cache in list(_CACHES):
@@ -66,25 +65,27 @@ def clear(domain: callers.Domain) -> None:
 
 
 def take_out(registry: MutableMapping[Any, Any], domain: callers.Domain) -> None:
-    """Remove what the code of ``domain`` wrote, as a key or a value."""
+    """Remove each entry of which the key or the value was written by the code of ``domain``."""
     for key, value in list(registry.items()):
         if domain in (callers.author(key), callers.author(value)):
             del registry[key]
 
 
 def _cached_by(cache_clear: Callable[[], None]) -> object:
-    """The function of which the results are cached by whose method this is."""
+    """Return the function whose results are in the cache that ``cache_clear`` empties."""
     return getattr(getattr(cache_clear, "__self__", None), "__wrapped__", None)
 
 
 class _Unheard(Warning):
-    """Is warned of for the sake of what ``_warnings`` does before it looks for a filter."""
+    """A warning that is always ignored; issuing it makes ``_warnings`` read its list of filters."""
 
 
 def _let_warnings_forget() -> None:
-    """Have ``_warnings``, which keeps the list of filters that it read last, read the process's.
+    """Make ``_warnings`` hold the filters of the process instead of those of a namespace.
 
-    That may be a list which ``catch_warnings`` of the namespace has made, so it cannot be emptied.
+    ``_warnings`` (in C) keeps the list of filters that it read last. ``catch_warnings`` of the
+    namespace may have made that list. We cannot take it away, but a warning of the process makes
+    ``_warnings`` read the list of the process.
     """
     filters = cast(Any, standins.replaced("warnings")).filters
     ignoring = ("ignore", None, _Unheard, None, 0)

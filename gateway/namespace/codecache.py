@@ -1,13 +1,14 @@
 """Code objects, compiled once and shared by every namespace that runs the same file.
 
-They are immutable, so sharing is safe; it halves the memory and the load time of a further site.
+They are immutable, so sharing is safe. It halves the memory and the load time of a further site.
 An entry lives as long as a namespace holds it: the cache itself keeps nothing alive.
 
-Python trusts a ``.pyc`` by the size of the source and its mtime in whole seconds, so a deploy of
-the same size within the same second serves stale code. Here the key is the whole ``stat``
-(nanoseconds, inode, ctime), and a file that changed a moment before it was read is known by its
-content instead: file systems tick slower than deploys (git calls such an entry "racily clean").
-A ``.pyc`` of a project is used only if it was written well after the last change of its source.
+Python decides whether a ``.pyc`` is valid by the size of the source and its mtime in whole seconds,
+so a deploy of the same size within the same second would serve old code. Here the key consists of
+all that ``stat`` tells (nanoseconds, inode, ctime). If a file changed shortly before it was read,
+its content is part of the key, too, because the clocks of file systems are too coarse to tell two
+such changes apart (git calls such an entry "racily clean"). A ``.pyc`` of a project is used only if
+it was written well after the last change of its source.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from dataclasses import dataclass
 from types import CodeType
 
 _RACY = 2_000_000_000
-"""Nanoseconds after a change in which ``stat`` cannot vouch for the content."""
+"""Nanoseconds after a change in which the content can change again and ``stat`` stay the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """What tells one state of a file from another; ``digest`` only where ``stat`` does not."""
+    """The values that differ between two states of a file.
+
+    ``digest``, that of the content, is empty where ``stat`` alone is enough.
+    """
 
     path: str
     size: int
@@ -37,7 +41,7 @@ class _Identity:
 
 
 class CodeCache:
-    """Code objects by the file they were compiled from; safe to use from any thread."""
+    """Code objects by the file they were compiled from. Any thread may use it."""
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._codes: weakref.WeakValueDictionary[_Identity, CodeType] = (
@@ -46,10 +50,10 @@ class CodeCache:
         self._clock = clock
 
     def get(self, path: str, compile_: Callable[[], CodeType]) -> CodeType:
-        """The code of the file at ``path``, from ``compile_`` if nobody holds it.
+        """Return the code of the file at ``path``; calls ``compile_`` if nobody holds it.
 
-        A file that vanishes or cannot be read is left to ``compile_``, whose error is the one
-        that Python would give.
+        If the file vanishes or cannot be read, ``compile_`` is called and raises the error that
+        Python would raise.
         """
         identity = self._identify(path)
         if identity is None:
@@ -57,8 +61,8 @@ class CodeCache:
         code = self._codes.get(identity)
         if code is None:
             code = compile_()
-            # The file may have changed while it was compiled: then the code is of either state,
-            # and must not be handed to anybody else.
+            # The file may have changed while it was compiled. Then nobody knows which state the
+            # code is of, and nobody else must get it.
             if self._identify(path) == identity:
                 code = self._codes.setdefault(identity, code)
         return code
@@ -79,11 +83,12 @@ CODE = CodeCache()
 
 
 def bytecode_is_newer(source: str, bytecode: str) -> bool:
-    """Whether the file ``bytecode`` can only have been compiled from ``source`` as it is now.
+    """Tell whether Python may use the file ``bytecode`` for ``source``, or write it.
 
-    One that cannot is removed, to be written anew, unless the source has changed just now: then
-    another would be no better. Without one, it is asked whether one can be written. The change
-    time is the one that counts: unpacking a release sets the modification time to anything.
+    It may use a file that was written well after the last change of the source. Another file is
+    removed, so that Python writes it anew. If the source has changed just now, the answer is false,
+    and the file stays: a new one would be no better. The time of change (ctime) is compared,
+    because unpacking a release can set the modification time to anything.
     """
     try:
         changed = os.stat(source).st_ctime_ns

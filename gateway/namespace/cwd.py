@@ -1,4 +1,4 @@
-"""The working directory, which belongs to the process: a thread may have one of its own."""
+"""Give a thread a working directory of its own. Usually all threads share that of the process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _FCHDIR: Final = "pthread_fchdir_np" if sys.platform == "darwin" else "fchdir"
 def own_folder() -> bool:
     """Give the calling thread a working directory of its own, for `change_folder`.
 
-    Linux: ``unshare(CLONE_FS)``, which separates the umask too. False where the system does not let
-    it (the default seccomp profiles of Docker and Kubernetes need ``CAP_SYS_ADMIN``); then nothing
-    has changed. Must not be called on the main thread: its directory is the process's.
+    On Linux this is ``unshare(CLONE_FS)``, which separates the umask, too. Returns false, and
+    changes nothing, where the system refuses it (the default seccomp profiles of Docker and
+    Kubernetes require ``CAP_SYS_ADMIN``). Do not call it on the main thread: the directory of that
+    thread is the directory of the process.
     """
     try:
         return sys.platform == "darwin" or bool(_libc().unshare(_CLONE_FS) == 0)
@@ -26,10 +27,10 @@ def own_folder() -> bool:
 
 
 def change_folder(folder: int) -> None:
-    """Change the working directory of a thread that has its `own_folder`; takes a descriptor.
+    """Change the working directory of the calling thread, which must have its `own_folder`.
 
-    It takes a microsecond, in which ``os.fchdir`` lets go of the GIL: to have it back costs 5 ms
-    whenever another thread computes. Raises `OSError`.
+    ``folder`` is a descriptor. The call takes a microsecond and keeps the GIL. ``os.fchdir`` would
+    release it, and getting it back costs 5 ms whenever another thread computes. Raises `OSError`.
     """
     if getattr(_libc(), _FCHDIR)(folder):
         error = ctypes.get_errno()
@@ -37,7 +38,10 @@ def change_folder(folder: int) -> None:
 
 
 def private_cwd(path: str | os.PathLike[str]) -> bool:
-    """Let the calling thread alone work in ``path``; false, and no change, if it cannot."""
+    """Make ``path`` the working directory of the calling thread alone.
+
+    Returns false, and changes nothing, where a thread cannot have a directory of its own.
+    """
     if not own_folder():
         return False
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -50,4 +54,4 @@ def private_cwd(path: str | os.PathLike[str]) -> bool:
 
 @functools.cache
 def _libc() -> ctypes.PyDLL:
-    return ctypes.PyDLL(None, use_errno=True)  # which keeps the GIL
+    return ctypes.PyDLL(None, use_errno=True)  # a PyDLL keeps the GIL during calls

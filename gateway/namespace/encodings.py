@@ -1,9 +1,10 @@
 """Encodings and error handlers that a site registers with ``codecs``.
 
-The interpreter has one table of each for the process, and remembers the first answer for an
-encoding. So what it holds for a name that some site has registered is a function that asks who
-is asking; to those that have registered nothing under the name it says what Python says of an
-unknown one. Such a function holds nothing of a namespace and stays.
+The interpreter has one table of encodings and one of error handlers for the whole process, and it
+remembers the first answer for an encoding. So for a name that some site has registered, the tables
+hold a function of ours. It finds out which namespace is calling ("the asker") and uses what that
+one has registered. If that one has registered nothing under the name, the result is as if our
+function were not there. Our functions hold nothing of a namespace, so they can stay.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ Search = Callable[[str], codecs.CodecInfo | None]
 Handler = Callable[[UnicodeError], tuple[str | bytes, int]]
 
 _dispatched: set[str] = set()
-"""Names of error handlers for which the process has a function of ours."""
+"""The names of error handlers for which the process's table holds a function of ours."""
 
 
 @dataclass(slots=True)
 class Encodings:
-    """What one namespace has registered."""
+    """The search functions and error handlers that one namespace has registered."""
 
     searches: list[Search] = field(default_factory=list)
     handlers: dict[str, Handler] = field(default_factory=dict)
 
     def find(self, name: str) -> codecs.CodecInfo | None:
-        """What the first search function that knows ``name`` says of it."""
+        """Return the answer of the first search function that knows ``name``, else ``None``."""
         for search in self.searches:
             found = search(name)
             if found is not None:
@@ -41,7 +42,7 @@ class Encodings:
 
 
 def make_codecs(own: Encodings) -> ModuleType:
-    """A view of ``codecs``."""
+    """Make a view of ``codecs`` for the namespace that ``own`` belongs to."""
 
     def register(search_function: Search, /) -> None:
         if not callable(search_function):
@@ -70,7 +71,12 @@ def make_codecs(own: Encodings) -> ModuleType:
 
 
 def search_for_the_asker(name: str) -> codecs.CodecInfo | None:
-    """The search function of the process; ``None`` where no site that asks knows ``name``."""
+    """Find an encoding that the asker has registered; ``None`` if it has registered no ``name``.
+
+    This is the search function that the process has. Since the interpreter remembers the answer for
+    all, each function of the answer asks again who is calling. It raises ``LookupError`` for those
+    who do not have the encoding.
+    """
     if _find(name) is None:
         return None
 

@@ -1,20 +1,22 @@
-"""What a Python environment has installed, and which of it has to be loaded only once.
+"""Find out what a Python environment has installed, and what of it may be loaded only once.
 
 Importing the same shared object twice in one process breaks numpy, PyO3 modules, PyYAML's C
 loader, cryptography and others. So a distribution with extension modules is not private to a
-site: it forms a *unit*, loaded once and kept across reloads. A unit comprises
+site: it forms a *unit*, which is loaded once and kept across reloads. A unit consists of
 
 * the distribution itself;
-* its family: whoever requires it in exactly one version, because the halves know each other
-  without saying so (psycopg-binary raises psycopg's exceptions, pydantic-core imports pydantic);
-* distributions that require each other in a circle with these;
+* its family: the distributions that require it in exactly one version. The members of a family
+  depend on each other in ways that their metadata do not tell (pydantic-core imports
+  pydantic);
+* distributions that require each other in a circle with these.
 
-and depends on the units of what these require. Its key is the content, the ``RECORD`` hashes of
-its distributions and the keys of the units below it: the same content is the same unit, in
-whatever virtual environment it lies (uv links the same files into each), and an upgrade of a
-native package gets a unit of its own, never old core with new wrapper.
+A unit depends on the units of the distributions that it requires. Its key is made of its content:
+the ``RECORD`` hashes of its distributions and the keys of the units that it requires. So the same
+content is the same unit in every virtual environment (uv links the same files into each). An
+upgrade of a native package makes a unit of its own; an old core never meets a new wrapper.
 
-What needs Django cannot be shared, native or not: Django belongs to the site.
+A library in `libraries.PRIVATE` belongs to the site. It cannot be shared, native or not. Neither
+can a distribution that requires it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from gateway.disk.files import read_file, why_not
+from gateway.namespace import libraries
 
 _LARGEST_PYVENV = 1 << 16
 
@@ -68,12 +71,12 @@ class Distribution:
 
     @cached_property
     def version(self) -> str:
-        """The version as its metadata write it."""
+        """The version as written in the metadata, ``unknown`` if there is none."""
         return (self._headers.get("Version") or ["unknown"])[0]
 
     @cached_property
     def record(self) -> bytes:
-        """``RECORD``: the name, hash and size of every installed file, as bytes."""
+        """The content of ``RECORD``: the name, hash and size of every installed file."""
         try:
             return (self.info / "RECORD").read_bytes()
         except OSError:
@@ -87,12 +90,12 @@ class Distribution:
 
     @cached_property
     def native(self) -> bool:
-        """Whether it has extension modules."""
+        """True if the distribution has extension modules."""
         return any(suffix + b"," in self.record for suffix in _SUFFIXES)
 
     @cached_property
     def inodes(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of its extension modules: what the C library knows a file by."""
+        """Device and inode of each extension module. By these the C library recognises a file."""
         suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
         stats = [
             os.stat(path)
@@ -103,7 +106,7 @@ class Distribution:
 
     @cached_property
     def requirements(self) -> tuple[Requirement, ...]:
-        """What it requires, with and without extras."""
+        """All its requirements, those of extras included."""
         found = []
         for text in self._headers.get("Requires-Dist", ()):
             try:
@@ -114,7 +117,7 @@ class Distribution:
 
     @cached_property
     def requires(self) -> frozenset[str]:
-        """Normalised names of what it requires here, without extras."""
+        """Normalised names of the distributions that it requires on this system, without extras."""
         return frozenset(
             canonicalize_name(requirement.name)
             for requirement in self.requirements
@@ -123,7 +126,7 @@ class Distribution:
 
     @cached_property
     def pins(self) -> frozenset[str]:
-        """Normalised names of what it requires in exactly one version, also by an extra."""
+        """Normalised names of what it, or one of its extras, requires in exactly one version."""
         return frozenset(
             canonicalize_name(requirement.name)
             for requirement in self.requirements
@@ -132,7 +135,7 @@ class Distribution:
 
     @cached_property
     def prefixes(self) -> frozenset[str]:
-        """The module names it brings: top-level ones, or deeper ones below namespace packages."""
+        """The names of its top-level modules; for namespace packages, of the modules in them."""
         files = [name for name in self.files if not name.startswith(("..", "/"))]
         packages = {name.rpartition("/")[0] for name in files if _is_init(name)}
         return frozenset(
@@ -158,7 +161,7 @@ def _module_prefix(path: str, packages: set[str]) -> str | None:
 
 @dataclass(frozen=True)
 class UnitSpec:
-    """What belongs to one unit of the environment layer; ``key`` is its content."""
+    """The distributions of one unit of the environment layer. ``key`` is made of their content."""
 
     key: str
     distributions: tuple[Distribution, ...]
@@ -166,17 +169,17 @@ class UnitSpec:
 
     @cached_property
     def prefixes(self) -> frozenset[str]:
-        """The module names it brings, see ``Distribution.prefixes``."""
+        """The top-level module names of its distributions, as in `Distribution.prefixes`."""
         return frozenset(prefix for item in self.distributions for prefix in item.prefixes)
 
     @cached_property
     def inodes(self) -> frozenset[tuple[int, int]]:
-        """Device and inode of its extension modules, as they are when this is asked first."""
+        """Device and inode of its extension modules, as they are when this is first read."""
         return frozenset(inode for item in self.distributions for inode in item.inodes)
 
     @cached_property
     def versions(self) -> Mapping[str, str]:
-        """The versions of its distributions and of all that they require, by name."""
+        """The versions of its distributions and of all distributions that they require, by name."""
         installed = self.environment.distributions
         edges = {name: item.requires & installed.keys() for name, item in installed.items()}
         members = {item.name for item in self.distributions}
@@ -185,13 +188,13 @@ class UnitSpec:
 
     @property
     def label(self) -> str:
-        """For people: ``psycopg 3.2.1 + psycopg-binary 3.2.1``."""
+        """Its distributions as text for people: ``pydantic 2.12.0 + pydantic-core 2.41.1``."""
         return " + ".join(f"{item.name} {item.version}" for item in self.distributions)
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python environment: where it keeps packages, and what has to be shared of them.
+    """A Python environment: where its packages are, and which of them have to be shared.
 
     ``prefix`` is the folder of the virtual environment, ``None`` for the gateway's own
     environment; ``roots`` are its ``site-packages`` folders.
@@ -202,14 +205,14 @@ class Environment:
 
     @classmethod
     def of_process(cls) -> Environment:
-        """The environment that the gateway itself is installed in."""
+        """Return the environment that the gateway itself is installed in."""
         named = ("site-packages", "dist-packages")
         roots = [entry for entry in sys.path if os.path.basename(entry) in named]
         return cls(None, tuple(dict.fromkeys(roots)))
 
     @classmethod
     def of_venv(cls, prefix: str | Path) -> Environment:
-        """The virtual environment at ``prefix``.
+        """Return the virtual environment at ``prefix``.
 
         Raises ``EnvironmentError_`` if there is none, or if it is for another Python.
         """
@@ -233,12 +236,12 @@ class Environment:
         return cls(str(prefix), tuple(dict.fromkeys(roots)))
 
     def contains(self, path: str) -> bool:
-        """Whether the file at ``path`` lies in one of the ``site-packages`` folders."""
+        """Tell whether the file at ``path`` lies in one of the ``site-packages`` folders."""
         return any(path.startswith(root + os.sep) for root in self.roots)
 
     @cached_property
     def distributions(self) -> Mapping[str, Distribution]:
-        """What is installed, by normalised name; earlier folders win."""
+        """The installed distributions by normalised name. Earlier folders win."""
         found: dict[str, Distribution] = {}
         for root in self.roots:
             for info in sorted(Path(root).glob("*.dist-info")):
@@ -248,8 +251,8 @@ class Environment:
 
     @cached_property
     def units(self) -> Mapping[str, UnitSpec]:
-        """The units of this environment by the module names they bring."""
-        groups = _group(self.distributions, self.needing_django)
+        """The units of this environment by the names of their top-level modules."""
+        groups = _group(self.distributions, self.private_distributions)
         keys: dict[frozenset[str], str] = {}
         specs: dict[str, UnitSpec] = {}
         for group in groups:
@@ -259,9 +262,12 @@ class Environment:
         return specs
 
     @cached_property
-    def needing_django(self) -> frozenset[str]:
-        """Names of the distributions that require Django, directly or not, and Django itself."""
-        needing = {"django"}
+    def private_distributions(self) -> frozenset[str]:
+        """Names of the distributions that each site has for itself.
+
+        `libraries.PRIVATE` and what requires one of these, directly or not.
+        """
+        needing = set(libraries.PRIVATE)
         while True:
             more = {
                 name for name, item in self.distributions.items() if item.requires & needing
@@ -271,11 +277,11 @@ class Environment:
             needing |= more
 
     @cached_property
-    def modules_of_django(self) -> frozenset[str]:
-        """The module names that ``needing_django`` bring."""
+    def private_modules(self) -> frozenset[str]:
+        """The top-level module names of the distributions in ``private_distributions``."""
         return frozenset(
             prefix
-            for name in self.needing_django & self.distributions.keys()
+            for name in self.private_distributions & self.distributions.keys()
             for prefix in self.distributions[name].prefixes
         )
 
@@ -294,7 +300,7 @@ def _read_pyvenv(prefix: Path) -> dict[str, str]:
 def _group(
     distributions: Mapping[str, Distribution], excluded: frozenset[str]
 ) -> list[frozenset[str]]:
-    """The distributions that have to be shared, grouped so that each is in one unit."""
+    """Group the distributions that have to be shared into units; each is in exactly one."""
     shareable = {name: item for name, item in distributions.items() if name not in excluded}
     native = {name for name, item in shareable.items() if item.native}
     edges = {name: set(item.requires & shareable.keys()) for name, item in shareable.items()}
@@ -345,7 +351,10 @@ def _key(
 
 
 def _content(distribution: Distribution) -> bytes:
-    """The hashes in ``RECORD`` but for the files that installing makes, which differ by place."""
+    """Return the lines of ``RECORD``, sorted, without those of files that the installer makes.
+
+    These files differ from one environment to another.
+    """
     lines = distribution.record.splitlines()
     kept = [
         line

@@ -1,6 +1,7 @@
-"""What sites registered with ``os.register_at_fork``, which nobody can take back from Python.
+"""Run the functions that sites registered with ``os.register_at_fork``.
 
-One permanent hook of the process runs what the namespaces that are alive have recorded.
+Python offers no way to unregister them. So a namespace only records them, and one permanent hook of
+the process runs those of the namespaces that are alive.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _registered = False
 
 
 def register() -> None:
-    """Have the hook in the process, from the first call on."""
+    """Register the hook with the process; later calls do nothing."""
     global _registered
     if not _registered:
         _registered = True
@@ -28,14 +29,14 @@ def register() -> None:
 
 
 _forking: dict[int, list[tuple[Hook, Hook, Hook]]] = {}
-"""By thread, what is replayed after its fork: exactly that which was replayed before."""
+"""By thread, the functions to run after its fork: those whose counterparts ran before it."""
 
 
 def _before() -> None:
-    """Run what live namespaces registered with ``os.register_at_fork``.
+    """Run the ``before`` functions that living namespaces registered.
 
-    A forked child would otherwise dead-lock in a lock that a namespace's ``logging`` held. The
-    order is the same in all threads, for the same reason.
+    Without them, a forked child could wait for ever for a lock that a namespace's ``logging`` held
+    at the fork. The order is the same in all threads, since these functions take locks.
     """
     registered = [
         entry for item in Namespace.alive() for entry in list(item.recorded.fork_functions)
@@ -57,4 +58,4 @@ def _call_all(functions: Iterable[Hook]) -> None:
         except BaseException as exc:
             errors.append(exc)
     if errors:
-        raise errors[0]  # Python reports it, and goes on
+        raise errors[0]  # Python reports it and continues

@@ -1,4 +1,8 @@
-"""Single attributes of shared code that have to ask who is asking, each with its hook."""
+"""Hooks for single attributes of shared code that have to be different for each namespace.
+
+Each hook finds out whose code is calling (``callers.py``); this is "the asker". In each function
+that makes a hook, ``before`` is the attribute as it was.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from gateway.namespace.namespace import Namespace
 
 @contextlib.contextmanager
 def hooked() -> Iterator[None]:
-    """Have all hooks in their places for the time of the block."""
+    """Install all hooks for the time of the block."""
     with contextlib.ExitStack() as stack:
         for holder, name, make in _HOOKS:
             stack.enter_context(_replaced(holder, name, make))
@@ -39,7 +43,7 @@ def _replaced(holder: Any, name: str, make: Callable[[Any], Any]) -> Iterator[No
     try:
         yield
     finally:
-        # Somebody else may have put his own in its place meanwhile; that stays.
+        # If other code has replaced the hook meanwhile, its replacement stays.
         if getattr(holder, name) is hook:
             setattr(holder, name, before)
 
@@ -49,7 +53,7 @@ def _asking() -> Namespace | None:
 
 
 def _excepthook_of_the_thread(before: Callable[[Any], object]) -> Callable[[Any], object]:
-    """An exception that ends a thread goes to the hook of the site that started it."""
+    """Pass an exception that ends a thread to the ``excepthook`` of the site that started it."""
 
     def excepthook(args: Any) -> object:
         ident = args.thread.ident if args.thread is not None else None
@@ -61,7 +65,10 @@ def _excepthook_of_the_thread(before: Callable[[Any], object]) -> Callable[[Any]
 
 
 def _noting_the_starter(before: Callable[..., int]) -> Callable[..., int]:
-    """``_thread.start_new_thread``, which ``threading`` calls by a name of its own."""
+    """Remember which namespace starts a thread with ``_thread.start_new_thread``.
+
+    ``threading`` has imported that function under another name, so its threads do not pass here.
+    """
 
     @functools.wraps(before)
     def start_new_thread(function: Any, args: Any, /, *kwargs: Any) -> int:
@@ -75,9 +82,10 @@ def _noting_the_starter(before: Callable[..., int]) -> Callable[..., int]:
 
 
 class _OfTheAsker(MutableMapping[Any, Any]):
-    """A dictionary of shared code, of which each namespace has a copy of its own.
+    """A dictionary of shared code of which each namespace has its own copy.
 
-    Not for what is read all the time: each access looks for who is asking.
+    Each access looks for the asker, so this is too slow for dictionaries that are read all the
+    time.
     """
 
     def __init__(self, of_process: MutableMapping[Any, Any]) -> None:
@@ -98,7 +106,7 @@ class _OfTheAsker(MutableMapping[Any, Any]):
         return self is other
 
     def __getitem__(self, key: Any) -> Any:
-        return self._own()[key]  # which may be a defaultdict
+        return self._own()[key]  # it may be a defaultdict, which makes the value
 
     def __contains__(self, key: object) -> bool:
         return key in self._own()
@@ -120,14 +128,14 @@ class _OfTheAsker(MutableMapping[Any, Any]):
 
 
 def _copied(dictionary: MutableMapping[Any, Any]) -> MutableMapping[Any, Any]:
-    """A copy down to what is no dictionary: that may be impossible to copy."""
+    """Copy a dictionary and the dictionaries in it, but no other values: some cannot be copied."""
     twin = copy.copy(dictionary)
     twin.update((key, _copied(value)) for key, value in twin.items() if isinstance(value, dict))
     return twin
 
 
 def _init_with_the_timeout_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
-    """A socket that a site opens has the default timeout that the site has set."""
+    """Give a socket that a site opens the default timeout that the site has set."""
 
     @functools.wraps(before)
     def __init__(self: socket.socket, *args: Any, **kwargs: Any) -> None:
@@ -142,7 +150,7 @@ def _init_with_the_timeout_of_the_asker(before: Callable[..., None]) -> Callable
 
 
 def _displayhook_of_the_asker(before: Callable[[Any], object]) -> Callable[[Any], object]:
-    """What an interactive statement evaluates to is shown by the asker (``doctest``)."""
+    """Pass the value of an interactive statement to the asker's ``displayhook`` (``doctest``)."""
 
     def displayhook(value: Any, /) -> object:
         namespace = _asking()
@@ -153,7 +161,7 @@ def _displayhook_of_the_asker(before: Callable[[Any], object]) -> Callable[[Any]
 
 
 def _of_the_warnings_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
-    """Shared code that adds a filter does so where ``warnings`` looks, with the asker."""
+    """Make shared code change the filters of the asker's ``warnings``, where they are read."""
 
     @functools.wraps(before)
     def function(*args: Any, **kwargs: Any) -> None:
@@ -167,7 +175,7 @@ def _of_the_warnings_of_the_asker(before: Callable[..., None]) -> Callable[..., 
 
 
 def _enter_of_the_asker(before: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """``contextlib.redirect_stdout`` in a site redirects what the site prints."""
+    """Make ``contextlib.redirect_stdout`` in a site redirect the output of that site."""
 
     def __enter__(self: Any) -> Any:
         namespace = _asking()
@@ -209,4 +217,5 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (_redirect, "__enter__", _enter_of_the_asker),
     (_redirect, "__exit__", _exit_of_the_asker),
 )
-"""Holder, name of the attribute, and what makes the hook of the attribute as it was."""
+"""For each hook: the module or class, the name of the attribute, and the function that makes the
+hook from the attribute as it was."""

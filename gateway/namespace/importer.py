@@ -9,20 +9,20 @@ builtins of the running frame. So an import inside a function, at request time, 
 resolves in the right place, with no context variable and no swapping of ``sys.modules``.
 
 Before the private import system looks for a module, ``Provider.provide`` may hand in one from
-another layer. Such a module is bound, never initialised: ``_init_module_attrs`` would overwrite
-its ``__spec__`` with one of ours and so pin the namespace for ever. Nor is a child that has to
-be private ever set on a parent that is shared.
+another layer (``layers.py``). Such a module is bound, never initialised: ``_init_module_attrs``
+would overwrite its ``__spec__`` with one of ours and so keep the namespace in memory for ever. A
+private module is never set as an attribute of a shared parent.
 
-Three details of CPython that have to be answered here, because C code does not call us:
+Three details of CPython have to be imitated here, because its C code does not call us:
 
 * ``from package import submodule`` in an import cycle falls back to the interpreter's own
-  ``sys.modules`` (ceval.c, ``import_from``), so ``__import__`` binds a partly initialised
-  submodule on its parent itself, and takes it off again if its import fails.
+  ``sys.modules`` (ceval.c, ``import_from``). So our ``__import__`` itself sets a partly initialised
+  submodule as an attribute of its parent, and removes it again if its import fails.
 * The frames of the import system do not show in a traceback (import.c,
   ``remove_importlib_frames``). Real projects count frames to tell a missing module from a broken
-  one, so ours go by the same rule.
-* Extension modules of the old, single-phase kind put themselves into the interpreter's
-  ``sys.modules``; what was there before is put back.
+  one, so our frames are removed by the same rule.
+* Extension modules of the old kind, with single-phase initialisation, put themselves into the
+  interpreter's ``sys.modules``. We put back what was there before.
 """
 
 from __future__ import annotations
@@ -50,28 +50,29 @@ Import = Callable[[str], ModuleType]
 
 
 class Provider(Protocol):
-    """What an importer asks before it looks for a module itself."""
+    """The object that an importer asks before it looks for a module itself."""
 
     def provide(self, name: str) -> ModuleType | None:
-        """The module of another layer to be used as ``name``, ``None`` to import it privately.
+        """Return the module of another layer to use as ``name``; ``None`` to import it privately.
 
-        The parent of ``name`` is imported already. What is to be kept has to be shared with the
-        importer; what is not kept is asked for again at the next import.
+        The parent of ``name`` is imported already. To have the importer keep the module, call its
+        ``share``; otherwise the next import asks again.
         """
 
     def is_installed(self, path: str) -> bool:
-        """Whether the source at ``path`` changes only when something is installed.
+        """Tell whether the source at ``path`` changes only when something is installed.
 
-        Then Python's own rule says whether a ``.pyc`` beside it is good; ``bytecode_is_newer``
-        has a stricter one for what is deployed many times a day.
+        For such a source, Python's own rule decides whether a ``.pyc`` beside it is valid. For code
+        that is deployed many times a day, ``bytecode_is_newer`` has a stricter rule.
         """
 
 
 class Modules(dict[str, ModuleType]):
-    """``sys.modules`` of a namespace; what it holds has a stand-in in the interpreter's.
+    """``sys.modules`` of a namespace or a unit.
 
-    But for what is not private to the namespace: that is in ``shared`` too. ``views`` are the
-    names of those that are nevertheless the namespace's own.
+    Each private module in it has a stand-in in the interpreter's ``sys.modules``. Modules that are
+    not private are also in ``shared``. ``views`` are the names in ``shared`` of which the
+    namespace nevertheless has a module of its own, a view.
     """
 
     def __init__(self) -> None:
@@ -80,7 +81,7 @@ class Modules(dict[str, ModuleType]):
         self.views: set[str] = set()
 
     def __setitem__(self, name: str, module: ModuleType) -> None:
-        if self.shared.get(name) is not module:  # programs put shared ones back
+        if self.shared.get(name) is not module:  # programs put back shared ones that they took out
             standins.ensure(name)
         super().__setitem__(name, module)
 
@@ -104,10 +105,10 @@ class Modules(dict[str, ModuleType]):
 
 
 class _SetupSys:
-    """The ``sys`` that ``_bootstrap._setup`` sees.
+    """The ``sys`` that ``_bootstrap._setup`` gets.
 
-    It takes every instance of ``type(sys)`` in ``modules`` for a module to initialise; there is
-    none of this class.
+    ``_setup`` initialises every module in ``modules`` that is an instance of ``type(sys)``. With
+    this class as the type of ``sys``, it finds none.
     """
 
     def __init__(self, modules: Mapping[str, ModuleType]) -> None:
@@ -118,7 +119,7 @@ class _SetupSys:
 class Importer:
     """A private instance of Python's import system.
 
-    ``reading`` is told of each source that is not installed, before it is read.
+    ``reading`` is called with the path of each source that is not installed, before it is read.
     """
 
     def __init__(
@@ -142,16 +143,16 @@ class Importer:
         builtins["__import__"] = self._make_import()
 
     def share(self, name: str, module: ModuleType) -> None:
-        """Bind a module of another layer."""
+        """Use a module of another layer as ``name``, now and for later imports."""
         self.modules.share(name, module)
 
     def shares(self, name: str) -> bool:
-        """Whether ``name`` is bound to a module of another layer."""
+        """Tell whether ``name`` is a module of another layer now."""
         module = self.modules.get(name)
         return module is not None and self.modules.shared.get(name) is module
 
     def was_shared(self, name: str) -> bool:
-        """Whether ``name`` has been bound to a module of another layer before."""
+        """Tell whether ``name`` has ever been a module of another layer here."""
         return name in self.modules.shared
 
     @internal
@@ -161,7 +162,7 @@ class Importer:
         return module
 
     def find_spec(self, name: str) -> Any:
-        """Where ``name`` would be imported from, by the search path alone; ``None`` if nowhere.
+        """Return the spec that the search path alone gives for ``name``; ``None`` if it has none.
 
         The parent of ``name`` has to be imported already.
         """
@@ -172,7 +173,7 @@ class Importer:
         return self.bootstrap._find_spec(name, path)
 
     def finds(self, name: str) -> bool:
-        """Whether ``name`` is imported or ``find_spec`` finds it."""
+        """Tell whether ``name`` is imported, or ``find_spec`` finds it."""
         return name in self.modules or self.find_spec(name) is not None
 
     def _importing_during_set_up(
@@ -184,7 +185,8 @@ class Importer:
         bootstrap = self.bootstrap
         bootstrap._setup(_SetupSys({**self.modules, bootstrap.__name__: bootstrap}), _imp)
         bootstrap.sys = sys_view
-        # One for all import systems, or threads that wait for each other across two dead-lock.
+        # All import systems share this table, so that a dead-lock is detected also between threads
+        # that wait for each other in two import systems.
         bootstrap._blocking_on = _frozen_importlib._blocking_on  # type: ignore[attr-defined]
         bootstrap._bootstrap_external = external
         external._install(bootstrap)
@@ -193,9 +195,9 @@ class Importer:
         bootstrap._find_and_load_unlocked = self._wrap_find_and_load(
             bootstrap._find_and_load_unlocked
         )
-        bootstrap._find_and_load = self._wait_or(bootstrap._find_and_load)
-        bootstrap._find_spec = self._keep_spec(bootstrap._find_spec)
-        bootstrap._exec = self._unless_shared(bootstrap._exec)
+        bootstrap._find_and_load = self._wait_for_initialisation(bootstrap._find_and_load)
+        bootstrap._find_spec = self._keep_spec_of_shared(bootstrap._find_spec)
+        bootstrap._exec = self._execute_unless_shared(bootstrap._exec)
         bootstrap.setattr = self._set_on_parent
         external.FileFinder.find_spec = remembering(
             external, bootstrap, self._provider.is_installed
@@ -208,7 +210,7 @@ class Importer:
         self.modules.share("_frozen_importlib_external", external)
 
     def _zip_hook(self, path: str) -> Any:
-        archive = path  # or what is below it inside: shop.zip/shop
+        archive = path  # or a folder inside the archive: shop.zip/shop
         while archive and not os.path.exists(archive):
             archive = os.path.dirname(archive)
         if not os.path.isfile(archive):
@@ -220,9 +222,12 @@ class Importer:
         if name in self.modules.views or self.modules.shared.get(name) is not parent:
             setattr(parent, child, module)
 
-    def _wait_or(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
-        """As import.c does for a module that is there already: importlib alone raises where two
-        threads import a cycle crosswise, import.c accepts the partly initialised module."""
+    def _wait_for_initialisation(self, find_and_load: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``_find_and_load`` so that it treats partly initialised modules as import.c does.
+
+        When two threads import the modules of a cycle from opposite ends, importlib alone raises;
+        import.c accepts the partly initialised module.
+        """
 
         @internal
         @functools.wraps(find_and_load)
@@ -236,8 +241,8 @@ class Importer:
                 found: ModuleType = find_and_load(name, import_)
                 return found
             except self.bootstrap._DeadlockError:
-                # It came into being since we looked, on a thread that waits for one of ours: as
-                # above, it is taken as far as it is.
+                # Since we looked, a thread that waits for ours has begun to import the module. As
+                # above, we accept it partly initialised.
                 if (half := self.modules.get(name)) is None:
                     raise
                 return half
@@ -247,8 +252,8 @@ class Importer:
 
         return _find_and_load
 
-    def _keep_spec(self, find_spec: Callable[..., Any]) -> Callable[..., Any]:
-        """``importlib.reload`` gives its ``target`` the spec that it finds."""
+    def _keep_spec_of_shared(self, find_spec: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``_find_spec`` so that ``importlib.reload`` gives a shared module no other spec."""
 
         @internal
         @functools.wraps(find_spec)
@@ -263,8 +268,8 @@ class Importer:
 
         return _find_spec
 
-    def _unless_shared(self, execute: Callable[..., Any]) -> Callable[..., Any]:
-        """``importlib.reload`` must not run a module again that is everybody's."""
+    def _execute_unless_shared(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``_exec`` so that ``importlib.reload`` does not execute a shared module again."""
 
         @internal
         @functools.wraps(execute)
@@ -292,7 +297,7 @@ class Importer:
                         return self.modules[name]
                 module = self._provider.provide(name)
                 if module is not None:
-                    if parent:  # a private one; below a shared one it is there already
+                    if parent:  # matters if it is private; a shared one has its child already
                         self._set_on_parent(self.modules[parent], name[len(parent) + 1 :], module)
                     return module
                 found: ModuleType = find_and_load(name, import_)
@@ -332,7 +337,7 @@ class Importer:
                     vars(loader).pop("path_stats", None)
 
             try:
-                if type(loader) is not cls:  # a project's own, which may change what it reads
+                if type(loader) is not cls:  # the project's own loader, which may change the source
                     return get_code(loader, fullname)  # type: ignore[no-any-return]
                 code = CODE.get(path, compile_)
             except BaseException as exc:
@@ -365,7 +370,7 @@ class Importer:
         return create_module
 
     def _make_import(self) -> Callable[..., ModuleType]:
-        """``__import__``: a short way for what is imported already, else importlib's own."""
+        """Make ``__import__``: fast for modules imported already, and else importlib's own."""
         modules = self.modules
         bootstrap = self.bootstrap
         full_import: Callable[..., ModuleType] = bootstrap.__import__
@@ -400,13 +405,13 @@ class Importer:
                 pass
             try:
                 if absolute and isinstance(absolute, str):
-                    # As full_import would, but with fewer frames: imports may nest deeply.
+                    # full_import would do this with more frames, and imports may nest deeply.
                     bootstrap._find_and_load(absolute, bootstrap._gcd_import)
                 module = full_import(name, globals, locals, fromlist or (), level)
                 bind_early(name, module, fromlist or (), level)
                 return module
             except BaseException as exc:
-                # A bare raise adds no entry for this frame, so it does not show either.
+                # A bare raise adds no entry for this frame, so this frame does not show either.
                 exc.__traceback__ = trim(exc)
                 raise
 
@@ -435,12 +440,18 @@ class Importer:
 
 
 def _has_of_itself(module: ModuleType, attribute: str) -> bool:
-    """Without asking a ``__getattr__`` of the module, which may import it and so come here."""
+    """Tell whether a module has an attribute, without calling the ``__getattr__`` of the module.
+
+    That may import the attribute, and so call us again.
+    """
     return attribute in getattr(module, "__dict__", ()) or hasattr(type(module), attribute)
 
 
 def _no_stats(path: str) -> None:
-    """Without the time of the source, ``get_code`` neither reads nor writes a ``.pyc``."""
+    """Raise ``OSError``: without the time of the source, ``get_code`` ignores ``.pyc`` files.
+
+    It neither reads nor writes one then.
+    """
     raise OSError(path)
 
 

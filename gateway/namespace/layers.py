@@ -2,11 +2,12 @@
 
 *Process*: the standard library, exactly ``sys.stdlib_module_names``, loaded once and shared (a
 second ``sqlite3`` would have another ``sqlite3.Error``). A few of its modules keep state that
-must be a site's own; those a namespace executes itself.
+must be a site's own; each namespace executes those itself.
 
-*Environment*: units of distributions with extension modules, see ``environment.py``. A unit is a
-domain with an import system of its own, so its code finds its own version of everything it needs;
-it lives as long as the process. Units of the gateway's own environment are the process's modules.
+*Environment*: units, which consist of distributions with extension modules (``environment.py``
+says how). A unit is a domain (``callers.Domain``: an owner of modules) with an import system of its
+own, so its code finds its own version of everything it needs. It lives as long as the process. A
+unit of the gateway's own environment consists of modules of the process.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from typing import Any, Protocol
 
 from gateway.namespace import (
     callers,
-    drivers,
+    libraries,
     locations,
     patches,
     standins,
-    threadstate,
     views,
 )
 from gateway.namespace.environment import Environment, UnitSpec
@@ -60,8 +60,8 @@ PRIVATE = frozenset(
         "zipimport",
     }
 )
-"""Standard-library packages that every namespace executes itself: they keep state that is a
-site's, or read ``sys.argv``."""
+"""Standard-library modules that every namespace executes itself, because they keep state that
+belongs to a site, or read ``sys.argv``."""
 
 _PRIVATE_TO_UNITS = frozenset({"importlib", "pkgutil", "zipimport"})
 _ABSENT: Any = object()
@@ -79,18 +79,18 @@ class Unit(Protocol):
     spec: UnitSpec
 
     def import_module(self, name: str) -> ModuleType:
-        """Import one of its modules."""
+        """Import one of the unit's modules."""
 
     def loaded(self) -> dict[str, ModuleType]:
-        """Those of its modules that are imported and complete."""
+        """Return the unit's modules that are imported and fully initialised, by name."""
 
     def made(self, function: FunctionType) -> bool:
-        """Whether a function that its modules may have brought is from the unit itself."""
+        """Tell whether ``function``, found in one of the unit's modules, is code of the unit."""
 
 
 @internal
 def process_module(name: str) -> ModuleType:
-    """A module of the process, imported into it if it is not there yet.
+    """Return a module of the process; imports it into the process if it is not there yet.
 
     Raises ``ModuleNotFoundError`` as the import statement does.
     """
@@ -101,12 +101,12 @@ def process_module(name: str) -> ModuleType:
         if module is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     if name.partition(".")[0] in callers.STDLIB:
-        patches.watch(module)
+        patches.watch(module, at_once=name in libraries.CONFINED_AT_ONCE)
     return module
 
 
 class ProcessUnit:
-    """A unit of the gateway's own environment: the modules that the gateway itself would use."""
+    """A unit of the gateway's own environment. Its modules are those of the process."""
 
     def __init__(self, spec: UnitSpec) -> None:
         self.spec = spec
@@ -116,22 +116,22 @@ class ProcessUnit:
     def import_module(self, name: str) -> ModuleType:
         """Import a module of the unit into the process."""
         module = process_module(name)
-        _divide(name, self)
+        _follow_rules(name, self)
         return module
 
     def loaded(self) -> dict[str, ModuleType]:
-        """See ``Unit``."""
+        """Return the unit's modules that the process has imported completely, by name."""
         return _complete({name: standins.replaced(name) for name in list(sys.modules)}, self.spec)
 
     def made(self, function: FunctionType) -> bool:
-        """See ``Unit``."""
+        """Tell whether ``function`` is code of the process, which includes this unit."""
         return callers.writer(function) is None
 
 
 class UnitModules(Modules):
-    """``sys.modules`` of a unit: its code finds those of the site that is calling there too.
+    """``sys.modules`` of a unit. In it the unit's code also finds modules of the calling site.
 
-    The import system must not: what it finds, it keeps.
+    The import system of the unit does not find those: it would keep them.
     """
 
     def __missing__(self, name: str) -> ModuleType:
@@ -161,7 +161,7 @@ def _held_by_asking_site(name: str) -> ModuleType | None:
 
 
 class LoadedUnit:
-    """A unit with an import system of its own; a ``callers.Domain``."""
+    """A unit with an import system of its own. It implements `Unit` and ``callers.Domain``."""
 
     transparent = True
 
@@ -180,34 +180,37 @@ class LoadedUnit:
 
     @internal
     def import_module(self, name: str) -> ModuleType:
-        """Import a module of the unit, or one that the unit's code may use."""
+        """Import a module of the unit, or another one that the code of the unit needs."""
         try:
             module = self._importer.import_module(name)
         except ImportError as exc:
             self._layer.explain(self.spec, exc)
             raise
-        _divide(name, self)
+        _follow_rules(name, self)
         return module
 
     def finds(self, name: str) -> bool:
-        """See ``callers.Domain``."""
+        """Tell whether the unit has a module of that name, as far as the search path tells."""
         return self._importer.finds(name)
 
     def brings(self, function: FunctionType) -> bool:
-        """See ``callers.Domain``."""
+        """Tell whether ``function`` is code of a unit of the environment that this one is in."""
         return self._layer.brings(self._environment, function)
 
     def made(self, function: FunctionType) -> bool:
-        """See ``Unit``."""
+        """Tell whether ``function`` is code of this unit."""
         return callers.writer(function) is self
 
     @internal
     def loaded(self) -> dict[str, ModuleType]:
-        """See ``Unit``."""
+        """Return the modules of the unit that are imported and fully initialised, by name."""
         return _complete(dict(self.modules), self.spec)
 
     def provide(self, name: str) -> ModuleType | None:
-        """See ``importer.Provider``."""
+        """Return the module of the process, another unit or the calling site that ``name`` means.
+
+        ``None`` if the unit is to import ``name`` itself.
+        """
         top = name.partition(".")[0]
         if top in callers.STDLIB:
             if top in _PRIVATE_TO_UNITS or self._importer.was_shared(name):
@@ -221,7 +224,7 @@ class LoadedUnit:
         return None
 
     def is_installed(self, path: str) -> bool:
-        """See ``importer.Provider``."""
+        """Return true: all code of a unit is installed."""
         return True
 
     def _share(self, name: str, module: ModuleType) -> ModuleType:
@@ -229,31 +232,24 @@ class LoadedUnit:
         return module
 
     def _belongs_to_a_site(self, top: str) -> bool:
-        if top in self._environment.modules_of_django:
+        if top in self._environment.private_modules:
             return True
         return self._importer.find_spec(top) is None
 
     @internal
     def _of_asking_site(self, name: str) -> ModuleType | None:
-        """A module of the site that is calling, not kept here: it would pin its generation."""
+        """Return a module of the calling site. It is not kept: that would pin the generation."""
         for domain in callers.domains():
             if not domain.transparent:
                 return domain.import_module(name)
         return None
 
 
-_DIVISIONS = {
-    "lxml": threadstate.divide_lxml,
-    "psycopg": drivers.divide_psycopg,
-    "psycopg2": drivers.divide_psycopg2,
-}
-"""What to do with the modules of a unit, by its top-level name, when it has been imported."""
-
-
-def _divide(name: str, unit: Unit) -> None:
-    divide = _DIVISIONS.get(name.partition(".")[0])
-    if divide is not None:
-        divide(unit.loaded())
+def _follow_rules(name: str, unit: Unit) -> None:
+    """Follow the rules for the library of a module that a unit has imported, if there are any."""
+    library = libraries.TABLE.get(name.partition(".")[0])
+    if library is not None:
+        libraries.imported(library, unit.loaded(), unit.spec.label)
 
 
 def _complete(modules: Mapping[str, ModuleType | None], spec: UnitSpec) -> dict[str, ModuleType]:
@@ -268,7 +264,7 @@ def _complete(modules: Mapping[str, ModuleType | None], spec: UnitSpec) -> dict[
 
 
 class EnvironmentLayer:
-    """The units of the process, by content. Safe to use from any thread."""
+    """The units that are loaded in this process, by content. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -279,10 +275,10 @@ class EnvironmentLayer:
         self._own: Environment | None = None
 
     def environment(self, prefix: str | None) -> Environment:
-        """The environment at ``prefix`` as it is now; ``None`` is the gateway's own.
+        """Return the environment at ``prefix`` as it is now; ``None`` is the gateway's own.
 
-        It is one object for all who have it at the same time, and goes with the last of them.
-        Raises ``EnvironmentError_``.
+        All who have the same environment at the same time share one object. Raises
+        ``EnvironmentError_``.
         """
         fresh = Environment.of_process() if prefix is None else Environment.of_venv(prefix)
         key = (prefix, tuple(_changed(root) for root in fresh.roots))
@@ -293,7 +289,7 @@ class EnvironmentLayer:
         return known
 
     def unit_of(self, environment: Environment, name: str) -> Unit | None:
-        """The unit that brings the module ``name`` in ``environment``, if one does."""
+        """Return the unit that contains the module ``name`` in ``environment``, if one does."""
         units = environment.units
         prefix = name
         while prefix not in units:
@@ -303,12 +299,12 @@ class EnvironmentLayer:
         return self._unit(units[prefix])
 
     def brings(self, environment: Environment, function: FunctionType) -> bool:
-        """Whether code that has ``environment`` has ``function`` from a unit of it."""
+        """Tell whether ``function`` is code of a unit of ``environment``."""
         unit = self.unit_of(environment, str(function.__globals__.get("__name__")))
         return unit is not None and unit.made(function)
 
     def explain(self, spec: UnitSpec, error: ImportError) -> None:
-        """Say in ``error`` if another version of a distribution may be what stands in the way."""
+        """Add a note to ``error`` if another loaded version of a distribution may be the cause."""
         names = {item.name: item.version for item in spec.distributions}
         for other in self._loaded_beside(spec):
             for item in other.distributions:
@@ -342,14 +338,16 @@ class EnvironmentLayer:
     def _check_files(self, spec: UnitSpec) -> None:
         """Raise ``ImportError`` if a file of ``spec`` is loaded for another unit.
 
-        The C library loads a file once. An upgrade of what a package requires leaves its own
-        files, and uv links the same files into each environment; what Cython and PyO3 make of them
-        belongs to the unit that came first, or fails with words that help nobody.
+        The C library loads a file only once. Two units have a file in common when an upgrade of
+        what a package requires leaves the files of the package as they are, or when uv links the
+        same files into several environments. Modules made by Cython or PyO3 would then belong to
+        the unit that came first, or fail with messages that help nobody.
         """
         own = self._own_environment().units.values()
         imported = {item for item in own if any(map(standins.replaced, item.prefixes))}
         for other in imported.union(unit.spec for unit in self._units.values()):
-            # Asked of every unit when it is loaded: an upgrade may change what is there later.
+            # A unit reads its inodes when it is loaded, and remembers them: an upgrade may replace
+            # the files later.
             if spec.inodes & other.inodes:
                 raise ImportError(_same_files(spec, other))
 

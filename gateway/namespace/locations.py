@@ -1,10 +1,10 @@
-"""Where installed source modules lie, found once for all namespaces.
+"""Remember for all namespaces where installed source modules are.
 
-Looking for a module costs a listing of its folder for each import system and several questions
-to the file system for each module: about a tenth of what loading a further site takes. An answer
-is good for as long as the folder has not changed, which is what ``FileFinder`` goes by as well.
-Folders of a project are asked each time: a package may go while its folder stays for a
-``__pycache__``.
+Looking for a module costs a listing of its folder for each import system, and several system calls
+for each module. This is about a tenth of the time to load a further site. An answer is valid as
+long as the folder has not changed; ``FileFinder`` uses the same rule. For folders of a project
+nothing is remembered: a package may be removed while its folder stays, because of a
+``__pycache__`` in it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 from gateway.namespace.tracebacks import internal
 
 _RACY = 2_000_000_000
-"""Nanoseconds after a change in which the time of a folder does not tell the next change."""
+"""Nanoseconds after a change of a folder in which a further change may not alter its time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Location:
-    """A source file; ``None`` for ``path`` says that there is nothing to be found."""
+    """The place of a module's source file. A ``path`` of ``None`` means that there is no module."""
 
     path: str | None
     cached: str | None = None
@@ -32,11 +32,11 @@ class _Location:
 
 
 _known: dict[str, tuple[int, dict[str, _Location]]] = {}
-"""By folder: when it had changed last, and what was found in it."""
+"""By folder: the time of its last change, and the locations found in it by module name."""
 
 
 def forget(roots: Iterable[str]) -> None:
-    """Drop what was found in some folders and below them."""
+    """Forget the locations found in some folders and below them."""
     places = tuple(root + os.sep for root in roots)
     for folder in list(_known):
         if (folder + os.sep).startswith(places):
@@ -46,7 +46,11 @@ def forget(roots: Iterable[str]) -> None:
 def remembering(
     external: Any, bootstrap: Any, is_installed: Callable[[str], bool]
 ) -> Callable[..., Any]:
-    """A ``find_spec`` for the ``FileFinder`` of ``external`` that asks what others have found."""
+    """Make a ``find_spec`` for the ``FileFinder`` of one import system that remembers its answers.
+
+    ``bootstrap`` and ``external`` are the two parts of that import system. The answers of all
+    import systems are remembered together.
+    """
     find_spec = external.FileFinder.find_spec
     loader_class = external.SourceFileLoader
     spec_class = bootstrap.ModuleSpec
@@ -56,7 +60,7 @@ def remembering(
     @functools.wraps(find_spec)
     def remembering_find_spec(finder: Any, fullname: str, target: Any = None) -> Any:
         folder = finder.path
-        # A finder with other loaders is a project's own: it sees other files in the same folder.
+        # A finder with other loaders belongs to a project, and sees other files in the folder.
         if not is_installed(folder + os.sep) or finder._loaders != loaders:
             return find_spec(finder, fullname, target)
         try:
@@ -88,7 +92,7 @@ def remembering(
 
 
 def _location(spec: Any, loader_class: type) -> _Location | None:
-    """What is worth remembering of an answer."""
+    """Return the part of an answer to remember; ``None`` if it is not to be remembered."""
     if spec is None:
         return _Location(None)
     if type(spec.loader) is not loader_class:

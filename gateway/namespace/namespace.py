@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from gateway.namespace import callers, cleanup, encodings, patches, recording, tables, views
+from gateway.namespace import (
+    callers,
+    cleanup,
+    encodings,
+    libraries,
+    patches,
+    recording,
+    tables,
+    views,
+)
 from gateway.namespace.children import end_helpers
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Import, Importer, Modules
@@ -29,14 +38,17 @@ _VIEWS_FROM_THE_START = ("os", "atexit", "signal", "time")
 
 
 class Namespace:
-    """A private import system with the code that it loaded; a ``callers.Domain``.
+    """A private import system with the code that it loaded. It implements ``callers.Domain``.
 
-    ``path`` are the folders of the project, first on its ``sys.path``; ``environ`` is all that it
-    sees of an environment; ``venv`` the folder of its virtual environment, ``None`` for what the
-    gateway's own has installed. Raises ``EnvironmentError_`` if that cannot be used. ``reading`` is
-    told of each source file of the project before it is read.
+    ``path`` are the folders of the project, which come first on its ``sys.path``. ``environ`` is
+    the whole environment that its code sees. ``venv`` is the folder of its virtual environment;
+    with ``None`` it uses the packages of the gateway's own environment. ``reading`` is called with
+    the path of each source file of the project before the file is read.
 
-    A namespace is no security boundary: its code runs in the process, with its rights.
+    Raises ``EnvironmentError_`` if the virtual environment cannot be used.
+
+    A namespace is no security boundary: its code runs in the process, with the rights of the
+    process.
     """
 
     transparent = False
@@ -79,7 +91,7 @@ class Namespace:
 
     @staticmethod
     def alive() -> list[Namespace]:
-        """Every namespace of the process that is neither closed nor gone, the oldest first."""
+        """Return the namespaces of the process that are not closed, the oldest first."""
         found = [domain for domain in callers.registered() if isinstance(domain, Namespace)]
         return [namespace for namespace in found if not namespace._closed]
 
@@ -92,17 +104,17 @@ class Namespace:
         return self._importer.import_module(name)
 
     def finds(self, name: str) -> bool:
-        """See ``callers.Domain``."""
+        """Tell whether the namespace can import ``name``, as far as the search path tells."""
         return self._importer.finds(name)
 
     def brings(self, function: FunctionType) -> bool:
-        """See ``callers.Domain``."""
+        """Tell whether ``function`` is code of a unit of the namespace's environment."""
         return LAYER.brings(self.environment, function)
 
     def run_script(self, script: str, args: Sequence[str] = ()) -> int:
         """Run a file as ``__main__`` with ``args`` in ``sys.argv``; returns its exit status.
 
-        What it raises is raised here, but for ``SystemExit``.
+        Exceptions of the script are passed on, except ``SystemExit``.
         """
         self._sys.argv[:] = [script, *args]
         with open(script, "rb") as file:
@@ -119,13 +131,16 @@ class Namespace:
         return 0
 
     def close(self) -> list[BaseException]:
-        """Run what the code registered with ``atexit``; returns what was raised.
+        """Do what the end of a process would do; returns the exceptions that this raised.
 
-        Modules go when the last thread that runs their code is gone.
+        The exit functions (``atexit``) and finalizers of the code run, its helper processes end,
+        and its entries in registries of shared code are removed. Its modules are freed when the
+        last thread that runs their code has ended.
         """
         errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
         end_helpers(self.modules)
         tables.release(self)
+        libraries.release(self)
         patches.release(self)
         cleanup.clear(self)
         self._closed = True
@@ -133,7 +148,10 @@ class Namespace:
 
     @internal
     def provide(self, name: str) -> ModuleType | None:
-        """See ``importer.Provider``."""
+        """Return the view or the shared module that the code is to use as ``name``.
+
+        ``None`` if the namespace is to import ``name`` for itself.
+        """
         if self._is_private(name):
             return None
         view = self._views.get(name) or self._make_view(name)
@@ -141,8 +159,8 @@ class Namespace:
             self.modules.views.add(name)
             return self._share(name, view)
         if self._importer.was_shared(name):
-            # A project that takes a shared module out of its sys.modules and imports it again
-            # wants a fresh one (defusedxml does, for a pure-Python xml.etree).
+            # A project that removes a shared module from its sys.modules and imports it again
+            # wants a fresh one. defusedxml does this to get a pure-Python xml.etree.
             return None
         if name.partition(".")[0] in callers.STDLIB:
             return self._from(process_module, name)
@@ -153,8 +171,8 @@ class Namespace:
                 return None
         self._units[name] = unit
         module = self._from(unit.import_module, name)
-        # What the unit has imported for itself is in the site's sys.modules as well, as it would
-        # be if the site had imported it.
+        # The modules that the unit has imported for itself go into the site's sys.modules as well,
+        # where they would be if the site had imported them.
         for other, loaded in unit.loaded().items():
             if other not in self.modules:
                 self._units[other] = unit
@@ -162,40 +180,41 @@ class Namespace:
         return module
 
     def is_installed(self, path: str) -> bool:
-        """See ``importer.Provider``."""
+        """Tell whether ``path`` lies in the standard library or among the installed packages."""
         return self.environment.contains(path) or path.startswith(STDLIB_PATH)
 
     def confine_patches(self) -> list[str]:
-        """Keep what the code has replaced in shared modules and classes to itself.
+        """Make what the code has replaced in shared modules and classes count for this code alone.
 
-        To be called when the code has been loaded. Returns what was replaced, for people.
+        Call it when the code has been loaded. Returns the names of what was replaced, for people.
         """
         return patches.adopt()
 
     def seen_environ(self) -> Any:
-        """What the code has as ``os.environ``, which it may have replaced by another mapping."""
+        """Return the ``os.environ`` of the code, which may have replaced it by another mapping."""
         view = self._views.get("os")
         return self.environ if view is None else view.__dict__["environ"]
 
     def excepthook(self) -> Callable[[Any], object] | None:
-        """What the code has set as ``threading.excepthook``, if anything."""
+        """Return the ``threading.excepthook`` that the code has set, if it has."""
         view = self._views.get("threading")
         return recording.excepthook_of(view) if view is not None else None
 
     def _make_view(self, name: str) -> ModuleType | None:
-        """The view of a module that the namespace is not to use as it is, if it is one."""
+        """Make the namespace's view of a module; ``None`` if the module needs none."""
         make = _VIEWS.get(name)
         if make is None:
             return None
-        module = process_module(name)  # a view shows the classes of the real one
+        module = process_module(name)  # the view shows the classes of this one
         view = self._views[name] = make(self, module)
         return view
 
     def _make_warnings(self) -> None:
-        """Filters of the namespace's own.
+        """Give the namespace a ``warnings`` with filters of its own.
 
-        ``_warnings`` has one list for the process, which the Python module takes over; but C code
-        reads it through ``sys.modules["warnings"]``, where a stand-in leads to this one.
+        ``_warnings`` (in C) has one list of filters for the process, and the Python module begins
+        with that list. But C code reads the filters through ``sys.modules["warnings"]``, and the
+        stand-in there leads to the module of the namespace.
         """
         options, self._sys.warnoptions = self._sys.warnoptions, []
         warnings: Any = self.import_module("warnings")
@@ -205,14 +224,16 @@ class Namespace:
 
     def _make_main(self) -> None:
         main = ModuleType("__main__")
-        # The one module whose __builtins__ is the module, not its dictionary, as in Python.
+        # As in Python, this is the only module whose __builtins__ is the module builtins, not its
+        # dictionary.
         vars(main)["__builtins__"] = self._builtins
         self.modules["__main__"] = main
 
     def _let_parts_be_reached(self, package: ModuleType) -> ModuleType:
-        """Without an import, as can be done once anybody has imported them.
+        """Let the code read submodules of ``package`` as attributes without importing them.
 
-        In Python somebody often has: ``inspect`` imports ``importlib.machinery``.
+        In Python this works once anybody has imported the submodule, and often somebody has:
+        ``inspect`` imports ``importlib.machinery``.
         """
         name = package.__name__
         others = vars(package).get("__getattr__")
@@ -230,11 +251,12 @@ class Namespace:
     def _add_site_packages(self) -> None:
         """Put ``site-packages`` on the path and carry out its ``.pth`` files, as Python does.
 
-        And the ``sitecustomize`` of a virtual environment: that of the gateway's own has run.
+        The ``sitecustomize`` of a virtual environment runs, too. That of the gateway's own
+        environment has run already.
         """
         flags = self._sys.flags
-        # The module "site" extends the path of the interpreter when it is imported, except
-        # under -S.
+        # Importing the module "site" extends the path of the interpreter, unless no_site (-S) is
+        # set.
         as_they_are = {flag: getattr(flags, flag) for flag in dir(flags) if flag[0] != "_"}
         self._sys.flags = SimpleNamespace(**{**as_they_are, "no_site": 1})
         try:
@@ -253,14 +275,14 @@ class Namespace:
         except ModuleNotFoundError as exc:
             if exc.name != name:
                 raise
-            return None  # our own search will fail too, in the words and with the frames of Python
+            return None  # our own search will fail, too, with the message and frames of Python
 
     def _share(self, name: str, module: ModuleType) -> ModuleType:
         self._importer.share(name, module)
         return module
 
     def _is_private(self, name: str) -> bool:
-        """Whether the namespace has a module of its own under a standard-library name."""
+        """Tell whether the namespace has a private module under a standard-library name."""
         top, _, below = name.partition(".")
         if top not in callers.STDLIB:
             return False
@@ -269,10 +291,10 @@ class Namespace:
         return top in PRIVATE or self._is_taken_by_project(top)
 
     def _is_taken_by_project(self, top: str) -> bool:
-        """Whether the project has a module of its own under a standard-library name.
+        """Tell whether the project has a module of its own under a standard-library name.
 
-        Of a name alone that cannot be said: ``locale`` is a folder of many projects, and no
-        package.
+        A file or folder of that name does not prove it: many projects have a folder ``locale``,
+        which is no package.
         """
         if top in _LOADED_BEFORE_ANY_PROJECT:
             return False
@@ -287,7 +309,7 @@ class Namespace:
         return False
 
     def _would_import_from_environment(self, name: str) -> bool:
-        """Whether nothing on the path stands before the module that the environment brings."""
+        """Tell whether ``name`` is found in the environment, and nowhere before it on the path."""
         spec = self._importer.find_spec(name)
         if spec is None:
             return False
@@ -333,4 +355,5 @@ _VIEWS: dict[str, _Make] = {
     "urllib": _parent,
     "urllib.request": lambda space, _: views.make_urllib_request(space._builtins),
 }
-"""What makes the view of a module that a namespace is not to use as it is."""
+"""Functions that make the views, by the name of the module. A view takes the place of a module that
+a namespace must not use directly."""

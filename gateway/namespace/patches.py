@@ -1,19 +1,18 @@
-"""Patches that code makes to the shared standard library.
+"""Confine the patches that code makes to the shared standard library.
 
-Monitoring libraries replace methods of shared classes (sentry-sdk: ``HTTPConnection.putrequest``,
+Monitoring libraries replace methods of shared classes (``HTTPConnection.putrequest``,
 ``Popen.__init__``, ``Thread.start``), and projects replace functions of shared modules
 (``ssl._create_default_https_context``). Left alone, such a patch sees the calls of all sites,
-wraps itself again with every reload, and keeps its generation in memory. So after a load whatever
-a site has put there is taken out again, and a function takes its place that calls the site's for
-the site and the original for everybody else. What a unit of the environment layer puts there
-counts for everybody who has that unit.
+wraps itself again with every reload, and keeps its generation in memory. So each patch of a site is
+taken out after the load. A dispatching function takes its place: it calls the function of the site
+when the site calls, and the original for everybody else. A patch that a unit of the environment
+layer made takes effect for all who have that unit.
 
-A function tells by its builtins whose it is, so sites that load at the same time do not get in
-each other's way.
+The builtins of a function tell whose it is, so sites can load at the same time.
 
-After a load is too late for ``typing``: before Python 3.13 every copy of typing_extensions replaces
-functions there that no class can be defined without, and takes the type variables of other copies
-for what they are not. There a patch is confined at once, also one of the process.
+The end of a load is too late for modules whose functions are needed to define classes, such as
+``typing``. `libraries` tells which these are. A patch of such a module is confined when it is made,
+also a patch of the process.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import ClassMethodDescriptorType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from gateway.namespace import callers
@@ -33,14 +32,7 @@ from gateway.namespace import callers
 Function = Callable[..., Any]
 
 _LOADED_LATE = {"concurrent.futures": ("concurrent.futures.thread",)}
-"""Submodules that a package loads when somebody asks for a class of theirs."""
-
-_AT_ONCE = frozenset({"typing"})
-"""Modules whose patches are confined when they are made.
-
-A module that intercepts assignments is slower to read, so this is not for those that are called
-all the time.
-"""
+"""Submodules that a package loads only when somebody asks for one of their classes."""
 
 _lock = threading.Lock()
 _holders: dict[int, _Holder] = {}
@@ -49,9 +41,9 @@ _running = threading.local()
 
 @contextlib.contextmanager
 def confining() -> Iterator[None]:
-    """Confine patches for the time of the block; then the process is as if nobody made any.
+    """Confine patches for the time of the block. After it, the process has no patch left.
 
-    Those of units come back with the next block, as units are not executed again.
+    The patches of units come back with the next block, because units are never executed again.
     """
     with _lock:
         for holder in _holders.values():
@@ -66,10 +58,12 @@ def confining() -> Iterator[None]:
                     del _holders[key]
 
 
-def watch(module: ModuleType) -> None:
-    """Remember how a shared module and its classes are, before a site can have changed them.
+def watch(module: ModuleType, *, at_once: bool = False) -> None:
+    """Remember the attributes of a shared module and its classes before a site can change them.
 
-    A package brings classes of its submodules, which nobody need import by name.
+    The classes of a package's submodules are included, since a site reaches them through the
+    package, without an import of the submodule. With ``at_once``, a patch of the module is confined
+    when it is made; such a module is slower to read.
     """
     if id(module) in _holders:
         return
@@ -78,25 +72,25 @@ def watch(module: ModuleType) -> None:
     with _lock:
         for holder in (module, *_classes_of(module)):
             if id(holder) not in _holders:
-                at_once = module.__name__ in _AT_ONCE and holder is module
-                _holders[id(holder)] = (_HolderAtOnce if at_once else _Holder)(holder)
+                kind = _HolderAtOnce if at_once and holder is module else _Holder
+                _holders[id(holder)] = kind(holder)
 
 
 def adopt() -> list[str]:
-    """Confine the patches that were made since; returns what sites have patched, for people."""
+    """Confine the patches made since `watch`; returns what sites have patched, for people."""
     with _lock:
         return [name for holder in _holders.values() for name in holder.adopt()]
 
 
 def release(domain: callers.Domain) -> None:
-    """Forget the patches of ``domain``; what nobody patches any more is as it was."""
+    """Forget the patches of ``domain``; attributes that nobody patches any more are restored."""
     with _lock:
         for holder in _holders.values():
             holder.release(domain)
 
 
 class _Holder:
-    """A shared module or class: its attributes as they were, and what stands in their places."""
+    """A shared module or class, with its original attributes and the patches of them."""
 
     def __init__(self, holder: Any) -> None:
         self._holder = holder
@@ -105,12 +99,12 @@ class _Holder:
         self.put_in()
 
     def put_in(self) -> None:
-        """Let the patches that there are take effect."""
+        """Make the known patches take effect."""
         for name, patch in self._patches.items():
             self._set(name, patch.dispatch)
 
     def take_out(self) -> None:
-        """Let all be as the process has it; keeps only the patches of units."""
+        """Restore the attributes of the process; remembers only the patches of units."""
         for name, patch in list(self._patches.items()):
             self._put_back(name)
             patch.of_sites.clear()
@@ -119,11 +113,14 @@ class _Holder:
                 del self._patches[name]
 
     def is_patched(self) -> bool:
-        """Whether there is something to put in."""
+        """Tell whether there are patches to put in."""
         return bool(self._patches)
 
     def adopt(self) -> Iterator[str]:
-        """Confine what has been replaced since; yields the names of what sites have replaced."""
+        """Confine the attributes that were replaced; yields the names of those that sites replaced.
+
+        Those that are confined already do not count.
+        """
         for name, value in list(vars(self._holder).items()):
             if value is self._before.get(name):
                 continue
@@ -144,7 +141,7 @@ class _Holder:
                 self._put_back(name)
                 del self._patches[name]
         for name, value in list(vars(self._holder).items()):
-            # A class, or what was replaced after the load.
+            # Not confined: it is a class, or was replaced after the load.
             if value is not self._before.get(name) and callers.author(value) is domain:
                 patch_ = self._patches.get(name)
                 self._restore(name, patch_.dispatch if patch_ else None)
@@ -157,7 +154,7 @@ class _Holder:
         self._set(name, patch.dispatch)
 
     def _make_patch(self, name: str) -> _Patch:
-        return _Patch(name, self._before.get(name))
+        return _Patch(name, self._before.get(name), self._holder)
 
     def _put_back(self, name: str) -> None:
         patch = self._patches[name]
@@ -165,7 +162,7 @@ class _Holder:
             self._restore(name, patch.shared.get(None))
 
     def _restore(self, name: str, value: Any) -> None:
-        """Let ``value`` stand there, or if it is ``None`` what was there before."""
+        """Set the attribute to ``value``; ``None`` means what it was before."""
         if value is None and name not in self._before:
             delattr(self._holder, name)
         else:
@@ -176,12 +173,15 @@ class _Holder:
 
 
 class _HolderAtOnce(_Holder):
-    """A shared module of which every patch is confined, be it of the process, and at once."""
+    """A shared module of which each patch is confined when it is made, even one of the process."""
 
     _holder: ModuleType
 
     def put_in(self) -> None:
-        """See ``_Holder``; also what the process has replaced so far counts as a patch."""
+        """Make the known patches take effect, and confine those that the process has made so far.
+
+        From then on, assignments to the module go through `replace`.
+        """
         for name, value in list(vars(self._holder).items()):
             if isinstance(value, FunctionType) and value.__globals__ is not vars(self._holder):
                 original = self._as_written(name, value)
@@ -192,12 +192,12 @@ class _HolderAtOnce(_Holder):
         self._holder.__class__ = _Confining
 
     def take_out(self) -> None:
-        """See ``_Holder``."""
+        """Restore the attributes of the process, and intercept assignments no longer."""
         ModuleType.__setattr__(self._holder, "__class__", ModuleType)
         super().take_out()
 
     def replace(self, name: str, value: Any) -> bool:
-        """Confine what is assigned to ``name``; false if it is to be seen by all."""
+        """Confine the value assigned to ``name``; returns false if everybody is to see it."""
         patch = self._patches.get(name)
         author = _author(value)
         if author is not None:
@@ -213,7 +213,10 @@ class _HolderAtOnce(_Holder):
         return False
 
     def _as_written(self, name: str, replacement: FunctionType) -> FunctionType | None:
-        """What the source defines as ``name``; what replaces it has the same defaults."""
+        """Return the function that the source of the module defines as ``name``.
+
+        Its defaults are taken from ``replacement``, which has the same ones.
+        """
         loader: Any = self._holder.__loader__
         for constant in loader.get_code(self._holder.__name__).co_consts:
             if isinstance(constant, CodeType) and constant.co_name == name:
@@ -231,7 +234,7 @@ class _HolderAtOnce(_Holder):
 
 
 class _Confining(ModuleType):
-    """The class of a module of which patches are confined at once."""
+    """The class of a module whose patches are confined when they are made."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         with _lock:
@@ -242,51 +245,58 @@ class _Confining(ModuleType):
 
 
 class _Patch:
-    """One attribute that has been replaced; ``dispatch`` is what stands there instead."""
+    """One attribute that has been replaced. ``dispatch`` stands in its place.
 
-    def __init__(self, name: str, original: Any) -> None:
+    ``dispatch`` calls the function of whoever calls it, or else the original.
+    """
+
+    def __init__(self, name: str, original: Any, holder: Any) -> None:
         self.of_sites: weakref.WeakKeyDictionary[callers.Domain, Function] = (
             weakref.WeakKeyDictionary()
         )
         self.shared: dict[callers.Domain | None, Function] = {}
-        """Those of units, and that of the process."""
-        plain: Function = getattr(original, "__func__", original) or _missing(name)
+        """The functions of units, and that of the process under ``None``."""
+        inherited = None if original is not None else _inherited(holder, name)
+        as_written = original if inherited is None else inherited
+        shown: Function = getattr(as_written, "__func__", as_written) or _missing(name)
+        kind = _kind(name, as_written, holder)
+        plain = shown if inherited is None else _of_base(name, kind, holder)
 
-        @functools.wraps(plain)
+        @functools.wraps(shown)
         def dispatch(*args: Any, **kwargs: Any) -> Any:
             function = self.choose()
-            # What a site has wrapped may be this very function: the second time it means the
-            # original.
+            # A site may have wrapped this very function. When the wrapper calls it, the original
+            # is meant.
             if function is None or self in _calls_under_way():
                 return plain(*args, **kwargs)
             _calls_under_way().add(self)
             try:
-                return getattr(function, "__func__", function)(*args, **kwargs)
+                function, args = _bound(function, kind, holder, args)
+                return function(*args, **kwargs)
             finally:
                 _calls_under_way().discard(self)
 
-        static = isinstance(original, staticmethod)
-        self.dispatch: Any = staticmethod(dispatch) if static else dispatch
+        self.dispatch: Any = dispatch if kind is FunctionType else kind(dispatch)
 
     def keep(self, author: callers.Domain | None, function: Function) -> None:
-        """Have ``function`` as that of its author; ``None`` is the process."""
+        """Remember ``function`` as the one of ``author``; ``None`` is the process."""
         if author is None or author.transparent:
             self.shared[author] = function
         else:
             self.of_sites[author] = function
 
     def forget(self, author: callers.Domain | None) -> None:
-        """Have no function of the author any more."""
+        """Forget the function of ``author``; ``None`` is the process."""
         self.shared.pop(author, None)
         if author is not None:
             self.of_sites.pop(author, None)
 
     def is_used(self) -> bool:
-        """Whether anybody's function stands behind it."""
+        """Tell whether anybody still has a function for this attribute."""
         return bool(self.of_sites or self.shared)
 
     def choose(self) -> Function | None:
-        """The function that counts for whoever asks; ``None`` for the original."""
+        """Return the function that whoever calls is to get; ``None`` means the original."""
         nobody = True
         for domain in callers.domains():
             nobody = False
@@ -304,10 +314,10 @@ class _Patch:
 
 
 class _Slot:
-    """Stands in a module for whatever function counts for the caller.
+    """Stands in a module in place of the function that the caller is to get.
 
-    ``__call__`` is a property, so that no frame of ours stands between the two: typing_extensions
-    looks at the frame of its caller.
+    ``__call__`` is a property, so that no frame of ours stands between the two: what replaces a
+    function may look at the frame of its caller.
     """
 
     def __init__(self, patch: _Patch, original: Any) -> None:
@@ -317,7 +327,7 @@ class _Slot:
     @property
     def __call__(self) -> Function:
         function = self._patch.choose()
-        # What has replaced the original may call it, and may know it as this very slot.
+        # The replacement may call the original, and what it took for the original may be this slot.
         if function is None or sys._getframe(1).f_code is getattr(function, "__code__", None):
             return self._original
         return function
@@ -330,6 +340,55 @@ def _calls_under_way() -> set[_Patch]:
     return patches
 
 
+def _kind(name: str, original: Any, holder: Any) -> type[Any]:
+    """The type that decides how an attribute is bound when it is read, by its original."""
+    if isinstance(holder, type):
+        if name == "__new__" or isinstance(original, staticmethod):
+            return staticmethod
+        if isinstance(original, classmethod | ClassMethodDescriptorType):
+            return classmethod
+    return FunctionType
+
+
+def _inherited(holder: Any, name: str) -> Any:
+    """The attribute that a class has from a base, as it stands there; ``None`` without one."""
+    bases = holder.__mro__[1:] if isinstance(holder, type) else ()
+    return next((vars(base)[name] for base in bases if name in vars(base)), None)
+
+
+def _of_base(name: str, kind: type[Any], holder: type) -> Function:
+    """A function that calls what ``holder`` inherits at that time: a base may be patched, too."""
+
+    def inherited(*args: Any, **kwargs: Any) -> Any:
+        owner: Any = holder
+        if kind is classmethod or (kind is FunctionType and args and isinstance(args[0], holder)):
+            owner, *rest = args
+            args = tuple(rest)
+        return getattr(super(holder, owner), name)(*args, **kwargs)
+
+    return inherited
+
+
+def _bound(
+    function: Any, kind: type[Any], holder: Any, args: tuple[Any, ...]
+) -> tuple[Function, tuple[Any, ...]]:
+    """The replacement as a reader of the attribute would get it, and the arguments that are left.
+
+    It need not be of the kind of the original. Any object with ``__get__`` can stand in a class.
+    """
+    if not isinstance(holder, type) or (kind is FunctionType is type(function)):
+        return function, args
+    instance, owner = None, holder
+    if args and kind is classmethod:
+        owner, *rest = args
+        args = tuple(rest)
+    elif args and kind is FunctionType:
+        instance, *rest = args
+        owner, args = type(instance), tuple(rest)
+    bind = getattr(type(function), "__get__", None)
+    return (bind(function, instance, owner) if bind else function), args
+
+
 def _missing(name: str) -> Function:
     def absent(*args: Any, **kwargs: Any) -> Any:
         raise AttributeError(f"{name!r} is there for another site only")
@@ -338,7 +397,7 @@ def _missing(name: str) -> Function:
 
 
 def _author(value: Any) -> callers.Domain | None:
-    """The domain whose code a replacement is, be it a unit's."""
+    """Return the domain (a site's or a unit's) that wrote a replacement; ``None`` if none did."""
     function = callers.written_function(value)
     return None if function is None else callers.writer(function)
 
@@ -354,4 +413,4 @@ def _classes_of(module: ModuleType) -> Iterator[type]:
 
 
 _HEAP_TYPE = 1 << 9
-"""``Py_TPFLAGS_HEAPTYPE``: classes that can be changed at all."""
+"""``Py_TPFLAGS_HEAPTYPE``: marks the classes that can be changed."""

@@ -1,7 +1,8 @@
-"""The changes to the process that namespaces need, and their undoing.
+"""Make the changes to the process that namespaces need, and undo them.
 
-Shared standard-library code reads ``os.environ``, starts threads and children, and imports by
-name. These few hooks let it ask who is asking.
+Shared standard-library code reads ``os.environ``, starts threads and child processes, and imports
+by name. With these few hooks it does so for the asker: the namespace whose code called it
+(``callers.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NoReturn, cast
 
-from gateway.namespace import callers, encodings, forks, patches, standins
+from gateway.namespace import callers, encodings, forks, libraries, patches, standins
 from gateway.namespace.hooks import hooked
 from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
@@ -29,11 +30,15 @@ _installed = threading.Lock()
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """Have the hooks in the process for the time of the block; not reentrant."""
+    """Install the hooks for the time of the block.
+
+    Raises ``RuntimeError`` if they are installed already.
+    """
     if not _installed.acquire(blocking=False):
         raise RuntimeError("the namespace hooks are installed already")
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(callers.unwrapping(libraries.function_of))
             stack.enter_context(_dispatching_environ())
             stack.enter_context(_noting_the_starter_of_threads())
             stack.enter_context(_children_with_their_environment())
@@ -52,7 +57,7 @@ def _asking() -> Namespace | None:
 
 
 class _DispatchingEnviron(os._Environ):  # type: ignore[type-arg]
-    """The real ``os.environ`` while namespaces are there: each asker sees its own."""
+    """The class of ``os.environ`` while the hooks are installed: each asker sees its own values."""
 
     @property
     def _data(self) -> Any:
@@ -86,7 +91,10 @@ class _DispatchingEnviron(os._Environ):  # type: ignore[type-arg]
 
 @contextlib.contextmanager
 def _dispatching_environ() -> Iterator[None]:
-    """Whoever holds ``os.environ`` already holds the object that now dispatches."""
+    """Change the class of ``os.environ`` and ``os.environb`` for the time of the block.
+
+    The objects stay the same, so code that holds one of them sees the change, too.
+    """
     maps: list[Any] = [os.environ, os.environb]
     before = [item.__class__ for item in maps]
     for item in maps:
@@ -120,10 +128,11 @@ def _noting_the_starter_of_threads() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _children_with_their_environment() -> Iterator[None]:
-    """A child started without an ``env`` inherits the C environment: give it the asker's.
+    """Give the asker's environment to child processes that are started without an ``env``.
 
-    ``fork_exec`` takes ``env`` as a list of ``KEY=value`` in sixth place, ``posix_spawn`` as a
-    mapping in third; ``None`` means to inherit (for the latter since Python 3.13).
+    Otherwise they would inherit the environment of the C library. ``fork_exec`` takes ``env`` as
+    its sixth argument, a list of ``KEY=value``; ``posix_spawn`` as its third, a mapping. ``None``
+    means to inherit (for ``posix_spawn`` since Python 3.13).
     """
     fork_exec = _posixsubprocess.fork_exec
 
@@ -183,7 +192,7 @@ def _standins() -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] not in callers.STDLIB and isinstance(module, ModuleType):
                 standins.ensure(name)
-        for domain in callers.registered():  # units, which outlive the hooks
+        for domain in callers.registered():  # these are units, which outlive the hooks
             modules = cast("Modules", domain.modules)
             for name in modules.keys() - modules.shared.keys():
                 standins.ensure(name)

@@ -1,12 +1,12 @@
 """Stand-ins in the interpreter's own ``sys.modules``.
 
 C code and shared standard-library code (``pickle``, ``dataclasses``, ``typing.get_type_hints``,
-Cython's import statement) look up "the module named X" there. For every name that a namespace
-holds privately, and for every module that the process itself has imported from outside the
-standard library, a stand-in takes the place of the module and passes each access on to the module
-of whoever is asking.
+Cython's import statement) look up "the module named X" there. So a stand-in takes the place of a
+module for every name that a namespace holds privately, and for every module that the process itself
+has imported from outside the standard library. It passes each access on to the module of the asker:
+the namespace, the unit or the process whose code makes the access (``callers.py``).
 
-A stand-in must never hide a module that the process has not imported yet: asked by the process,
+A stand-in must never hide a module that the process has not imported yet. When the process asks it,
 it imports the real one.
 """
 
@@ -31,7 +31,7 @@ _ABSENT: Any = object()
 _OF_THE_IMPORT_SYSTEM = frozenset(
     {"__spec__", "__loader__", "__package__", "__path__", "__name__", "__file__", "__cached__"}
 )
-"""What the interpreter's import system writes on a module it believes to have created."""
+"""Attributes that the interpreter's import system sets on a module that it has created."""
 
 _UNTOUCHED = frozenset(
     {
@@ -39,7 +39,8 @@ _UNTOUCHED = frozenset(
         "_frozen_importlib_external",
         "importlib._bootstrap",
         "importlib._bootstrap_external",
-        # Views share every class with the module they show, so nobody can tell them apart by it.
+        # Namespaces have views of these. A view shares its classes with the module that it shows,
+        # so code that looks up a class finds the same one in both.
         "atexit",
         "builtins",
         "os",
@@ -54,17 +55,18 @@ _LOADING = _frozen_importlib._find_and_load_unlocked.__code__  # type: ignore[at
 _lock = threading.RLock()
 _stdlib_lock = threading.RLock()
 _real: dict[str, ModuleType | None] = {}
-"""The process's own modules behind the stand-ins, ``None`` where it forbids the import."""
+"""The process's own modules behind the stand-ins. ``None`` means that the process forbids the
+import, as ``None`` in ``sys.modules`` does."""
 _aside: dict[str, StandIn] = {}
-"""Stand-ins that are out of the way while the process imports its own."""
+"""Stand-ins that were taken out of ``sys.modules`` while the process imports its own module."""
 
 
 class StandIn(ModuleType):
-    """Stands in ``sys.modules`` for the modules of one name, whoever's they are.
+    """Stands in ``sys.modules`` for all the modules that have one name.
 
-    Reading an attribute imports nothing: many walk over ``sys.modules``. For who has no such
-    module, its spec says that the module is being initialised, so that an import of the name
-    comes to ``waiting``.
+    Reading an attribute imports nothing, because much code walks over ``sys.modules``. For an asker
+    that has no such module, ``__spec__`` says that the module is being initialised. So an import of
+    the name calls the function made by `waiting`, which imports it.
     """
 
     def __getattribute__(self, attribute: str) -> Any:
@@ -76,12 +78,12 @@ class StandIn(ModuleType):
             try:
                 return getattr(module, attribute)
             except AttributeError:
-                if _take_over(self, attribute, module):
+                if _move_attribute(self, attribute, module):
                     return getattr(module, attribute)
                 below = f"{name}.{attribute}"
                 if below not in sys.modules or module is replaced(name) or not _is_stdlib(name):
                     raise
-                # Shared code has imported this part for all, as far as it knows.
+                # Shared code imported this submodule once, and takes it to be there for everybody.
                 return _import(below)
         match attribute:
             case "__class__":
@@ -95,7 +97,8 @@ class StandIn(ModuleType):
         raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
 
     def __setattr__(self, attribute: str, value: object) -> None:
-        # Nor does what it binds on the parent of such a module, another stand-in, concern anybody.
+        # Two things concern nobody: the attributes that the import system sets on a module that it
+        # has created, and stand-ins for submodules that it binds.
         if attribute not in _OF_THE_IMPORT_SYSTEM and type(value) is not StandIn:
             setattr(_module(_name_of(self), attribute), attribute, value)
 
@@ -103,7 +106,10 @@ class StandIn(ModuleType):
         delattr(_module(_name_of(self), attribute), attribute)
 
     def __bool__(self) -> bool:
-        """Whether who asks has such a module; ``sys.modules.get`` would have said ``None``."""
+        """Tell whether the asker has such a module.
+
+        Code that tests the result of ``sys.modules.get`` expects a false value if there is none.
+        """
         return _held(_name_of(self)) is not None
 
     def __dir__(self) -> Iterable[str]:
@@ -114,11 +120,11 @@ class StandIn(ModuleType):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Answers imports of shared code and of C code that belong to a namespace.
+    """Answers imports that shared code or C code makes on behalf of a namespace.
 
     ``pickle`` (the Python one) and Cython call the interpreter's import system, not the
-    ``__import__`` of the code that called them. First on ``sys.meta_path``, because the process
-    may have another package of that name.
+    ``__import__`` of the code that called them. The finder comes first on ``sys.meta_path``,
+    because the process may have another package of that name.
     """
 
     def find_spec(
@@ -133,10 +139,11 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """Imports for a domain.
+    """Imports a module into a domain.
 
-    Not the finder: that runs under the lock that every import of the process has to take, and
-    ``importlib`` asks a module that is there after it for its spec, and executes that.
+    This is not done in the finder for two reasons. ``find_spec`` runs under the lock that every
+    import of the process takes. And if the module is in ``sys.modules`` after ``find_spec``,
+    ``importlib`` takes the spec of that module, and executes it.
     """
 
     def __init__(self, domain: callers.Domain) -> None:
@@ -147,18 +154,21 @@ class _Loader(importlib.abc.Loader):
         return _make(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing to run: the namespace has imported its own."""
+        """Do nothing: the domain has imported its own module by now."""
 
 
 def ensure(name: str) -> None:
-    """Let the interpreter's ``sys.modules`` hold a stand-in for ``name``."""
+    """Put a stand-in for ``name`` into the interpreter's ``sys.modules``, if one is needed there.
+
+    A module of the standard library is imported into the process first.
+    """
     present = sys.modules.get(name)
     if type(present) is StandIn or name in _UNTOUCHED:
         return
     if not _is_stdlib(name):
         _put(name)
         return
-    # One thread at a time, and until the module is complete: another would meet a half of it.
+    # One thread at a time, until the module is complete: another would find it half initialised.
     with _stdlib_lock:
         if name not in sys.modules:
             with contextlib.suppress(ImportError):  # a name that only the namespace has
@@ -176,13 +186,16 @@ def _put(name: str) -> None:
 
 
 def replaced(name: str) -> ModuleType | None:
-    """The process's own module called ``name``, also where a stand-in has taken its place."""
+    """Return the process's own module called ``name``, also if a stand-in has taken its place.
+
+    ``None`` if the process has not imported it.
+    """
     present = sys.modules.get(name)
     return _real.get(name) if type(present) is StandIn else present
 
 
 def remove_all() -> None:
-    """Give the interpreter its own modules back."""
+    """Put the process's own modules back into ``sys.modules``."""
     with _lock:
         for name, module in list(sys.modules.items()):
             if type(module) is StandIn:
@@ -205,10 +218,11 @@ def _name_of(module: StandIn) -> str:
     return name
 
 
-def _take_over(standin: StandIn, attribute: str, module: ModuleType) -> bool:
-    """Give ``module`` what C code meant for it: ``PyModule_AddObject`` asks no ``__setattr__``.
+def _move_attribute(standin: StandIn, attribute: str, module: ModuleType) -> bool:
+    """Move an attribute that C code has set on the stand-in to ``module``, for which it was meant.
 
-    It is read soon after, by code of the same package (pandas: ``_pandas_datetime_CAPI``).
+    ``PyModule_AddObject`` does not call ``__setattr__``. Code of the same package reads the
+    attribute soon after (pandas: ``_pandas_datetime_CAPI``). Returns whether there was one.
     """
     if attribute == _NAME or attribute in _OF_THE_IMPORT_SYSTEM:
         return False
@@ -219,16 +233,16 @@ def _take_over(standin: StandIn, attribute: str, module: ModuleType) -> bool:
 
 
 def _held(name: str) -> ModuleType | None:
-    """The module of that name that the asker has imported."""
+    """Return the module called ``name`` that the asker has imported, if it has."""
     for domain in callers.domains():
-        if domain.transparent and _is_stdlib(name) and _native_code_begins():
+        if domain.transparent and _is_stdlib(name) and _native_code_is_imported():
             return replaced(name)
         module = domain.modules.get(name)
-        if _merely_uses(domain, name):
+        if _only_uses_process_module(domain, name):
             continue
         if module is not None or not domain.transparent:
             return module
-    return replaced(name)  # also when stand-ins have gone and one is still held
+    return replaced(name)  # also for a stand-in that somebody still holds after `remove_all`
 
 
 def _module(name: str, attribute: str) -> ModuleType:
@@ -239,9 +253,9 @@ def _module(name: str, attribute: str) -> ModuleType:
 
 
 def _import(name: str) -> ModuleType:
-    """Import a module for whoever asks; raises ``ModuleNotFoundError``."""
+    """Import a module for the asker; raises ``ModuleNotFoundError``."""
     for domain in callers.domains():
-        if _merely_uses(domain, name):
+        if _only_uses_process_module(domain, name):
             continue
         try:
             return domain.import_module(name)
@@ -261,16 +275,19 @@ def _is_stdlib(name: str) -> bool:
     return name.partition(".")[0] in callers.STDLIB
 
 
-def _merely_uses(domain: callers.Domain, name: str) -> bool:
-    """Whether a unit has the process's module, where its caller may have one of its own."""
+def _only_uses_process_module(domain: callers.Domain, name: str) -> bool:
+    """Tell whether ``domain`` is a unit that only uses the process's module.
+
+    Then the asker is the caller of the unit, which may have a module of its own.
+    """
     module = domain.modules.get(name) if domain.transparent else None
     return module is not None and module is _real.get(name)
 
 
-def _native_code_begins() -> bool:
-    """Whether C code asks that is being imported, which may keep for ever what it finds.
+def _native_code_is_imported() -> bool:
+    """Tell whether the asker is C code that is being imported. It may keep for ever what it finds.
 
-    What mypyc has compiled imports so, past the ``__import__`` of its unit.
+    Modules compiled by mypyc import this way, without calling the ``__import__`` of their unit.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals is globals():
@@ -280,10 +297,11 @@ def _native_code_begins() -> bool:
 
 
 def waiting(before: Callable[[str], object]) -> Callable[[str], object]:
-    """A ``_lock_unlock_module`` that imports for whoever asks.
+    """Make a ``_lock_unlock_module`` that imports for the asker; ``before`` is the original.
 
-    The import statement calls it for a module that it finds in ``sys.modules`` and that is being
-    initialised (import.c, ``import_ensure_initialized``), to wait for that.
+    The import statement calls ``_lock_unlock_module`` when a module that it finds in
+    ``sys.modules`` is being initialised, to wait for the end of that (import.c,
+    ``import_ensure_initialized``).
     """
 
     @internal
@@ -296,9 +314,9 @@ def waiting(before: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def _import_real(name: str) -> ModuleType:
-    """Import the process's own module, out of the way of a stand-in of that name.
+    """Import the process's own module, with a stand-in of that name put aside meanwhile.
 
-    Not under the lock: what the module imports may wait for a thread that needs it.
+    The import does not hold the lock, because it may wait for a thread that needs the lock.
     """
     with _lock:
         standin = sys.modules.get(name)
@@ -308,7 +326,7 @@ def _import_real(name: str) -> ModuleType:
     try:
         module = callers.for_process(importlib.import_module, name)
     finally:
-        # Of several threads that import it, the first one to end puts the stand-in back.
+        # If several threads import it, the first one to finish puts the stand-in back.
         with _lock:
             standin = _aside.pop(name, None)
             if standin is not None:

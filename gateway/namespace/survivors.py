@@ -1,19 +1,19 @@
-"""What is left of a namespace that was closed, and what holds it.
+"""Find out what is left of a closed namespace, and what holds it in memory.
 
-Code knows its builtins: while a function, a class with methods or a module of a namespace is in
-memory, so is the dictionary of its builtins, and with it the ``__import__`` in there. A weak
-reference to that function therefore tells whether the code is gone; one to the `Namespace` alone
-would not, for a leaked function needs none.
+Code refers to its builtins. While a function, a class with methods or a module of a namespace is in
+memory, so is the dictionary of its builtins, and the ``__import__`` in that dictionary. So a weak
+reference to this function tells whether the code is gone. A weak reference to the `Namespace`
+would not tell, because a leaked function does not need the `Namespace`.
 
-What holds it is looked for from the outside: from the modules of the process along everything
-that they refer to, until something of the namespace turns up. So what is found is a whole path
-with a root that can be named, and the search takes its turn like any other Python code, where
-``gc.get_referrers`` stops every thread for as long as it looks at all objects, once for each step.
-Nothing of a site is called: values are named by their types.
+The search for the holder starts from the modules of the process and follows all references until it
+meets something of the namespace. So it finds a whole path that begins with a named module. It runs
+like any other Python code, together with other threads. ``gc.get_referrers`` would stop every
+thread while it looks at all objects, once for each step of the path. The search calls no code of a
+site: it names values by their types.
 
-Not seen is what hangs on the local variables of running functions and on C code alone, the state
-of modules in C included; reading the variables of another thread's frames would keep them alive
-before Python 3.13.
+It does not see objects that only the local variables of running functions or only C code holds; the
+state of modules in C is part of the latter. Before Python 3.13, reading the variables of another
+thread's frames would keep them alive.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from gateway.namespace import callers, frames
 from gateway.namespace.namespace import Namespace
 
 SECONDS: Final = 10.0
-"""How long one search may take."""
+"""Seconds that one search may take."""
 OBJECTS: Final = 500_000
-"""How many objects one search may look at; they take about 80 bytes each meanwhile."""
+"""The number of objects that one search may look at. Each takes about 80 bytes meanwhile."""
 _TURN: Final = 500
-"""Objects between two short sleeps: as long as it works, the search lets others work."""
+"""Objects between two short sleeps, in which other threads can work."""
 _REST: Final = 0.001
 _LEAVES: Final = (
     str, bytes, int, float, complex, bool, types.NoneType, CodeType, range, weakref.ref,
     types.EllipsisType,
 )  # fmt: skip
-"""Types whose objects lead nowhere; looked for exactly, not their subclasses."""
+"""Types whose objects lead to nothing of interest. Their subclasses do not count."""
 _FUNCTIONS: Final = (FunctionType, types.MethodType, types.BuiltinMethodType)
 
 
@@ -54,33 +54,35 @@ class Thread:
 
     name: str
     where: str
-    """The innermost frame of the namespace's code, or of any."""
+    """The innermost frame that runs code of the namespace, else the innermost frame."""
 
     def __str__(self) -> str:
         return f'thread "{self.name}", {self.where}'
 
 
 class Trace:
-    """Tells whether the code of a namespace is in memory, and keeps nothing of it there."""
+    """Tells whether the code of a namespace is in memory, without keeping it there itself."""
 
     def __init__(self, namespace: Namespace) -> None:
         builtins = vars(namespace._builtins)
         self.name = namespace.name
         self._namespace = weakref.ref(namespace)
         self._import = weakref.ref(builtins["__import__"])
-        # Nothing else has this id as long as the dictionary lives, which is all that is asked.
+        # As long as the dictionary lives, nothing else has this id. Whether the code is still there
+        # is told by the weak references.
         self._builtins = id(builtins)
 
     @property
     def alive(self) -> bool:
-        """Whether anything is left that can run or be imported from."""
+        """True while anything is left that can run or be imported from."""
         return self._namespace() is not None or self._import() is not None
 
     def threads(self, *, running: bool = False) -> list[Thread]:
-        """The threads that run its code or were started by it; with ``running`` only who are both.
+        """Return the threads that run code of the namespace or were started by it.
 
-        Those that it only started may end once garbage is collected, as those of a psycopg pool do.
-        To look at the frames of other threads is left out where it is not needed.
+        With ``running``, return only the threads of which both is true. A thread that was only
+        started by it may end when garbage is collected, as the threads of a pool do. The frames of
+        other threads are looked at only if that is needed.
         """
         if not self.alive:
             return []
@@ -103,9 +105,10 @@ class Trace:
         return found
 
     def holder(self, *, seconds: float = SECONDS, objects: int = OBJECTS) -> str:
-        """The shortest path to it from a module of the process, or why there is none.
+        """Return the shortest path from a module of the process to the namespace, as text.
 
-        Takes up to ``seconds`` and looks at up to ``objects`` objects; not for the event loop.
+        If none is found, the text says so. Takes up to ``seconds`` and looks at up to ``objects``
+        objects. Do not call it on the event loop.
         """
         return _Search(self._is_part, self._wrote, seconds, objects).run()
 
@@ -126,7 +129,7 @@ class Trace:
 
 
 class _Search:
-    """Breadth first, so that what is found is the shortest path."""
+    """A search through the references between objects, breadth first to find the shortest path."""
 
     def __init__(
         self,
@@ -144,7 +147,7 @@ class _Search:
         self._seen = {id(self), id(self._found), id(self.__dict__)}
 
     def run(self) -> str:
-        """See ``Trace.holder``."""
+        """Return the path that was found, or why there is none, as text for `Trace.holder`."""
         for module in list(sys.modules.values()):
             if _is_module(module):
                 self._add(module, -1)
@@ -179,25 +182,28 @@ class _Search:
         holder = root
         for step in rest:
             name = _name_in(holder, step)
-            # The dictionary of a module or an object is no step of its own for a reader.
+            # For a reader, the dictionary of a module or an object is not a step of its own.
             if name != "__dict__":
                 yield f"{name} ({_kind(step)})".lstrip()
             if self._wrote(step):
-                return  # how an object leads to its class and that to its code is no news
+                return  # that an object leads to its class, and the class to its code, is no news
             holder = step
 
 
 def _is_module(value: object) -> bool:
-    """Not asked by its ``__class__``: the ``lib`` of a module made by cffi says that it is one."""
+    """Tell whether ``value`` is a module, by its real type.
+
+    ``__class__`` may not be true: the ``lib`` of a module made by cffi gives the class of modules.
+    """
     return issubclass(type(value), ModuleType)
 
 
 def _held_by(value: object) -> list[Any]:
-    """What ``value`` refers to; of a module not what its C code keeps.
+    """Return the objects that ``value`` refers to; for a module, only its dictionary.
 
-    Among that may be free lists of dead objects, which a reference brings to life and whose second
-    death makes the list a circle: with ``_asyncio`` of Python 3.12 the next full collection would
-    never end.
+    The C code of a module may keep a free list of dead objects. A new reference would bring one of
+    them to life, and its second death would make the list a circle. With ``_asyncio`` of Python
+    3.12, the next full collection would never end.
     """
     if _is_module(value):
         return [object.__getattribute__(value, "__dict__")]
@@ -224,7 +230,10 @@ def _full_name(cls: type) -> str:
 
 
 def _name_in(holder: Any, value: Any) -> str:
-    """As what ``holder`` has ``value``; empty if that cannot be told without calling code."""
+    """Return the name or index under which ``holder`` has ``value``.
+
+    The result is empty if finding out would mean calling code of a site.
+    """
     if type(holder) in (dict, types.MappingProxyType) or isinstance(holder, dict):
         for key, held in list(dict.items(holder)):
             if held is value:

@@ -1,9 +1,9 @@
-"""Tables that are there once for all and have one slot for a key.
+"""Tables that the process has once for all sites, with one slot for each key.
 
-``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and what psycopg2 has of
-the kind (``drivers.py``) keep what was registered last, whoever registered it. Here the slot holds
-a function that asks who is asking, and each namespace's own entry stands behind it; what was there
-before stands behind all.
+``sqlite3.register_converter`` and ``register_adapter``, ``copyreg.pickle`` and similar functions
+keep what was registered last, whoever registered it. Here the slot of a key holds a function that
+finds out which namespace is calling ("the asker") and calls the entry of that one. If it has none,
+the function calls what was in the slot before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import weakref
 from collections.abc import Callable, MutableMapping
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.namespace import callers
 from gateway.namespace.views import copy, disguise
@@ -24,8 +24,9 @@ Function = Callable[..., Any]
 class Table:
     """One such table.
 
-    ``slots`` is the process's own, ``absent`` what a slot does for those that have no entry, and
-    ``wrap`` makes what the slot of a key has to hold of a function.
+    ``slots`` is the table of the process. ``absent`` is called where neither the asker has an entry
+    nor the slot had one before. ``wrap`` turns a function into the value that a slot must hold; it
+    gets the key and the function.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Table:
         self._before: dict[Any, Function | None] = {}
 
     def register(self, domain: callers.Domain, key: Any, function: Function) -> None:
-        """Make ``function`` the entry of ``domain``."""
+        """Make ``function`` the entry of ``domain`` for ``key``."""
         entries = self._entries.get(key)
         if entries is None:
             entries = self._entries[key] = weakref.WeakKeyDictionary()
@@ -50,7 +51,7 @@ class Table:
         entries[domain] = function
 
     def release(self, domain: callers.Domain) -> None:
-        """Forget the entries of ``domain``; a slot that nobody uses is as it was before."""
+        """Forget the entries of ``domain``; a slot that nobody uses any more is restored."""
         for key, entries in list(self._entries.items()):
             entries.pop(domain, None)
             if not entries:
@@ -62,7 +63,10 @@ class Table:
                     self._slots[key] = before
 
     def find(self, key: Any, depth: int = 0) -> Function | None:
-        """The entry that counts for whoever asks; ``depth`` as for `callers.domains`, from 0."""
+        """Return the entry for the asker, else what the slot held before, else ``None``.
+
+        ``depth`` is the number of frames to pass over, as for `callers.domains`; 0 is the caller.
+        """
         entries = self._entries.get(key)
         if entries is None:
             return self._slots.get(key)
@@ -77,28 +81,19 @@ class Table:
         return slot
 
 
-class Released(Protocol):
-    """Something that is there once for all and holds what namespaces have put in."""
-
-    def release(self, domain: callers.Domain) -> None:
-        """Forget what is of ``domain``."""
-
-
-ALL: dict[str, Released] = {}
-"""By a name for each."""
+_ALL: dict[str, Table] = {}
+"""The tables of the standard library, each by a name."""
 
 
 def release(domain: callers.Domain) -> None:
-    """Forget what ``domain`` has registered anywhere."""
-    for table in list(ALL.values()):
+    """Forget what ``domain`` has registered with the standard library."""
+    for table in list(_ALL.values()):
         table.release(domain)
 
 
-def table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
-    """The one with this name, made now if there is none."""
-    found = ALL.setdefault(name, Table(slots, absent))
-    assert isinstance(found, Table)
-    return found
+def _table(name: str, slots: MutableMapping[Any, Any], absent: Function) -> Table:
+    """Return the table with this name; makes it if there is none."""
+    return _ALL.setdefault(name, Table(slots, absent))
 
 
 def _unchanged(value: Any) -> Any:
@@ -106,10 +101,10 @@ def _unchanged(value: Any) -> Any:
 
 
 def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
-    """A view of ``sqlite3``, ``sqlite3.dbapi2`` or ``_sqlite3``."""
+    """Make a view of ``sqlite3``, ``sqlite3.dbapi2`` or ``_sqlite3`` for ``domain``."""
     _sqlite3 = sys.modules["_sqlite3"]
-    adapters = table("adapters", _sqlite3.adapters, _unchanged)
-    converters = table("converters", _sqlite3.converters, _unchanged)
+    adapters = _table("adapters", _sqlite3.adapters, _unchanged)
+    converters = _table("converters", _sqlite3.converters, _unchanged)
     view = copy(module)
 
     def register_adapter(type: type, adapter: Function, /) -> None:
@@ -124,8 +119,8 @@ def make_sqlite3(domain: callers.Domain, module: ModuleType) -> ModuleType:
 
 
 def make_copyreg(domain: callers.Domain) -> ModuleType:
-    """A view of ``copyreg``."""
-    reductions = table("reductions", copyreg.dispatch_table, _reduce)
+    """Make a view of ``copyreg`` for ``domain``."""
+    reductions = _table("reductions", copyreg.dispatch_table, _reduce)
     view = copy(copyreg)
 
     def pickle(ob_type: type, pickle_function: Function, constructor_ob: Any = None) -> None:

@@ -1,40 +1,38 @@
-"""What C code keeps for each thread under a name, where two versions of a package use the same.
+"""Objects that C code keeps for each thread in the dictionary of ``PyThreadState_GetDict``.
 
-lxml is the one that is known: it puts the log of errors and the dictionary of names of a thread
-into what ``PyThreadState_GetDict`` gives, and a version that finds those of another there raises
-``TypeError`` ("Cannot convert lxml.etree._RotatingErrorLog …"). As soon as there are two versions,
-a thread that works for several sites has to exchange these things whenever it turns to another.
+Two versions of a package may use the same key there. As soon as both are loaded, a thread that
+works for several sites has to exchange these objects whenever it turns to another site.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
-_PACKAGE = "lxml."
-
 divided = False
-"""Whether threads have to exchange anything at all."""
-_versions: set[ModuleType] = set()
+"""True as soon as threads have to exchange anything at all."""
+_packages: tuple[str, ...] = ()
 
 
-def divide_lxml(modules: Mapping[str, ModuleType]) -> None:
-    """A unit with lxml has been loaded; units stay until the process ends."""
-    global divided
-    if (etree := modules.get("lxml.etree")) is not None:
-        _versions.add(etree)
-        divided = len(_versions) > 1
+def exchange(package: str) -> None:
+    """Let threads exchange the objects of a package, from now on until the process ends.
+
+    ``package`` is how the names of the modules begin that define their classes (``name.``).
+    """
+    global divided, _packages
+    if package not in _packages:
+        _packages += (package,)
+    divided = True
 
 
 def take() -> dict[str, Any]:
-    """Take from the calling thread what is concerned; for `put`."""
+    """Take the objects that threads exchange from the calling thread; `put` gives them back."""
     state = _state()
     taken = {
         name: value
         for name, value in list(state.items())
-        if str(type(value).__module__).startswith(_PACKAGE)
+        if str(type(value).__module__).startswith(_packages)
     }
     for name in taken:
         del state[name]
@@ -42,7 +40,7 @@ def take() -> dict[str, Any]:
 
 
 def put(taken: Mapping[str, Any]) -> None:
-    """Give the calling thread what has been taken from it."""
+    """Give the calling thread what `take` took from it."""
     _state().update(taken)
 
 

@@ -1,4 +1,4 @@
-"""What can be seen of the import system: its frames, in tracebacks and by who walks the stack."""
+"""Hide the frames of our import systems from tracebacks and from code that walks the stack."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _IN_C = frozenset(
 
 
 def internal(function: F) -> F:
-    """Let the frames of ``function`` be taken for those of importlib.
+    """Make the frames of ``function`` look like frames of importlib.
 
-    ``warnings`` skips these when it looks for the code to blame, and it goes by the file name.
+    ``warnings`` skips frames of importlib when it looks for the code to blame. It recognises them
+    by the name of their file.
     """
     code: Any = function
     code.__code__ = code.__code__.replace(co_filename=_NAME)
@@ -29,14 +30,15 @@ def internal(function: F) -> F:
 
 
 def is_internal(code: CodeType) -> bool:
-    """Whether ``code`` is of an import system, or else of this package."""
+    """Tell whether ``code`` belongs to an import system or to this package."""
     return code.co_filename.startswith((_IMPORTLIB, _HERE))
 
 
 def drop_own_frames(exc: BaseException) -> None:
-    """Take the frame that handles ``exc``, and those of ours that it called, out of its traceback.
+    """Remove our frames from the start of the traceback of ``exc``.
 
-    A bare ``raise`` must follow.
+    These are the frame that handles ``exc`` and the frames of ours that it called. A bare ``raise``
+    must follow.
     """
     entry = exc.__traceback__
     while entry is not None and _is_ours(entry):
@@ -45,10 +47,12 @@ def drop_own_frames(exc: BaseException) -> None:
 
 
 def trim(exc: BaseException) -> TracebackType | None:
-    """The traceback of ``exc`` without the frames of the import system.
+    """Return the traceback of ``exc`` without the frames of the import system.
 
-    The rule is import.c's: every run of them for an ``ImportError``, else those runs that end in
-    ``_call_with_frames_removed``. What import.c does in C has no frame at all.
+    The rule is that of import.c (``remove_importlib_frames``). For an ``ImportError`` it removes
+    every run of such frames, otherwise only the runs that end in ``_call_with_frames_removed``.
+    Python runs the functions in ``_IN_C`` as C code, without a frame, so ours are removed from the
+    start of every other run as well.
     """
     always = isinstance(exc, ImportError)
     kept: list[TracebackType] = []

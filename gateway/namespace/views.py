@@ -1,8 +1,9 @@
 """Modules of the process as one namespace sees them.
 
-A view shares functions and classes with the module it shows, and owns what must be the
-namespace's: here the import state and ``argv`` of ``sys`` and the environment of ``os``;
-``recording.py`` and ``tables.py`` have the others.
+A view is a module that shares functions and classes with the module that it shows, and has its own
+copy of the state that must belong to the namespace. Here are the views of ``sys`` (with its own
+import state and ``argv``), of ``os`` (with its own environment) and a few more; ``recording.py``,
+``tables.py`` and ``encodings.py`` have the others.
 
 Every view is a plain ``ModuleType``: ``importlib`` creates each module with ``type(sys)``, so a
 subclass would become the type of all modules of the namespace.
@@ -34,10 +35,10 @@ _EnvironBase: Any = type(os.environ)
 
 
 class Environ(_EnvironBase):  # type: ignore[misc]
-    """``os.environ`` of a namespace: the environment of its code and of its children.
+    """``os.environ`` of a namespace: the environment of its code and its child processes.
 
-    ``inherited`` is what a child process is given, which ``os.putenv`` changes and
-    ``os.environ`` does not show, as in C.
+    ``inherited`` is the environment that a child process gets. As in C, ``os.putenv`` changes
+    ``inherited``, and ``os.environ`` does not show the change.
     """
 
     inherited: dict[bytes, bytes]
@@ -63,14 +64,17 @@ class Environ(_EnvironBase):  # type: ignore[misc]
             raise KeyError(key) from None
 
     def as_bytes(self) -> Environ:
-        """``os.environb``: the same environment."""
+        """Return the ``os.environb`` that shows the same environment."""
         twin = Environ({})
         _EnvironBase.__init__(twin, self._data, _bytes, _bytes, _bytes, _bytes)
         twin.inherited = self.inherited
         return twin
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Give children ``key``; refuses what the C library's ``setenv`` refuses."""
+        """Set ``key`` for child processes.
+
+        Raises ``ValueError`` for names and values that the C library's ``setenv`` refuses.
+        """
         if not key or b"=" in key:
             raise ValueError("illegal environment variable name")
         if b"\0" in key or b"\0" in value:
@@ -78,14 +82,14 @@ class Environ(_EnvironBase):  # type: ignore[misc]
         self.inherited[key] = value
 
     def unset(self, key: bytes) -> None:
-        """Give children no ``key``."""
+        """Remove ``key`` for child processes."""
         self.inherited.pop(key, None)
 
 
 def make_builtins() -> ModuleType:
-    """A ``builtins`` module; its ``vars`` are the builtins dictionary of the namespace.
+    """Make a ``builtins`` module. Its ``vars`` are the builtins dictionary of the namespace.
 
-    Module and dictionary are one object, or patching ``builtins.input`` would have no effect.
+    The dictionary must be that of the module, or patching ``builtins.input`` would have no effect.
     """
     view = ModuleType("builtins")
     vars(view).update(vars(sys.modules["builtins"]))
@@ -93,7 +97,7 @@ def make_builtins() -> ModuleType:
 
 
 def make_sys(modules: Modules, path: Iterable[str], prefix: str | None) -> ModuleType:
-    """A ``sys`` that owns the import state, ``argv`` and what tells the virtual environment."""
+    """Make a ``sys`` with its own import state, ``argv`` and paths of the virtual environment."""
     view = ModuleType("sys")
     own = vars(view)
     own.update((k, v) for k, v in vars(sys).items() if k not in _DYNAMIC)
@@ -124,7 +128,7 @@ def make_sys(modules: Modules, path: Iterable[str], prefix: str | None) -> Modul
 
 
 def print_to(sys_view: Any, builtins: ModuleType) -> None:
-    """Let ``print`` and ``sys.displayhook`` write to what the namespace has as ``sys.stdout``."""
+    """Make ``print`` and ``sys.displayhook`` write to the ``sys.stdout`` of the namespace."""
     write = print
 
     def print_(
@@ -147,10 +151,10 @@ def print_to(sys_view: Any, builtins: ModuleType) -> None:
 
 
 def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType:
-    """An ``os`` with the environment of the namespace.
+    """Make an ``os`` with the environment of the namespace.
 
-    Its Python functions are the real ones bound to the view's globals, so each keeps its exact
-    signature and reads the view's ``environ``.
+    Its Python functions have the code of the real ones and the globals of the view. So each keeps
+    its exact signature and reads the ``environ`` of the view.
     """
     view = _bind_functions(os, builtins)
     own = vars(view)
@@ -184,14 +188,14 @@ def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType
 
 
 def make_inspect(builtins: ModuleType, sys_view: ModuleType) -> ModuleType:
-    """An ``inspect`` that finds modules in the namespace's ``sys.modules``."""
+    """Make an ``inspect`` that looks for modules in the ``sys.modules`` of the namespace."""
     view = _bind_functions(inspect, builtins)
     vars(view).update(sys=sys_view, modulesbyfile={}, _filesbymodname={})
     return view
 
 
 def make_parent(package: ModuleType) -> ModuleType:
-    """A package of which parts are views: it has none of them yet."""
+    """Make a view of a package some of whose submodules are views. It has no submodules yet."""
     view = copy(package)
     for name in [name for name, value in vars(view).items() if isinstance(value, ModuleType)]:
         del vars(view)[name]
@@ -199,16 +203,16 @@ def make_parent(package: ModuleType) -> ModuleType:
 
 
 def make_urllib_request(builtins: ModuleType) -> ModuleType:
-    """A ``urllib.request`` whose ``urlopen`` has an opener, and so proxies, of the namespace."""
+    """Make a ``urllib.request`` whose ``urlopen`` has its own opener, and so its own proxies."""
     view = _bind_functions(sys.modules["urllib.request"], builtins)
     vars(view)["_opener"] = None
     return view
 
 
 def make_futures(builtins: ModuleType) -> ModuleType:
-    """A ``concurrent.futures`` whose executor for processes is imported in the namespace.
+    """Make a ``concurrent.futures`` whose ``ProcessPoolExecutor`` is imported in the namespace.
 
-    It starts children by ``multiprocessing``, which every namespace has for itself.
+    That class starts child processes by ``multiprocessing``, and each namespace has its own.
     """
     view = _bind_functions(sys.modules["concurrent.futures"], builtins)
     for name in ("ProcessPoolExecutor", "process"):
@@ -217,7 +221,7 @@ def make_futures(builtins: ModuleType) -> ModuleType:
 
 
 def copy(module: ModuleType) -> ModuleType:
-    """A module with the same attributes."""
+    """Make a module with the same name and attributes."""
     view = ModuleType(module.__name__)
     vars(view).update(vars(module))
     return view
@@ -243,7 +247,7 @@ def _bind_functions(module: ModuleType, builtins: ModuleType) -> ModuleType:
 
 
 def disguise(function: Callable[..., Any], module: str) -> Callable[..., Any]:
-    """Let ``function`` look like one of ``module``."""
+    """Make ``function`` look like a function of ``module``, and return it."""
     function.__module__ = module
     function.__qualname__ = function.__name__
     return function

@@ -1,1 +1,1 @@
-"""The sites: which there are, the life of each, who is let in, and what is said of it."""
+"""The sites: which there are, how they are reloaded, the life of each, and who is let in."""

@@ -1,7 +1,7 @@
-"""What happens to the sites, as one stream that anybody may subscribe to.
+"""The stream of events: everything that happens to the sites is published here.
 
-The history and the log do so today; figures, notifications and a live page can. Who wanted
-something travels along as its `Cause`.
+Anybody may subscribe. The history does; figures, notifications and a live page can. An event that
+somebody caused carries its `Cause`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ KEPT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What was wanted, ``load`` or ``reload``, and who wanted it, as the history tells it."""
+    """The wish behind an event (``load``, ``reload``, ``unload`` or ``mode``), and who had it.
+
+    The history shows both as they stand here.
+    """
 
     wanted: str
     asker: str
@@ -33,13 +36,37 @@ class Cause:
 
 A_REQUEST: Final = Cause("load", "request")
 """A visitor came, and the site was not loaded."""
+THE_START: Final = Cause("load", "start")
+"""The gateway has started."""
+THE_STOP: Final = Cause("unload", "stop")
+"""The gateway stops."""
+IDLENESS: Final = Cause("unload", "idle")
+"""Nobody has used the site for its ``idle_timeout``."""
+THE_BUDGET: Final = Cause("unload", "memory")
+"""The process needs memory, and this site was used least recently."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultsChanged:
-    """What is wrong with ``sites.json``; nothing any more, if there are no ``faults``."""
+    """The faults of ``sites.json`` have changed; without ``faults``, the file is right again."""
 
     faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A worker process has ended without a word: it was killed, or it crashed.
+
+    One of the other workers publishes this, once. ``seen`` is when the worker reported last, in
+    seconds since the epoch; ``loaded`` and ``loading`` are the sites that had and were getting
+    code then.
+    """
+
+    worker: str
+    pid: int
+    seen: float
+    loaded: tuple[str, ...]
+    loading: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +86,11 @@ class Loading(SiteEvent):
 
 @dataclass(frozen=True, slots=True)
 class Loaded(SiteEvent):
-    """A generation came up and serves from now on; ``replaced`` is the one before, 0 for none."""
+    """A generation came up and serves from now on."""
 
     generation: int
     cause: Cause
     seconds: float
-    replaced: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +104,41 @@ class Failed(SiteEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Rested(SiteEvent):
-    """A site goes until its next request, because it was ``idle`` or for ``memory``."""
+class Swapped(SiteEvent):
+    """A generation that was `Loaded` has taken the place of generation ``replaced``."""
 
     generation: int
-    why: str
+    cause: Cause
+    replaced: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idled(SiteEvent):
+    """A site is unloaded until its next request; the cause is `IDLENESS` or `THE_BUDGET`."""
+
+    generation: int
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
 class Unloaded(SiteEvent):
-    """A generation has ended: its requests are over or were let go, its code was unloaded."""
+    """A generation has ended: no request of it is waited for, and its code was unloaded."""
 
     generation: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Survived(SiteEvent):
+    """A generation is still in memory some time after its unload.
+
+    The ``cause`` is that of the unload, or of the load if the generation never came up. The
+    ``holder`` is what keeps it alive, as far as is known, and is masked.
+    """
+
+    generation: int
+    cause: Cause
+    holder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +151,13 @@ class Removed(SiteEvent):
 
 @dataclass(frozen=True, slots=True)
 class ModeChanged(SiteEvent):
-    """Visitors are let in, held or turned away from now on, in this worker."""
+    """This worker lets visitors in, holds them or turns them away from now on."""
 
     mode: str
+    cause: Cause
 
 
-Happening = FaultsChanged | SiteEvent
+Happening = FaultsChanged | Crashed | SiteEvent
 Subscriber = Callable[[Happening], None]
 
 
@@ -118,9 +168,9 @@ class Events:
         self._subscribers: dict[object, Subscriber] = {}
 
     def publish(self, event: Happening) -> None:
-        """Tell every subscriber, in the order in which they came.
+        """Call every subscriber with an event, in the order in which they subscribed.
 
-        One that raises stops neither what happens nor the others.
+        A subscriber that raises stops neither its publisher nor the others.
         """
         for subscriber in tuple(self._subscribers.values()):
             try:
@@ -129,10 +179,10 @@ class Events:
                 logger.exception("a subscriber to %s failed", type(event).__name__)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], object]:
-        """Have every later event told; returns what ends that.
+        """Call ``subscriber`` with every later event; return a function that ends this.
 
-        A subscriber must return at once: it runs amid what happens. Who takes its time uses
-        `stream`.
+        A subscriber must return at once, because its publisher waits for it. A reader that takes
+        its time uses `stream`.
         """
         key = object()
         self._subscribers[key] = subscriber
@@ -140,7 +190,7 @@ class Events:
 
     @contextmanager
     def stream(self, kept: int = KEPT) -> Iterator[Stream]:
-        """Events for a reader that may be slow: the newest ``kept`` wait for it."""
+        """Collect events for a reader that may be slow: the newest ``kept`` wait for it."""
         stream = Stream(kept)
         unsubscribe = self.subscribe(stream.put)
         try:
@@ -150,7 +200,7 @@ class Events:
 
 
 class Stream:
-    """Events that wait for their reader, the oldest first. ``missed`` counts those that did not."""
+    """Events that wait for their reader, the oldest first; ``missed`` counts those it lost."""
 
     def __init__(self, kept: int) -> None:
         self.missed = 0
@@ -158,7 +208,7 @@ class Stream:
         self._there = asyncio.Event()
 
     def put(self, event: Happening) -> None:
-        """Keep an event; the oldest makes room."""
+        """Keep an event; if the stream is full, it loses its oldest one."""
         self.missed += len(self._events) == self._events.maxlen
         self._events.append(event)
         self._there.set()

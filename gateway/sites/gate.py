@@ -1,12 +1,13 @@
-"""Whether a site lets its visitors in: open, paused for a moment, or closed for maintenance.
+"""The gate of a site lets its visitors in, holds them for a moment, or turns them away.
 
-A mode is what an operator wants; it has nothing to do with the code of the site, which may be
-reloaded, fail or rest meanwhile. Only requests that come are stopped. Those that were let in go on.
+An operator chooses the mode. It has nothing to do with the code of the site, which may be
+reloaded, fail or be unloaded meanwhile. The gate stops only requests that arrive; those that it
+has let in go on.
 
-- *open*: everybody gets in.
-- *paused*: who comes waits, in order and without a thread, until the pause is over, and then gets
-  in. After the ``pause_timeout`` of the site it is 503. For a migration that takes seconds.
-- *maintenance*: who comes is answered 503 with a page, the project's own if it has one.
+- *open*: every visitor gets in.
+- *paused*: a visitor waits, in order and without a thread, and gets in when the pause ends. After
+  the ``pause_timeout`` of the site the answer is 503. This is for a migration that takes seconds.
+- *maintenance*: a visitor gets a 503 page, the project's own if it has one.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from gateway.disk.files import read_file
 from gateway.errors import GatewayError
 
 OWN_PAGE: Final = ("503.html", "templates/503.html")
-"""Where a project may have a page of its own for maintenance, in its folder; the first counts."""
+"""The files in the folder of a project that may hold its own maintenance page; the first counts."""
 _LARGEST_PAGE: Final = 1 << 20
 
 
 class Mode(StrEnum):
-    """What a visitor of a site meets at its gate."""
+    """The mode of a gate."""
 
     OPEN = "open"
     PAUSED = "paused"
@@ -45,18 +46,18 @@ CHANGES: Final[Mapping[str, Mapping[Mode, Mode]]] = MappingProxyType(
         "open": dict.fromkeys(Mode, Mode.OPEN),
     }
 )
-"""What operators do, and the mode after each. A pair that is missing is refused: a deploy script
-that pauses and resumes must not end the maintenance that somebody else has begun."""
+"""For each action of an operator, the mode before and the mode after it. A pair that is missing is
+refused: a deploy script that pauses and resumes must not end the maintenance of somebody else."""
 
 
 class ModeError(GatewayError):
-    """What an operator wants does not fit the mode of the site."""
+    """The action of an operator does not fit the mode of the site."""
 
     status = 409
 
 
 def after(action: str, mode: Mode) -> Mode:
-    """The mode after an action; raises `ModeError`."""
+    """Return the mode after an action; raises `ModeError`."""
     try:
         return CHANGES[action][mode]
     except KeyError:
@@ -72,11 +73,11 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many requests are held."""
+        """The number of requests that wait here."""
         return len(self._waiting)
 
     def set(self, mode: Mode) -> None:
-        """Change the mode. Who waits learns it, in order, unless it is a pause still."""
+        """Change the mode. Unless it is a pause, the requests that wait go on, in order."""
         self.mode = mode
         if mode is not Mode.PAUSED:
             while self._waiting:
@@ -85,7 +86,10 @@ class Gate:
                     turn.set_result(None)
 
     async def changed(self, client: Client, timeout: float) -> bool:
-        """Wait for the end of a pause; false after ``timeout`` seconds or if the client leaves."""
+        """Wait for the end of a pause, and return true.
+
+        Return false after ``timeout`` seconds, or if the client leaves.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         leaving = asyncio.create_task(client.left(), name="wait at the gate")
@@ -102,7 +106,7 @@ class Gate:
 
 
 class Client:
-    """``receive`` of a request that waits, looking ahead whether its client is still there."""
+    """The client of a request that waits. It is read ahead, to learn whether it has left."""
 
     def __init__(self, receive: Receive) -> None:
         self.gone = False
@@ -110,7 +114,7 @@ class Client:
         self._seen: deque[Message] = deque()
 
     async def left(self) -> None:
-        """Wait until the client leaves. Of a body it takes in the first piece only."""
+        """Wait until the client leaves. Only the first piece of a body is read meanwhile."""
         more = False
         while not more:
             message = await self._receive()
@@ -122,15 +126,15 @@ class Client:
         await asyncio.get_running_loop().create_future()
 
     async def receive(self) -> Message:
-        """The next message (ASGI)."""
+        """Return the next message (ASGI)."""
         return self._seen.popleft() if self._seen else await self._receive()
 
 
 def own_page(folder: Path) -> str | None:
-    """The page that a project has for maintenance; ``None`` if it has none that can be used.
+    """Return the maintenance page of a project; ``None`` if it has none that can be used.
 
-    No code of the project runs for it, and it lies in the project's folder, also at the end of all
-    links.
+    The file has to lie in the folder of the project, also when all links are followed. No code of
+    the project runs.
     """
     try:
         folder = folder.resolve(strict=True)

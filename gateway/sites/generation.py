@@ -1,4 +1,4 @@
-"""One generation of a site: the code, the requests that it took, and its retirement."""
+"""One generation of a site: its code, the requests that it has taken, and its retirement."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Protocol
 from starlette.types import Receive, Scope, Send
 
 from gateway.config import SiteConfig
+from gateway.sites.events import Cause
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
 
@@ -34,35 +35,40 @@ class LoadedCode(Protocol):
         """Answer one HTTP request (ASGI)."""
 
     def in_flight(self) -> Iterable[str]:
-        """What the requests that it has taken are doing, a text for each. May hold secrets."""
+        """Return what each request that it has taken is doing, as texts that may hold secrets."""
 
-    async def close(self) -> None:
-        """Unload. Called exactly once, after the last request ended or was given up.
+    async def close(self, cause: Cause) -> None:
+        """Unload, for the sake of ``cause``; never raises.
 
-        Never raises.
+        It is called exactly once, after the last request has ended or was given up.
         """
 
 
 class Backend(Protocol):
     """A way to load and run the code of sites."""
 
-    async def load(self, config: SiteConfig, number: int, sources: Sources | None) -> LoadedCode:
+    async def load(
+        self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
+    ) -> LoadedCode:
         """Load the code of generation ``number`` of a site; raises `LoadError`.
 
-        What the code is made of is added to ``sources``, now and whenever it reads more, whatever
-        becomes of the attempt.
-        When it is cancelled, nothing of the attempt may stay behind that serves or is waited for.
+        The backend adds the files of the code to ``sources``, now and whenever it reads more,
+        whether the attempt succeeds or not. If this is cancelled, nothing of the attempt may stay
+        behind that serves or is waited for.
         """
 
     def hung(self, site: str) -> list[Hung]:
         """What requests of ``site`` hang, of whatever generation; masked."""
 
     def survivors(self, site: str) -> list[str]:
-        """What is left of generations of ``site`` that were closed, a line for each; masked."""
+        """Return a line for each generation of ``site`` that was closed and is still in memory.
+
+        The lines are masked.
+        """
 
 
 class Generation:
-    """Code that was loaded and the requests it has taken; ``with`` it to be one of them.
+    """Code that was loaded, and the requests that it has taken. A request enters it by ``with``.
 
     ``reporter`` speaks for the site, with the environment that the generation was loaded with.
     """
@@ -78,7 +84,7 @@ class Generation:
         self.log = reporter.logger("gateway.site")
         self.in_flight = 0
         self.used_at = clock()
-        """When the last request ended, or this was made."""
+        """The moment when the last request ended, or when this was made."""
         self._clock = clock
         self._released = asyncio.Event()
         self._released.set()
@@ -97,10 +103,10 @@ class Generation:
         """Stop waiting for the requests in flight."""
         self._released.set()
 
-    async def retire(self, timeout: float) -> None:
+    async def retire(self, timeout: float, cause: Cause) -> None:
         """Unload once no request is in flight, ``timeout`` seconds from now at the latest.
 
-        What has not ended then is let go, and reported with what it is doing.
+        Requests that have not ended by then are no longer waited for. The log tells what they do.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -112,4 +118,4 @@ class Generation:
                 self.in_flight,
                 "\n".join(self.code.in_flight()),
             )
-        await self.code.close()
+        await self.code.close(cause)

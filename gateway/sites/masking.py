@@ -1,8 +1,8 @@
-"""Keeping the secrets of a site's environment out of everything that is shown or logged.
+"""The mask: it keeps the secrets of a site's environment out of everything that is shown or logged.
 
-What is a secret is told by the name of its variable and by the look of its value; the table in
-``docs/sites-json.md`` ("Secrets") is this module in words. Ordinary words of an environment stay
-readable: a mask that takes out ``production`` hides the reason of half of all errors.
+A value is a secret because of the name of its variable, or because of its own form. The table in
+``docs/sites-json.md`` ("Secrets") has the rules of this module in words. Ordinary words of an
+environment stay readable: a mask that hides ``production`` hides the reason of half of all errors.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK: Final = "********"
 SHORTEST: Final = 4
-"""Characters that a secret has. Shorter values would make a traceback unreadable (``line 123``)."""
+"""The fewest characters of a secret. Shorter ones would garble tracebacks: ``line 123``."""
 _SHORT: Final = 8
 _WORDY: Final = 16
-"""Secrets shorter than this, or than `_SHORT` if they are more than letters, are masked where they
-stand as a whole word: ``postgres`` is a password, and part of ``django.db.backends.postgresql``."""
+"""Secrets of letters alone that are shorter than this are masked only as a whole word. So are other
+secrets shorter than `_SHORT`. An example is the password ``postgres``, which is also a part of
+``django.db.backends.postgresql``."""
 
 SECRET_WORDS: Final = frozenset(
     {
@@ -32,16 +33,17 @@ SECRET_WORDS: Final = frozenset(
 )  # fmt: skip
 """A variable with one of these words in its name holds a secret."""
 SECRET_ADJECTIVES: Final = frozenset({"auth", "private"})
-"""So does one with one of these, which speak about other things as well: `CIRCUMSTANCES`."""
+"""A variable with one of these words holds a secret, unless it ends in one of `CIRCUMSTANCES`."""
 SECRET_PARAMETERS: Final = frozenset({"sig", "signature"})
-"""Further names of secrets in the query of a URL, and in other pairs."""
+"""Further names of secrets in the query of a URL and in other pairs."""
 SECRET_ENDS: Final = (
     "credential", "credentials", "dsn", "passphrase", "passwd", "password", "passwords", "pwd",
     "secret", "secrets", "token", "tokens",
 )  # fmt: skip
-"""Words that end like this count as well: ``PGPASSWORD``, ``AUTHTOKEN``."""
+"""A word with one of these ends counts, too: ``PGPASSWORD``, ``AUTHTOKEN``."""
 JOINED_WORDS: Final = ("key", "keys", "pass", "salt")
-"""Ends of ordinary words, too (``MONKEY``, ``COMPASS``). They count after `JOINED_BEFORE`."""
+"""Ends of ordinary words as well (``MONKEY``, ``COMPASS``): they count only after words of
+`JOINED_BEFORE`."""
 JOINED_BEFORE: Final = (
     "access", "account", "admin", "api", "app", "auth", "aws", "azure", "backup", "bot", "cert",
     "client", "consumer", "crypt", "data", "db", "deploy", "dev", "django", "email", "encryption",
@@ -53,7 +55,7 @@ JOINED_BEFORE: Final = (
     "smtp", "sql", "ssh", "ssl", "storage", "store", "stripe", "test", "tls", "user", "vault",
     "webhook",
 )  # fmt: skip
-"""What stands before them, one or several: ``APIKEY``, ``DBPASS``, ``AWSSECRETKEY``."""
+"""One or several of these stand before such an end: ``APIKEY``, ``DBPASS``, ``AWSSECRETKEY``."""
 DESCRIPTIONS: Final = frozenset(
     {
         "age", "algorithm", "alg", "audience", "backend", "backends", "class", "classes", "column",
@@ -64,7 +66,7 @@ DESCRIPTIONS: Final = frozenset(
         "ttl", "type", "uri", "uris", "url", "urls", "validator", "validators", "version",
     }
 )  # fmt: skip
-"""Last words of names that speak about a secret: ``SECRET_KEY_FILE``, ``AUTH_USER_MODEL``."""
+"""Last words of names that only describe a secret: ``SECRET_KEY_FILE``, ``AUTH_USER_MODEL``."""
 CIRCUMSTANCES: Final = frozenset(
     {
         "dn", "domain", "domains", "group", "groups", "host", "hosts", "ip", "ips", "name",
@@ -72,11 +74,11 @@ CIRCUMSTANCES: Final = frozenset(
         "socket", "subnet", "subnets", "user", "username",
     }
 )  # fmt: skip
-"""Last words with which `SECRET_ADJECTIVES` speak about something else: ``SSH_AUTH_SOCK``,
-``PRIVATE_NETWORKS``. ``PASSWORD_SERVER`` is the password of a server all the same."""
+"""Last words of names in which `SECRET_ADJECTIVES` mean no secret: ``SSH_AUTH_SOCK``,
+``PRIVATE_NETWORKS``. They make no difference to other words: ``PASSWORD_SERVER`` is a password."""
 _FLAGS: Final = frozenset({"false", "none", "null", "true"})
 _PLACES: Final = frozenset({"PWD", "OLDPWD"})
-"""Working directories: what shells mean by ``PWD``."""
+"""Working directories, for which shells use the name ``PWD``."""
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _JOINED: Final = re.compile(f"(?:{'|'.join(JOINED_BEFORE)})+(?:{'|'.join(JOINED_WORDS)})")
@@ -85,67 +87,70 @@ _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"
 _URL: Final = re.compile(rf"(?P<scheme>{_SCHEME})(?P<rest>(?:(?![,;]{_SCHEME})[^\s\"'<>])+)")
 _ADDRESS: Final = r"(?:\[[0-9A-Fa-f:.]*\]|[^:/?#@]+:\d*(?:(?<=\d),[A-Za-z][\w.-]*:\d+)*(?=[/?#]|$))"
 _LOOSE_USER: Final = re.compile(rf"(?!{_ADDRESS})[^:/?#@]*:")
-"""A user with a password that has a ``/``, ``?`` or ``#`` in it, which should have been quoted."""
+"""The user before a password that contains ``/``, ``?`` or ``#``, which should have been quoted."""
 _DELIMITERS: Final = re.compile(r"[/?#@:]")
 _PARAMETER: Final = re.compile(r"[?&#;](?P<name>[A-Za-z][\w.-]{0,60})=(?P<value>[^&#]+)")
 _PAIR: Final = re.compile(
     r"(?P<name>[A-Za-z][\w.-]{0,60})\s{0,9}=\s{0,9}"
     r"(?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<plain>[^\s;&,]+))"
 )
-"""``password=…`` in a value: of libpq and ODBC, in the query of a URL."""
+"""A pair such as ``password=…`` in a value, as libpq, ODBC and the query of a URL have it."""
 _KNOWN: Final = re.compile(
     r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # JSON Web Token (RFC 7519)
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}"  # AWS
     r"|(?<![A-Za-z0-9])(?:gh[pousr]_|github_pat_|glpat-|xox[a-z]-|[sr]k_(?:live|test)_)[\w-]{10,}"
 )
 _LONG: Final = 20
-"""Characters from which on a text may look random."""
+"""The fewest characters of a text that may look random."""
 _TOKEN: Final = re.compile(rf"[\w+=-]{{{_LONG},}}", re.ASCII)
 _BASE64: Final = re.compile(rf"[A-Za-z0-9+/]{{{_LONG},}}={{0,2}}")
 _CHUNK: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _RANDOM_CHUNK: Final = 3.0
-"""Characters of a chunk (a word, a number) on average, below which a text looks random: those of
-names have five and more, random ones two."""
+"""A text looks random if its chunks (words, numbers) have fewer characters than this on average.
+Chunks of names have five and more, random ones two."""
 _CHANGE: Final = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 _RANDOM_CHANGE: Final = 6
-"""Characters for each change from letters to digits or back, up to which it looks random, too."""
+"""A text also looks random if it has a change between letters and digits for this many characters,
+or for fewer."""
 _PATH: Final = re.compile(r"[.~]{0,2}/([^/]*/)*[a-z.]{3,}(/|$)")
-"""A place in the file system, one folder of which has a plain name. Hashes in it are no secrets."""
+"""A path in which one folder has a plain name. Hashes in it are no secrets."""
 _NAMED_PLACE: Final = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+")
 """A module or a host: ``core.settings``."""
 _SIGNS: Final = frozenset("!#$%^&*()=+{}[]<>?|~")
 _MANY_SIGNS: Final = 3
 _GRAM: Final = 12
 _STEP: Final = 8
-"""Of a long secret each run of `_LONG` characters is found. So one of its grams begins at a
-multiple of `_STEP` in the text: `_GRAM` and `_STEP` are no more than `_LONG` and 1 together."""
+"""Every run of `_LONG` characters of a long secret is found. Only grams that begin at a multiple of
+`_STEP` in the text are looked up. Each run has one of them, because `_GRAM` and `_STEP` together
+are no more than `_LONG` + 1."""
 _INDENTED: Final = re.compile(rf"\s{{{_GRAM}}}")
 _WEAK: Final = 12
-"""Secrets shorter than this, and small letters throughout, are left in `_places`: ``django``."""
+"""Words of small letters that are shorter than this (``django``; the first letter may be a capital)
+are not masked in paths, in dotted names and in the lines of a traceback."""
 _LINE: Final = re.compile(
     r'^[ |]*File (?=".*", line \d)|(?<="), line \d+(?:, in (?=\S))?'
     r"|Traceback \(most recent call last\)",
     re.MULTILINE,
 )
-"""What Python itself writes in a traceback."""
+"""The words that Python itself writes in a traceback."""
 _FUNCTION: Final = re.compile(r"(?<=\d, in )[\w.<>]+$", re.MULTILINE)
 _STRETCH: Final = re.compile(r"(?<![\w=:~./+-])[\w~./+-]+")
 _DOTTED: Final = re.compile(r"\w\.\w")
 _BASE64_FROM: Final = 12
-"""Characters of a secret that is also looked for in base64; shorter ones have too few in common."""
+"""The fewest characters of a secret whose base64 is masked, too. Fewer would match too much."""
 
 
 class Mask:
     """Takes the secrets of a site's environment out of texts.
 
-    What it needs for that is made at its first use and kept.
+    It finds the secrets at its first use, and keeps them.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
 
     def __call__(self, text: str) -> str:
-        """``text`` with `MASK` in place of every secret, or of several that overlap."""
+        """Return ``text`` with `MASK` in place of every secret; those that overlap become one."""
         parts, end = [], 0
         for begin, until in _merged(self._spans(text)):
             parts += [text[end:begin], MASK]
@@ -154,7 +159,8 @@ class Mask:
 
     def _spans(self, text: str) -> Iterator[tuple[int, int]]:
         sought = self._sought
-        # One step after each begin, not each end: of secrets that overlap no part may stay.
+        # The search goes on one character after the begin of each find, not after its end: if
+        # secrets overlap, no part of them may stay.
         for form in sought.forms:
             at = text.find(form)
             while at >= 0:
@@ -185,12 +191,12 @@ class Mask:
 
 class _Sought(NamedTuple):
     forms: list[str]
-    """Looked for anywhere."""
+    """Secrets that are masked anywhere."""
     words: re.Pattern[str] | None
     weak: re.Pattern[str] | None
-    """Words, of which the weak ones are left in places."""
+    """Secrets that are masked as whole words; the weak ones not in paths and dotted names."""
     grams: frozenset[str]
-    """All stretches of `_GRAM` characters of long secrets."""
+    """All runs of `_GRAM` characters in long secrets."""
 
 
 def _words_in(text: str, words: re.Pattern[str] | None) -> Iterator[tuple[int, int]]:
@@ -210,7 +216,7 @@ def _blank(found: re.Match[str]) -> str:
 
 
 def _blank_place(found: re.Match[str]) -> str:
-    """Paths and dotted names. What follows ``=`` or ``:`` at once is none, as in a URL."""
+    """Blank out a path or a dotted name. It is none directly after ``=`` or ``:``, as in a URL."""
     is_place = "/" in found[0] or _DOTTED.search(found[0])
     return _blank(found) if is_place else found[0]
 
@@ -222,7 +228,7 @@ def _grams(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _runs(text: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Where `_LONG` or more characters of a long secret stand in a row."""
+    """Yield the spans with `_LONG` or more characters in a row that a long secret has as well."""
     last = -1
     for at in range(0, len(text) - _GRAM + 1, _STEP):
         if at <= last or text[at : at + _GRAM] not in grams:
@@ -237,7 +243,7 @@ def _runs(text: str, grams: frozenset[str]) -> Iterator[tuple[int, int]]:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Of spans that overlap the union, in the order of the text."""
+    """Yield the spans in the order of the text; those that overlap become one."""
     begin = until = -1
     for start, end in sorted(spans):
         if start >= until:
@@ -250,13 +256,13 @@ def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
-    """The secrets in an environment, as they stand there and in the parts that count."""
+    """Return the secrets in an environment: whole values, and the secret parts of others."""
     found = {text for name, value in env.items() for text in _secrets_in(name, value)}
     return frozenset(text for text in found if not _is_harmless(text))
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the value of a variable, or of a key in JSON, is a secret whatever it looks like."""
+    """Tell whether a variable, or a key in JSON, holds a secret, whatever its value looks like."""
     words = [word.lower() for word in _WORD.findall(name)]
     if not words or name in _PLACES or words[-1] in DESCRIPTIONS:
         return False
@@ -278,7 +284,7 @@ def _is_secret_parameter(name: str) -> bool:
 
 
 def looks_random(text: str) -> bool:
-    """Whether a text without spaces is made by a machine: a key, a token, a digest."""
+    """Tell whether a text without spaces was made by a machine: a key, a token, a digest."""
     if len(text) < _LONG:
         return False
     chunks = _CHUNK.findall(text)
@@ -312,14 +318,14 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Of a list of secrets each, and the password of ``user:password``."""
+    """Yield each secret of a list, and the password of ``user:password``."""
     if not _URL.search(text):
         if "," in text or ";" in text:
             yield from (part.strip() for part in re.split("[,;]", text))
         if not any(char.isspace() for char in text):
             yield text.partition(":")[2]
             if not _is_place(text):
-                # Words of letters alone are left: they name things, as in shop/production/db.
+                # Words of letters alone stay, because they name things, as in shop/production/db.
                 yield from (piece for piece in _pieces(text) if not piece.isalpha())
 
 
@@ -350,7 +356,7 @@ def _in_tree(name: str, tree: Any, named: bool) -> Iterator[str]:
 
 
 def _in_urls(text: str) -> Iterator[str]:
-    """Passwords of URLs (RFC 3986, 3.2.1), and each URL that has a user; secrets in queries."""
+    """Yield passwords of URLs (RFC 3986, 3.2.1), URLs that have a user, and secrets of queries."""
     for url in _URL.finditer(text):
         for user in _users(url["scheme"], url["rest"]):
             yield url[0]
@@ -366,15 +372,15 @@ def _in_urls(text: str) -> Iterator[str]:
 
 
 def _users(scheme: str, rest: str) -> Iterator[str]:
-    """What may be ``user:password`` of a URL: by the standard, and as it was meant."""
+    """Yield each possible ``user:password`` of a URL, by the standard and as it was meant."""
     user, at, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
     loose, loose_at, _ = rest.rpartition("@")
     if at:
         yield user
-        # In paths of these an @ is common: a version, a scope, a user.
+        # An @ is common in the paths of these: a version, a scope, a user.
         if scheme.endswith(("http://", "https://", "ssh://")) or ":" not in user:
             return
-        if len(user.partition(":")[2]) >= SHORTEST:  # then a query is one
+        if len(user.partition(":")[2]) >= SHORTEST:  # then the query is a real one
             loose = re.split(r"[?&][\w.-]+=", rest, maxsplit=1)[0].rpartition("@")[0]
         if loose != user:
             yield loose
@@ -383,7 +389,7 @@ def _users(scheme: str, rest: str) -> Iterator[str]:
 
 
 def _pieces(password: str) -> list[str]:
-    """What a password falls into where it is taken for a part of a URL, as by `urlsplit`."""
+    """Return the parts of a password with ``/``, ``?`` or ``#``, as `urlsplit` divides it."""
     return _DELIMITERS.split(password) if re.search("[/?#]", password) else []
 
 
@@ -406,7 +412,7 @@ def _by_look(text: str) -> Iterator[str]:
         return
     if _BASE64.fullmatch(text) and looks_random(text):
         yield text
-    # As Django makes its keys. A regular expression may look the same, which is no harm.
+    # Keys of Django look like this. So do some regular expressions; masking them does no harm.
     signs = len(_SIGNS.intersection(text))
     letters = any(char.isalpha() for char in text) and any(char.isdigit() for char in text)
     if signs >= _MANY_SIGNS and letters and len(text) >= _LONG and not _URL.match(text):
@@ -422,17 +428,17 @@ def _is_place(text: str) -> bool:
 
 
 def _may_be_cut(secret: str) -> bool:
-    """Whether long parts of a secret are secrets, too.
+    """Tell whether long parts of a secret are secrets, too.
 
-    Not of what begins as many others do: the secrets in these are found on their own. And not with
-    a long stretch of spaces, as every indented text has it.
+    They are not if it begins like many other values; the secrets in such values are found by
+    themselves. Nor are they if it has a long run of spaces, because every indented text has one.
     """
     begins_as_others = _URL.match(secret) or secret.startswith(("{", "[", "-----"))
     return not (begins_as_others or _INDENTED.search(secret) or _is_place(secret))
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """The forms in which a secret turns up in messages, none of them empty."""
+    """Yield the forms that a secret may have in messages, none of them empty."""
     texts = {secret, " ".join(secret.split()), unquote(secret)}
     if "\n" in secret or "\r" in secret:
         lines = {line.strip() for line in secret.splitlines()}
@@ -461,12 +467,12 @@ def _escaped(text: str) -> Iterable[str]:
 
 
 def _in_base64(secret: str) -> Iterator[str]:
-    """What the secret looks like in base64, for each of the three places where it can begin."""
+    """Yield the base64 of a secret, for each of the three places where it can begin."""
     raw = secret.encode(errors="surrogateescape")
     if len(raw) < _BASE64_FROM:
         return
     for before in range(3):
-        # Only characters all of whose bits are of the secret.
+        # Only those characters count that hold bits of the secret and no others.
         begin, end = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             yield encode(b"\0" * before + raw).decode()[begin:end]
@@ -481,10 +487,10 @@ def _is_weak(text: str) -> bool:
 
 
 def _as_word(text: str) -> str:
-    """The pattern of a secret that is masked as a word of its own."""
+    """Return the pattern of a secret that is masked as a whole word only."""
     pattern = re.escape(text)
     if text[0].isalnum():
-        # A word begins also after an escape: \n, \x2f, \u002f, %2F.
+        # A word can also begin after an escape: \n, \x2f, \u002f, %2F.
         pattern = (
             r"(?:(?<!\w)|(?<=\\[abfnrtv])|(?<=\\x[0-9a-fA-F]{2})"
             r"|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2}))"

@@ -1,8 +1,8 @@
-"""The question that new code is asked before it takes over from code that works.
+"""The probe: a request to new code, before it takes over from code that works.
 
-Importing a project finds syntax errors and missing packages; a template that is gone, a setting
-that is wrong and a column that is missing show in the first request. So that the first visitor is
-not the one to find out, a reload makes that request itself.
+An import finds syntax errors and missing packages. A missing template, a wrong setting and a
+missing column show only in the first request. A reload makes this request itself, so that no
+visitor gets the error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PROBE: Final = "gateway.probe"
 """The ASGI extension that marks the request of a probe: it waits for no place."""
 _BAD: Final = 500
 _LABEL: Final = "gateway-probe"
-"""Stands for the ``*`` where a site has nothing but wildcards."""
+"""This replaces the ``*`` in the host of the probe if a site has wildcards only."""
 
 
 async def probe(app: ASGIApp, config: SiteConfig) -> None:
     """Ask new code for the ``probe`` path of its site; raises `LoadError` if it does not pass.
 
-    It passes with any status below 500 within ``probe_timeout``: a redirect, a login form, and also
-    404 say that it works.
+    The code passes with any status below 500 within ``probe_timeout``. A redirect, a login form and
+    also a 404 show that it works.
     """
     if config.probe is None:
         return
@@ -50,7 +50,7 @@ async def probe(app: ASGIApp, config: SiteConfig) -> None:
         asking.cancel()
         await asyncio.wait({asking})
         if not asking.cancelled():
-            asking.exception()  # asked for, or asyncio would show it at length, secrets included
+            asking.exception()  # else asyncio would log it with its secrets
 
 
 class _Question:
@@ -88,7 +88,7 @@ class _Question:
         if not self._asked:
             self._asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        # This client does not leave by itself.
+        # This client never leaves by itself.
         departure: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         return await departure
 

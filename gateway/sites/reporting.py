@@ -1,7 +1,8 @@
-"""What the gateway says about a site, in the log and elsewhere: the one way for texts of its code.
+"""Reporting about a site, in the log and elsewhere, without its secrets.
 
-Exceptions, stacks, names of threads and files, whatever comes from the code of a site may hold its
-secrets. So who handles such texts has no logger of its own but asks the site's `Reporter` for one.
+Every text that comes from the code of a site may hold its secrets: exceptions, stacks, names of
+threads and of files. A module that handles such texts has no logger of its own. It gets one from
+the `Reporter` of the site.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from gateway.sites.masking import Mask
 
 
 class Reporter:
-    """Speaks for one loading of a site. ``mask`` takes the secrets of ``env`` out of a text."""
+    """Reports about one loading of a site. ``mask`` takes the secrets of ``env`` out of a text."""
 
     def __init__(self, site: str, env: Mapping[str, str]) -> None:
         self.site = site
         self.mask = Mask(env)
 
     def logger(self, name: str) -> SiteLogger:
-        """The logger ``name``, for what concerns this site."""
+        """Return the logger ``name`` for messages about this site."""
         return SiteLogger(logging.getLogger(name), self)
 
     def attend(self, warnings: ModuleType, threading: ModuleType) -> None:
-        """Mask what Python says on behalf of the site's code when nobody else does.
+        """Mask the warnings of the site's code, and the exceptions that end one of its threads.
 
-        That are warnings, and exceptions that end a thread; both modules are those of its
-        namespace. Code that replaces ``formatwarning`` or ``excepthook`` has its own way.
+        Python itself shows these two. Both modules are those of the site's namespace. Code that
+        replaces ``formatwarning`` or ``excepthook`` shows them in its own way.
         """
         modules: tuple[Any, Any] = (warnings, threading)
         format_warning, log = modules[0].formatwarning, self.logger("gateway.threads")
@@ -50,7 +51,8 @@ class Reporter:
 class SiteLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose records begin with the name of the site and hold none of its secrets.
 
-    A record is one text: neither arguments nor an exception, which handlers would show unmasked.
+    A record is one text. It has neither arguments nor an exception, because handlers would show
+    these unmasked.
     """
 
     def __init__(self, logger: logging.Logger, reporter: Reporter) -> None:
@@ -58,7 +60,7 @@ class SiteLogger(logging.LoggerAdapter[logging.Logger]):
         self._reporter = reporter
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """See ``logging.Logger.log``; ``exc_info`` is an exception, or true for the current one."""
+        """Log a message; ``exc_info`` is an exception, or true for the current one."""
         if not self.isEnabledFor(level):
             return
         text = str(msg) % args if args else str(msg)

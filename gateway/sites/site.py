@@ -1,7 +1,7 @@
-"""One site: its state, the generation that serves, the ones that retire, and what went wrong last.
+"""One site: its state, the generation that serves, those that retire, and its last failure.
 
-A `Site` is used from the event loop's thread only. Whatever it does between two ``await`` is
-therefore atomic; where an invariant rests on that, a comment says so.
+A `Site` is used on the thread of the event loop only. Whatever it does between two ``await`` is
+therefore atomic. A comment marks each place where an invariant depends on that.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from gateway.sites.events import (
     Cause,
     Events,
     Failed,
+    Idled,
     Loaded,
     Loading,
-    Rested,
     SiteEvent,
+    Swapped,
     Unloaded,
 )
 from gateway.sites.gate import Client, Gate, Mode, own_page
@@ -40,10 +41,10 @@ from gateway.sites.sources import Sources
 from gateway.sites.state import Event, State, advance
 
 RETRY_CAP: Final = 60.0
-"""Seconds that the back-off between attempts of a failed site grows to."""
+"""The longest back-off between two attempts of a failed site, in seconds."""
 LOAD_WAIT: Final = 30.0
-"""Seconds that a visitor waits for a load. It goes on afterwards, but a load that hangs must not
-keep connections open for ever: the server would wait for them when it stops."""
+"""Seconds that a visitor waits for a load. The load goes on afterwards; but one that hangs must not
+keep connections open for ever, because the server would wait for them when it stops."""
 MAINTENANCE_RETRY: Final = 60.0
 """Seconds after which visitors of a site in maintenance are told to come again."""
 CLOSE_TIMEOUT: Final = 10.0
@@ -52,7 +53,7 @@ CLOSE_TIMEOUT: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a generation did not come up; all texts are masked already."""
+    """The reason why a generation did not come up; all texts are masked already."""
 
     error_id: str
     reason: str
@@ -61,10 +62,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
-    """What a site looks like at one moment, for those who may see details.
+    """A site at one moment, for operators.
 
-    ``generation`` is the number of the one that serves, 0 if none does; ``loaded_at`` is UTC in
-    ISO 8601 and ``load_ms`` milliseconds, both of the last generation that came up. A ``failure``
+    ``generation`` is the number of the one that serves, 0 if none does. ``loaded_at`` (UTC in
+    ISO 8601) and ``load_ms`` (milliseconds) are of the last generation that came up. A ``failure``
     beside the state ``ready`` means that a reload failed and the old code goes on.
     """
 
@@ -85,10 +86,10 @@ class SiteStatus:
 class Site:
     """One site of the gateway, an ASGI application.
 
-    ``retry`` is the number of seconds before a request may start another attempt after a failed
-    one; it doubles with each failure. ``generations`` is how many an earlier site of this name
-    had: numbers are never used twice. What happens is published in ``events``; ``changed`` is told
-    whenever ``state`` or ``failure`` may have changed.
+    After a failed attempt, a request may start another one when ``retry`` seconds have passed; the
+    time doubles with each failure. ``generations`` is the number of generations that an earlier
+    site of this name had, because no number is used twice. What happens is published in ``events``.
+    ``changed`` is called whenever ``state`` or ``failure`` may have changed.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Site:
         self.gate = Gate(mode)
         self.sources = Sources()
         self.reporter = Reporter(config.name, config.env)
-        """Of the last attempt."""
+        """The reporter of the last attempt."""
         self._backend = backend
         self._clock = clock
         self._events = events or Events()
@@ -135,10 +136,10 @@ class Site:
                 return
             receive = client.receive
         if self._serving is None and (attempt := self._attempt or self._due_attempt()):
-            # Waiting neither cancels the attempt when this client leaves nor raises what it raised.
+            # This neither cancels the attempt when the client leaves, nor raises its exception.
             await asyncio.wait({attempt}, timeout=LOAD_WAIT)
-        # No await between this look and the count in __enter__: a generation that is swapped out
-        # has either counted this request already or will never see it.
+        # There is no await between here and the count in __enter__: a generation that is swapped
+        # out has either counted this request already or will never see it.
         generation = self._serving
         if generation is None:
             await self._unavailable()(scope, receive, send)
@@ -148,19 +149,19 @@ class Site:
             await self._answer(generation, scope, receive, send)
 
     async def load(self, cause: Cause = A_REQUEST) -> None:
-        """Have a generation: join the attempt under way or begin one. `failure` tells of the end.
+        """Load the site, unless a generation serves already.
 
-        Does nothing when one serves already.
+        An attempt that is under way is joined. Nothing is raised: `failure` has the error.
         """
         if self._serving is None:
             await asyncio.wait({self._attempt or self._begin(cause)})
 
     async def reload(self, cause: Cause = A_REQUEST) -> None:
-        """Bring up a generation from what is on disk now, and let it take over.
+        """Load a new generation from the code on disk, and let it take over.
 
-        The old one serves until then, and goes on serving when the new one does not come up
-        (`failure` says why). An attempt that is under way is waited for, not joined: it may have
-        read code that has changed since. All reloads that come during it share the one after it.
+        The old one serves until then, and goes on serving if the new one does not come up
+        (`failure` says why). An attempt that is under way is waited for but not joined, because it
+        may have read code that has changed since. Reloads that arrive meanwhile share the next one.
         """
         if self._attempt is None:
             await asyncio.wait({self._begin(cause)})
@@ -173,36 +174,37 @@ class Site:
 
     @property
     def idle_since(self) -> float | None:
-        """Since when its code has had nothing to do; ``None`` while it has, or if there is none."""
+        """The moment when its code became idle; ``None`` while a request runs, and without code."""
         generation = self._serving
         return generation.used_at if generation is not None and not generation.in_flight else None
 
-    def rest(self, why: str) -> asyncio.Task[None] | None:
-        """Unload until the next request, if the code may go now; returns the unloading, if it does.
+    def unload_if_idle(self, cause: Cause) -> asyncio.Task[None] | None:
+        """Unload until the next request, unless the code is needed; return the unloading, or none.
 
-        Not while somebody waits, and not after a reload that failed: loading again would bring up
-        the code that is wrong.
+        The code is needed while a request is in flight or waits, and while an attempt is under way.
+        It also stays after a reload that failed, because the next load would read the code that is
+        wrong.
         """
         busy = self._attempt or self._next_attempt or self.gate.waiting or self.failure
         if self.idle_since is None or busy:
             return None
         assert self._serving is not None
-        self._advance(Event.REST, None)
+        self._advance(Event.UNLOAD, None)
         generation, self._serving = self._serving, None
-        self._events.publish(Rested(self.config.name, generation.number, why))
-        return self._retire(generation)
+        self._events.publish(Idled(self.config.name, generation.number, cause))
+        return self._retire(generation, cause)
 
-    async def close(self, drain: float | None = None) -> None:
-        """Stop for good: abandon the attempt, drain up to ``drain`` seconds, unload.
+    async def close(self, cause: Cause, drain: float | None = None) -> None:
+        """Stop for good: cancel the attempt, wait up to ``drain`` seconds for requests, and unload.
 
-        By default it has the ``drain_timeout`` of the site. A second call shortens the wait of the
-        first.
+        The default is the ``drain_timeout`` of the site. A second call with a shorter time shortens
+        the wait of the first. ``cause`` is why the site is closed.
         """
         drain = self.config.limits.drain_timeout if drain is None else drain
         self._advance(Event.CLOSE, self.failure)
-        self.gate.set(Mode.OPEN)  # who waits there learns that nobody is in any more
+        self.gate.set(Mode.OPEN)  # those who wait there get the answer that it is closed
         if self._serving is not None:
-            self._retire(self._serving)
+            self._retire(self._serving, cause)
             self._serving = None
         if self._attempt is not None:
             self._attempt.cancel()
@@ -217,7 +219,7 @@ class Site:
             patience.cancel()
 
     def status(self) -> SiteStatus:
-        """What the site looks like now."""
+        """Describe the site as it is now."""
         return SiteStatus(
             name=self.config.name,
             state=self.state,
@@ -233,14 +235,14 @@ class Site:
 
     @property
     def in_flight(self) -> int:
-        """How many requests its code is at, that of replaced generations included."""
+        """The number of requests that run, in replaced generations as well."""
         generations = [*self._retiring, self._serving] if self._serving else [*self._retiring]
         return sum(generation.in_flight for generation in generations)
 
     # The gate
 
     async def _held_up(self, client: Client) -> ASGIApp | None:
-        """Wait at the gate; returns what to answer instead of letting the client in."""
+        """Wait at the gate; return the page for a client that is not let in, else ``None``."""
         limits = self.config.limits
         while self.gate.mode is Mode.PAUSED:
             if self.gate.waiting >= limits.queue_length:
@@ -262,7 +264,7 @@ class Site:
             await asyncio.wait({self._begin(cause)})
 
     def _due_attempt(self) -> asyncio.Task[None] | None:
-        """A new attempt, if a request may start one now."""
+        """Begin an attempt if a request may do so now, and return it."""
         due = self.state is State.FAILED and self._clock() >= self._retry_at
         return self._begin(A_REQUEST) if due or self.state is State.COLD else None
 
@@ -270,7 +272,7 @@ class Site:
         assert self._attempt is None, "a site has one attempt at a time"
         if self._serving is None:
             self._advance(Event.LOAD, self.failure)
-        # An empty context: code loaded on behalf of a request must not keep that request's.
+        # With an empty context, because the code must not keep the context of the request.
         self._attempt = asyncio.get_running_loop().create_task(
             self._try_load(cause), name=f"load {self.config.name}", context=contextvars.Context()
         )
@@ -278,41 +280,46 @@ class Site:
 
     async def _try_load(self, cause: Cause) -> None:
         started = self._clock()
-        # Both of this moment: the entry may change before the attempt ends.
+        # Both are kept here, because the entry may change before the attempt ends.
         config, number = self.config, self.generations + 1
         reporter = self.reporter = Reporter(config.name, config.env)
         sources = Sources()
-        outcome: SiteEvent
+        outcomes: list[SiteEvent]
         try:
             self._events.publish(Loading(config.name, number, cause))
-            code = await self._backend.load(config, number, sources if config.watch else None)
+            code = await self._backend.load(
+                config, number, sources if config.watch else None, cause
+            )
             new = Generation(code, reporter, self._clock)
             if self._serving is not None:
-                # Else the request that waits is the probe.
-                await self._try_out(new, config)
+                # Without old code, the request that waits is the probe.
+                await self._try_out(new, config, cause)
         except (Exception, SystemExit) as error:
             reason = self._failed(error, reporter).reason
             self.sources.take(sources)
-            outcome = Failed(config.name, number, cause, self._clock() - started, reason)
+            outcomes = [Failed(config.name, number, cause, self._clock() - started, reason)]
         else:
-            replaced = self._take_over(new, started)
+            replaced = self._take_over(new, started, cause)
             self.sources = sources
-            outcome = Loaded(config.name, number, cause, self._clock() - started, replaced)
+            outcomes = [Loaded(config.name, number, cause, self._clock() - started)]
+            if replaced:
+                outcomes.append(Swapped(config.name, number, cause, replaced))
         finally:
             self._attempt = None
-        self._events.publish(outcome)
+        for outcome in outcomes:
+            self._events.publish(outcome)
 
-    async def _try_out(self, new: Generation, config: SiteConfig) -> None:
-        self.generations = new.number  # used up, also if it does not take over
+    async def _try_out(self, new: Generation, config: SiteConfig, cause: Cause) -> None:
+        self.generations = new.number  # the number is used, also if this does not take over
         try:
             with new:
                 await probe(new.code, config)
         except BaseException:
-            self._retire(new)
+            self._retire(new, cause)
             raise
 
-    def _take_over(self, new: Generation, started: float) -> int:
-        """Let a generation serve; returns the number of the one that it replaces, 0 for none."""
+    def _take_over(self, new: Generation, started: float, cause: Cause) -> int:
+        """Let a generation serve; return the number of the one that it replaces, 0 for none."""
         self._advance(Event.LOADED, None)
         old, self._serving = self._serving, new
         self.generations = new.number
@@ -320,7 +327,7 @@ class Site:
         self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._load_ms = round((self._clock() - started) * 1000, 1)
         if old is not None:
-            self._retire(old)
+            self._retire(old, cause)
         new.log.info("generation %d loaded in %.0f ms", self.generations, self._load_ms)
         return old.number if old is not None else 0
 
@@ -366,8 +373,8 @@ class Site:
                 error_id,
                 exc_info=error,
             )
-            # Once a response has begun nothing true can be added to it: the server sees that it
-            # is incomplete and cuts the connection, which tells the client as much.
+            # Nothing true can be added to a response that has begun. The server sees that it is
+            # incomplete and cuts the connection, so that the client knows, too.
             if not started:
                 await pages.broken(error_id)(scope, receive, send)
 
@@ -379,17 +386,18 @@ class Site:
 
     # Retirement
 
-    def _retire(self, generation: Generation) -> asyncio.Task[None]:
+    def _retire(self, generation: Generation, cause: Cause) -> asyncio.Task[None]:
         task = asyncio.create_task(
-            generation.retire(self.config.limits.drain_timeout), name=f"retire {self.config.name}"
+            generation.retire(self.config.limits.drain_timeout, cause),
+            name=f"retire {self.config.name}",
         )
         self._retiring[generation] = task
-        task.add_done_callback(lambda _: self._retired(generation))
+        task.add_done_callback(lambda _: self._retired(generation, cause))
         return task
 
-    def _retired(self, generation: Generation) -> None:
+    def _retired(self, generation: Generation, cause: Cause) -> None:
         self._retiring.pop(generation)
-        self._events.publish(Unloaded(self.config.name, generation.number))
+        self._events.publish(Unloaded(self.config.name, generation.number, cause))
 
     def _give_up(self) -> None:
         for generation in self._retiring:
@@ -401,9 +409,9 @@ class Site:
 
 
 class UnusableSite:
-    """A site whose entry in ``sites.json`` is wrong: it answers 503 until the file is put right.
+    """A site whose entry in ``sites.json`` is wrong. It answers 503 until the file is corrected.
 
-    Only starting the gateway makes one; a reload refuses such a file as a whole.
+    Only the start of the gateway makes such sites: a reload does not take over a wrong entry.
     """
 
     state: Final = State.FAILED
@@ -419,10 +427,10 @@ class UnusableSite:
         await pages.unavailable(self.failure.error_id, retry_after=RETRY_CAP)(scope, receive, send)
 
     def status(self) -> SiteStatus:
-        """Always ``failed``, with the faults as its traceback."""
+        """Describe the site: always ``failed``, with the faults as its traceback."""
         return SiteStatus(self.config.name, self.state, 0, self.config.hosts, failure=self.failure)
 
 
 def _error_id() -> str:
-    """What a visitor can quote and an operator can find in the log."""
+    """Return an id that a visitor can quote and an operator can find in the log."""
     return secrets.token_hex(4)

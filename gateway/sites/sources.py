@@ -1,7 +1,7 @@
-"""The files that code was made of, and whether they are still what they were when it was read.
+"""The source files of loaded code, and which of them have changed since they were read.
 
-A file is known by its size, modification time and inode, a folder by where its symbolic links lead:
-what else happens in a folder is told by the files that count there.
+A file counts as changed if its size, modification time or inode differ, and a folder if its
+symbolic links lead elsewhere. Other changes in a folder show in the files that count there.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Final
 
 _NEVER: Final = frozenset({"__pycache__", "node_modules"})
-"""Folders without anything that a person edits; hidden ones and virtual environments beside."""
+"""Folders in which nobody edits files. Hidden ones and virtual environments do not count either."""
 
 _Look = tuple[int, int, int] | str | None
-"""What a file, a folder, or nothing at all looks like."""
+"""The values that a file or a folder is compared by; ``None`` if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A folder in which files with some suffixes count, those that are yet to come as well.
+    """A folder in which files with some suffixes count, also those that are created later.
 
-    ``left_out`` are files and folders in it that do not, with everything below.
+    Files and folders in ``left_out``, with everything below them, do not count.
     """
 
     folder: str
@@ -31,7 +31,7 @@ class Tree:
     left_out: frozenset[str] = frozenset()
 
     def files(self) -> Iterator[str]:
-        """The files that count and are there now."""
+        """Yield the files that count and exist now."""
         for here, folders, names in os.walk(self.folder):
             folders[:] = [name for name in folders if not self._skips(here, name)]
             for name in names:
@@ -50,30 +50,30 @@ class Tree:
 
 
 class Sources:
-    """What one piece of code was made of. Files may be added on any thread, at any time."""
+    """The sources of one generation. Files may be added on any thread, at any time."""
 
     def __init__(self) -> None:
         self._looks: dict[str, _Look] = {}
         self._trees: set[Tree] = set()
 
     def add(self, path: str) -> None:
-        """A file that is about to be read, or a folder."""
+        """Add a file that is about to be read, or a folder."""
         self._looks[path] = _look(path)
 
     def add_trees(self, trees: Iterable[Tree]) -> None:
-        """Folders in which files count."""
+        """Add folders in which files count."""
         for tree in trees:
             self._trees.add(tree)
             for path in tree.files():
                 self._looks.setdefault(path, _look(path))
 
     def take(self, later: Sources) -> None:
-        """Have those of a later attempt as well, as they looked then."""
+        """Add the sources of a later attempt, as they were then."""
         self._looks.update(later._looks)
         self._trees |= later._trees
 
     def changed(self) -> list[str]:
-        """What is not as it was at the last time of asking, in order. It blocks."""
+        """Return the paths that have changed since the last call, sorted. This blocks."""
         before = dict(self._looks)
         paths = set(before).union(*(tree.files() for tree in self._trees))
         now = {path: _look(path) for path in paths}

@@ -1,29 +1,29 @@
 """The life of a site, as one table.
 
-**What the table is about.** A site always has a name, hosts and a configuration; what comes and
-goes is the *code* behind it. A state says what a visitor of the site meets:
+**States.** A site always has a name, hosts and a configuration; only the *code* behind it comes
+and goes. The state tells what a visitor of the site meets:
 
 - ``cold``: nothing is loaded; the next request starts a load and waits for it.
-- ``loading``: the first code is on its way up; requests wait for it together.
-- ``ready``: a generation answers. It stays ``ready`` while a newer one is built beside it,
-  whatever becomes of that one: building is no state, because no visitor can tell.
+- ``loading``: the first code is being loaded; requests wait for it together.
+- ``ready``: a generation answers. The site stays ``ready`` while a newer generation is built
+  beside it, whether that one comes up or not. Building is no state, because no visitor notices it.
 - ``failed``: there is no code that works; visitors get the error page, and after a back-off one
   of them starts the next attempt.
 - ``closed``: the site has left the gateway for good, or the gateway is stopping. Final.
 
-**Events** are what happened, not what somebody wants: ``load`` (an attempt began and there is no
-generation to keep), ``loaded`` (an attempt brought up a generation), ``failed`` (it did not),
-``rest`` (nobody needed the code, and it was unloaded), ``close``. A reload of a ``ready`` site
-therefore needs no event of its own: it ends in ``loaded`` (the new generation has taken over) or in
-``failed`` (the old one goes on), both back to ``ready``.
+**Events** are what has happened, not what somebody wants: ``load`` (an attempt began and there is
+no generation to keep), ``loaded`` (an attempt brought up a generation), ``failed`` (it did not),
+``unload`` (the code was idle, or its memory was needed), ``close``. A reload of a ``ready`` site
+therefore needs no event of its own. It ends in ``loaded`` (the new generation has taken over) or in
+``failed`` (the old one goes on), and both lead back to ``ready``.
 
-**Why a table.** A pair that is missing cannot happen, and `advance` raises for it: a bug shows
-where it is made instead of as a site that hangs. The same table draws the diagram of the
-documentation (`mermaid`), so that the two cannot differ. A new state is a new row here first.
+**Why a table.** A pair that is missing cannot happen, and `advance` raises for it. So a bug shows
+where it is made, and not later as a site that hangs. The diagram in the documentation is drawn from
+the table (`mermaid`), so that the two cannot differ. A new state begins with a new row here.
 
-**What is not in it.** The machine knows nothing of tasks, generations or requests in flight: it is
-the part of `gateway.sites.site.Site` that can be read at a glance. Nor does it need a lock: only
-the event loop's thread calls `advance`, and no transition awaits.
+**What it leaves out.** The table knows nothing of tasks, generations or requests in flight, which
+`gateway.sites.site.Site` has. It needs no lock, because only the thread of the event loop calls
+`advance`, and no transition awaits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from typing import Final
 
 
 class State(StrEnum):
-    """What a visitor of a site meets; the values are those of ``GET /_health``."""
+    """The state of a site; the values are those of ``GET /_health``."""
 
     COLD = "cold"
     LOADING = "loading"
@@ -45,12 +45,12 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What can happen to a site."""
+    """An event in the life of a site."""
 
     LOAD = "load"
     LOADED = "loaded"
     FAILED = "failed"
-    REST = "rest"
+    UNLOAD = "unload"
     CLOSE = "close"
 
 
@@ -62,23 +62,23 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (State.FAILED, Event.LOAD): State.LOADING,
         (State.READY, Event.LOADED): State.READY,
         (State.READY, Event.FAILED): State.READY,
-        (State.READY, Event.REST): State.COLD,
+        (State.READY, Event.UNLOAD): State.COLD,
         (State.COLD, Event.CLOSE): State.CLOSED,
         (State.LOADING, Event.CLOSE): State.CLOSED,
         (State.READY, Event.CLOSE): State.CLOSED,
         (State.FAILED, Event.CLOSE): State.CLOSED,
-        # Stopping the gateway closes again, with less patience, what a reload has just removed.
+        # A gateway that stops closes again, with less patience, the sites that a reload removed.
         (State.CLOSED, Event.CLOSE): State.CLOSED,
     }
 )
 
 
 class IllegalTransitionError(RuntimeError):
-    """Something happened to a site that cannot happen in its state: a bug in the gateway."""
+    """An event cannot happen to a site in its state: this is a bug in the gateway."""
 
 
 def advance(state: State, event: Event) -> State:
-    """The state that follows ``state`` once ``event`` has happened.
+    """Return the state that follows ``state`` when ``event`` has happened.
 
     Raises `IllegalTransitionError` for a pair that is not in `TRANSITIONS`.
     """
@@ -89,7 +89,7 @@ def advance(state: State, event: Event) -> State:
 
 
 def mermaid() -> str:
-    """The table as a mermaid state diagram, for the documentation."""
+    """Return the table as a mermaid state diagram, for the documentation."""
     rows = [f"    {state} --> {after}: {event}" for (state, event), after in TRANSITIONS.items()]
     return "\n".join(
         ["stateDiagram-v2", f"    [*] --> {State.COLD}", *rows, f"    {State.CLOSED} --> [*]"]

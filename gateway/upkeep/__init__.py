@@ -1,1 +1,1 @@
-"""What goes on beside the requests: changed files, changed code, sites that nobody uses."""
+"""Upkeep beside the requests: changed files, changed code, and idle sites."""

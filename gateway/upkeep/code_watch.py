@@ -1,9 +1,9 @@
 """Sites with ``"watch": true`` are reloaded when their code changes.
 
-The files are looked at again and again, as Django's own ``StatReloader`` does it, not waited for:
-events do not come from network file systems and bind mounts, watches are few on a machine, and
-databases, logs and uploads in the same folders would raise them all the time. A reload begins when
-a change has stood for one look, so that an editor or ``git`` can end what it is doing.
+The files are checked at intervals, as Django's own ``StatReloader`` does. Events of the file system
+would not do: network file systems and bind mounts send none, a machine allows few watches, and
+databases, logs and uploads in the same folders would cause events all the time. A reload begins
+when one check has found no further change, so that an editor or ``git`` can finish its work.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from gateway.sites.site import Site
 
 logger = logging.getLogger("gateway.autoreload")
 
-LOOK: Final = 0.5
-"""Seconds between looks."""
+INTERVAL: Final = 0.5
+"""Seconds between two checks."""
 SHARE: Final = 0.05
-"""Of a processor, at most: with many files the looks become rarer."""
+"""The share of a processor that the checks take at most: with many files they become rarer."""
 _SHOWN: Final = 3
 
 
 class CodeWatch:
-    """Looks after the watched sites of a registry, while inside ``async with``.
+    """Reloads the watched sites of a registry when their code changes, while inside ``async with``.
 
-    ``reload`` brings up what is on disk now.
+    ``reload`` loads the code on disk; ``interval`` is the time between two checks, in seconds.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class CodeWatch:
         registry: Registry,
         reload: Callable[[Site], Awaitable[object]],
         *,
-        look: float = LOOK,
+        interval: float = INTERVAL,
     ) -> None:
         self._registry = registry
         self._reload = reload
-        self._pause = look
+        self._interval = interval
         self._changes: dict[Site, list[str]] = {}
-        """What has changed since the last reload began, in sites where it may still go on."""
+        """For each site the paths that have changed lately, while further changes may follow."""
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -58,17 +58,17 @@ class CodeWatch:
         await asyncio.wait(tasks)
 
     async def _run(self) -> None:
-        pause = self._pause
+        pause = self._interval
         while True:
             await asyncio.sleep(pause)
             started = time.monotonic()
             try:
-                await self._look()
+                await self._check()
             except Exception:
                 logger.exception("watching the code of sites failed; it goes on in a moment")
-            pause = max(self._pause, (time.monotonic() - started) / SHARE)
+            pause = max(self._interval, (time.monotonic() - started) / SHARE)
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         sites = self._registry.watched_sites()
         for site in self._changes.keys() - sites:
             del self._changes[site]
@@ -83,7 +83,7 @@ class CodeWatch:
         site.reporter.logger("gateway.autoreload").info(
             "reloading for changes in %s", listed(different, _SHOWN)
         )
-        # Not waited for: a site that hangs while it loads must not make the next change unseen.
+        # This is not awaited: a site that hangs while it loads must not hide the next change.
         task = asyncio.create_task(self._follow(site), name=f"follow {site.config.name}")
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)

@@ -1,8 +1,8 @@
-"""Watching ``sites.json`` and the files it names, and bringing them into effect when they change.
+"""``sites.json`` and the files that it names are watched, and come into effect when they change.
 
-Events only say when to look: what decides is whether the contents of the files differ from those
-seen last. Editors and mounted configuration replace files or swap symbolic links, so the folders
-are watched, those of every link on the way included.
+An event of the file system only says when to read the files. They have changed if their contents
+differ from those read last. Editors and mounted configuration replace files or swap symbolic links;
+so the folders of the files are watched, and those of every link on the way.
 """
 
 from __future__ import annotations
@@ -30,26 +30,24 @@ logger = logging.getLogger("gateway.watch")
 QUIET: Final = 300
 """Milliseconds without a further write after which a change counts as complete."""
 PATIENCE: Final = 2_000
-"""Milliseconds after which it is looked at even if writes go on (a log in the same folder)."""
-LOOK_AGAIN: Final = 2_000
-"""Milliseconds after which the files are looked at without an event: network file systems send
-none, a folder may not exist yet, a fault may lie outside the files (a folder that is missing)."""
+"""Milliseconds after which the files are read even if writes go on (a log in the same folder)."""
+POLL_INTERVAL: Final = 2_000
+"""Milliseconds after which the files are read without an event: network file systems send none, a
+folder may not exist yet, and a fault may lie outside the files (a missing folder)."""
 
 STOP_TIMEOUT: Final = 1.0
-"""Seconds that leaving waits for the watch to end by itself."""
+"""Seconds that leaving waits until the watch ends by itself."""
 
 
 class Watch:
-    """Keeps a registry in step with the files it was made of, while inside ``async with``.
+    """Watches the files that a registry was made of, while inside ``async with``.
 
-    ``refresh`` brings them into effect, if that is not to be `Registry.refresh` itself.
+    ``refresh`` brings them into effect.
     """
 
-    def __init__(
-        self, registry: Registry, refresh: Callable[[], Awaitable[object]] | None = None
-    ) -> None:
+    def __init__(self, registry: Registry, refresh: Callable[[], Awaitable[object]]) -> None:
         self._registry = registry
-        self._bring_into_effect = refresh or registry.refresh
+        self._bring_into_effect = refresh
         self._stop = asyncio.Event()
         self._contents = _Contents()
         self._seen: bytes | None = None
@@ -60,8 +58,8 @@ class Watch:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Not cancelled at once, because the thread that waits for events has to end first; but a
-        # reload that hangs must not hold up the end.
+        # The task is not cancelled at once, because the thread that waits for events has to end
+        # first. A reload that hangs must not hold up the end.
         self._stop.set()
         await asyncio.wait({self._task}, timeout=STOP_TIMEOUT)
         tasks = {self._task, *self._refreshes}
@@ -78,13 +76,13 @@ class Watch:
                 await self._pause()
 
     async def _watch(self) -> None:
-        """Look at every event, until other folders are to be watched."""
+        """Check the files at every event, until other folders have to be watched."""
         folders = await asyncio.to_thread(_folders, self._registry.watched)
-        # Changes between the last look and this watch are found here, not by an event.
-        await self._look()
+        # No event tells of changes between the last check and the beginning of this watch.
+        await self._check()
         async with aclosing(self._occasions(folders)) as occasions:
             async for _ in occasions:
-                await self._look()
+                await self._check()
                 if await asyncio.to_thread(_folders, self._registry.watched) != folders:
                     return
 
@@ -99,20 +97,20 @@ class Watch:
             debounce=PATIENCE,
             step=QUIET,
             stop_event=self._stop,
-            rust_timeout=LOOK_AGAIN,
+            rust_timeout=POLL_INTERVAL,
             yield_on_timeout=True,
             recursive=False,
             ignore_permission_denied=True,
         ):
             yield
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         """Bring the files into effect if they changed or were wrong before."""
         seen = await asyncio.to_thread(self._contents.digest, self._registry.watched)
         if seen == self._seen and not self._registry.faulty:
             return
         self._seen = seen
-        # Not waited for: a site that hangs while it loads must not make the next change unseen.
+        # This is not awaited: a site that hangs while it loads must not hide the next change.
         refresh = asyncio.create_task(self._refresh(), name="bring sites.json into effect")
         self._refreshes.add(refresh)
         refresh.add_done_callback(self._refreshes.discard)
@@ -128,18 +126,18 @@ class Watch:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN / 1000):
+            async with asyncio.timeout(POLL_INTERVAL / 1000):
                 await self._stop.wait()
 
 
 class _Contents:
-    """Tells whether the contents of files differ, and reads only those that look different."""
+    """The contents of files, of which only those are read again whose `Look` has changed."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Look, bytes]] = {}
 
     def digest(self, files: Iterable[Path]) -> bytes:
-        """The contents of the files, missing and unreadable ones included, as one value."""
+        """Return one value for the contents of all files; missing and unreadable files count."""
         before, self._known = self._known, {}
         digest = hashlib.sha256()
         for path in sorted(map(os.fspath, files)):
@@ -154,7 +152,7 @@ class _Contents:
 
 
 def _content(path: str) -> bytes:
-    """What a file holds, or why that cannot be told, as a short value."""
+    """Return a digest of the content of a file, or of the error if it cannot be read."""
     try:
         content = read_file(Path(path), LARGEST)
     except OSError as error:
@@ -163,15 +161,15 @@ def _content(path: str) -> bytes:
 
 
 def _folders(files: Iterable[Path]) -> dict[str, int]:
-    """The folders in which something can happen to the files, with their inode numbers.
+    """Return the folders in which something can happen to the files, with their inode numbers.
 
-    A folder that was removed and made again is another one.
+    The number tells a folder from one that was removed and made again.
     """
     found: dict[str, int] = {}
-    # Most of the way to a file is that to others, too.
+    # Files share most of the folders on the way to them.
     link = cache(link_target)
     for path in files:
-        # What cannot be followed now is tried again at the next look.
+        # A link that cannot be followed now is tried again at the next check.
         with suppress(OSError):
             for place in way_to(os.fspath(path), link):
                 folder = os.path.dirname(place)

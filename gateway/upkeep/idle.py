@@ -1,16 +1,19 @@
 """Sites that nobody uses are unloaded, and load again with their next request.
 
-For two reasons: a site was not asked for anything for its ``idle_timeout``, or the process is about
-to have more memory than its budget: what it has, what the sites need that wait to be loaded, and
-what it will have, at the rate at which it grew lately, before anything is given back. Then the
-sites go that were used least recently, as many as are worth the difference, and a garbage
-collection is asked for, amid requests if need be: without one their memory stays. The next ones go
-only when that has happened, for before it nobody can tell what the first have freed. A site that
-has just been used stays in any case, so that two sites do not push each other out with every
-request; if nothing can go, the log says so.
+There are two reasons for an unload.
 
-A site stays as well while a request is in flight or waits at its gate, and after a reload that
-failed: the code that serves is then not the one on the disk.
+*Idle*: the site had no request for its ``idle_timeout``.
+
+*Memory*: the process is about to exceed its budget. Three numbers are added for that: the memory
+that it has, the need of the sites that wait to be loaded, and the growth that is expected before
+any memory is given back, at the recent rate. The sites that were used least recently go, as many
+as the excess requires. Their memory stays until a garbage collection has run, so one is requested,
+amid requests if necessary. No further site goes before it has ended, because until then nobody
+knows how much memory is free. A site that was used a moment ago always stays; otherwise two sites
+would push each other out with every request. The log says so if no site can go.
+
+A site also stays while a request is in flight or waits at its gate. After a failed reload it stays,
+too, because the code that serves is no longer the code on the disk.
 """
 
 from __future__ import annotations
@@ -24,25 +27,27 @@ from operator import itemgetter
 from typing import Final, Self
 
 from gateway.memory.budget import Budget
+from gateway.sites.events import IDLENESS, THE_BUDGET, Cause
 from gateway.sites.registry import Registry
 from gateway.sites.site import Site
 
-logger = logging.getLogger("gateway.rest")
+logger = logging.getLogger("gateway.idle")
 
-LOOK: Final = 1.0
-"""Seconds between looks."""
+INTERVAL: Final = 1.0
+"""Seconds between two checks."""
 SETTLED: Final = 5.0
-"""Seconds without a request before the budget counts for a site."""
+"""Seconds without a request after which a site may be unloaded for its memory."""
 AHEAD: Final = 5.0
-"""Seconds at least that it takes until the memory of sites that are unloaded is given back."""
+"""The least number of seconds from an unload until its memory is given back."""
 _FADING: Final = 0.9
-"""What is left, a look later, of the rate of growth that is reckoned with."""
+"""The expected rate of growth shrinks by this factor with each check, until memory grows faster."""
 
 
 class IdleSites:
-    """Looks after the sites of a registry, while inside ``async with``.
+    """Unloads idle sites of a registry, while inside ``async with``.
 
-    ``reclaim`` gives back what unloaded sites had.
+    ``reclaim`` gives the memory of unloaded sites back to the system. ``interval`` is the time
+    between two checks, in seconds.
     """
 
     def __init__(
@@ -51,13 +56,13 @@ class IdleSites:
         budget: Budget,
         reclaim: Callable[[], Awaitable[None]],
         *,
-        look: float = LOOK,
+        interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._budget = budget
         self._reclaim = reclaim
-        self._pause = look
+        self._interval = interval
         self._clock = clock
         self._told = False
         self._before = budget.memory()
@@ -66,7 +71,7 @@ class IdleSites:
         self._reclaiming: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="let idle sites rest")
+        self._task = asyncio.create_task(self._run(), name="unload idle sites")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,14 +82,14 @@ class IdleSites:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self._interval)
             try:
-                self.look()
+                self.check()
             except Exception:
                 logger.exception("looking for idle sites failed; it goes on in a moment")
 
-    def look(self) -> None:
-        """Unload what may rest now."""
+    def check(self) -> None:
+        """Unload the sites that may go now."""
         now = self._clock()
         idle = sorted(
             (
@@ -98,13 +103,13 @@ class IdleSites:
         for seconds, site in idle:
             timeout = site.config.limits.idle_timeout
             if timeout and seconds >= timeout:
-                self._unload(site, "idle")
+                self._unload(site, IDLENESS)
         if self._budget.limit:
             self._keep_the_budget([site for seconds, site in idle if seconds >= SETTLED])
 
     def _keep_the_budget(self, settled: list[Site]) -> None:
         memory, each = self._budget.memory(), self._budget.learn(len(self._registry.loaded()))
-        grown, self._before = (memory - self._before) / self._pause, memory
+        grown, self._before = (memory - self._before) / self._interval, memory
         self._growth = max(grown, self._growth * _FADING)
         if self._reclaiming is not None:
             return
@@ -112,7 +117,7 @@ class IdleSites:
         if excess <= 0:
             self._told = False
             return
-        unloads = [self._unload(site, "memory") for site in settled[: math.ceil(excess / each)]]
+        unloads = [self._unload(site, THE_BUDGET) for site in settled[: math.ceil(excess / each)]]
         if leaving := {unload for unload in unloads if unload is not None}:
             self._reclaiming = asyncio.create_task(self._give_back(leaving), name="give back")
         elif memory > self._budget.limit and not self._told:
@@ -132,9 +137,11 @@ class IdleSites:
             self._ahead = max(AHEAD, self._clock() - began)
             self._reclaiming = None
 
-    def _unload(self, site: Site, why: str) -> asyncio.Task[None] | None:
+    def _unload(self, site: Site, cause: Cause) -> asyncio.Task[None] | None:
         generation = site.status().generation
-        unload = site.rest(why)
+        unload = site.unload_if_idle(cause)
         if unload is not None:
-            logger.info("%s: generation %d was unloaded (%s)", site.config.name, generation, why)
+            logger.info(
+                "%s: generation %d was unloaded (%s)", site.config.name, generation, cause.asker
+            )
         return unload

@@ -31,6 +31,7 @@ from gateway.errors import ConfigError, Fault, LoadError, UnknownSiteError
 from gateway.settings import Settings
 from gateway.sites.gate import ModeError
 from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads
 from gateway.sites.site import Site
 
 pytestmark = pytest.mark.anyio
@@ -41,31 +42,42 @@ SHELL = "$(cat .gateway/admin-token)"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
+File = list[Config | ConfigError]
+"""The next reading of ``sites.json`` ends in its only item."""
+
+
 @pytest.fixture
-async def sites(config: Any, entry: Any, backend: Any) -> AsyncIterator[Registry]:
-    """A shop and a blog, cold; ``registry.file`` is what the next reading finds."""
-    held: list[Config | ConfigError] = [
-        config("shop", entry("blog", hosts=("blog.example", "*.blog.example")))
-    ]
+def file(config: Any, entry: Any) -> File:
+    return [config("shop", entry("blog", hosts=("blog.example", "*.blog.example")))]
 
-    def read(names: frozenset[str] = frozenset()) -> Config:
-        if isinstance(held[0], ConfigError):
-            raise held[0]
-        return held[0]
 
-    first = read()
-    async with Registry(first, backend, read) as registry:
-        registry.file = held  # type: ignore[attr-defined]
+@pytest.fixture
+async def sites(file: File, backend: Any) -> AsyncIterator[Registry]:
+    """A shop and a blog, cold."""
+    first = file[0]
+    assert isinstance(first, Config)
+    async with Registry(first, backend) as registry:
         yield registry
 
 
 @pytest.fixture
-async def control(sites: Registry, tmp_path: Path) -> AsyncIterator[Control]:
+async def reloads(sites: Registry, file: File) -> AsyncIterator[Reloads]:
+    def read(_: frozenset[str]) -> Config:
+        if isinstance(file[0], ConfigError):
+            raise file[0]
+        return file[0]
+
+    async with Reloads(sites, read) as reloads:
+        yield reloads
+
+
+@pytest.fixture
+async def control(sites: Registry, reloads: Reloads, tmp_path: Path) -> AsyncIterator[Control]:
     """The only worker there is."""
     identity = Identity.mine()
     async with (
         StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as store_thread,
-        Control(sites, store_thread, identity) as control,
+        Control(sites, reloads, store_thread, identity) as control,
     ):
         yield control
 
@@ -279,7 +291,7 @@ async def test_without_a_token_health_is_bare_liveness(
 
 
 async def test_liveness_asks_no_cold_site(
-    connect: Connect, sites: Registry, backend: Any, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, reloads: Reloads, backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anybody may ask for it, again and again, and there may be thousands of sites."""
     asked: list[str] = []
@@ -295,7 +307,7 @@ async def test_liveness_asks_no_cold_site(
             backend.errors.clear()
             if reason:
                 backend.errors["shop"] = LoadError(reason)
-            await sites.reload(["shop"])
+            await reloads.reload(["shop"])
             asked.clear()
             for _ in range(3):
                 assert (await client.get("/_health")).json() == {"status": said}
@@ -336,9 +348,9 @@ async def test_health_tells_operators_of_each_site(
     }
 
 
-async def test_faults_of_the_file_degrade_and_are_named(connect: Connect, sites: Registry) -> None:
+async def test_faults_of_the_file_degrade_and_are_named(connect: Connect, file: File) -> None:
     fault = Fault("$.sites", "missing")
-    sites.file[0] = ConfigError([fault])  # type: ignore[attr-defined]
+    file[0] = ConfigError([fault])
     await connect().post("/_reload", headers=BEARER)
     assert (await connect().get("/_health")).json() == {"status": "degraded"}
     body = (await connect().get("/_health", headers=BEARER)).json()
@@ -390,9 +402,9 @@ async def test_an_unknown_site_is_404(connect: Connect, backend: Any, name: str)
     assert backend.loads == []
 
 
-async def test_a_wrong_file_is_422_with_every_fault(connect: Connect, sites: Registry) -> None:
+async def test_a_wrong_file_is_422_with_every_fault(connect: Connect, file: File) -> None:
     faults = [Fault("$.sites.x.hosts[0]", "no host"), Fault("$.default_site", "unknown")]
-    sites.file[0] = ConfigError(faults)  # type: ignore[attr-defined]
+    file[0] = ConfigError(faults)
     answer = await connect().post("/_reload", headers=BEARER)
     assert answer.status_code == 422
     assert answer.json() == {

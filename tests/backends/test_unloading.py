@@ -18,11 +18,13 @@ from gateway.config.limits import Limits
 from gateway.errors import LoadError
 from gateway.namespace import Namespace
 from gateway.namespace.survivors import Trace
+from gateway.sites.events import Cause, Events, Happening, Survived
 
 from .projects import ask, project
 
 pytestmark = pytest.mark.anyio
 
+OPERATOR = Cause("reload", "token 192.0.2.1")
 ANSWER = """
 def application(environ, start_response):
     start_response("200 OK", [])
@@ -133,8 +135,10 @@ async def test_a_neighbour_keeps_its_entries(backend: InProcessBackend, tmp_path
 
 
 async def test_what_holds_it_is_named_with_its_path(
-    backend: InProcessBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    backend: InProcessBackend, events: Events, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    told: list[Happening] = []
+    events.subscribe(told.append)
     source = f"""
 import json.encoder
 class Thing:
@@ -144,18 +148,34 @@ json.encoder.LEAK = {{"of-the-secret": [None, Thing()]}}
 """
     try:
         generation = await backend.load(project(tmp_path, source, SECRET="of-the-secret"), 4)
-        await generation.close()
+        await generation.close(OPERATOR)
         del generation
-        await until(lambda: "still in memory" in caplog.text)
+        await until(lambda: told)
         path = "module json.encoder → LEAK (dict) → ******** (list) → [1] (app.Thing)"
         assert caplog.messages[-1].endswith(f"held by {path}")
         assert backend.survivors("shop") == [f"generation 4: {path}"]
+        assert told == [Survived("shop", 4, OPERATOR, path)]
     finally:
         import json.encoder
 
         vars(json.encoder).pop("LEAK", None)
     gc.collect()
     assert backend.survivors("shop") == []
+
+
+@pytest.mark.usefixtures("schedulers")
+async def test_what_did_not_come_up_and_stays_is_told_as_well(
+    backend: InProcessBackend, events: Events, tmp_path: Path
+) -> None:
+    told: list[Happening] = []
+    events.subscribe(told.append)
+    with pytest.raises(LoadError):
+        await backend.load(project(tmp_path, f"{SCHEDULER}\n1 / 0"), 5, None, OPERATOR)
+    await until(lambda: told)
+    (survived,) = told
+    assert isinstance(survived, Survived)
+    assert (survived.site, survived.generation, survived.cause) == ("shop", 5, OPERATOR)
+    assert "scheduler" in survived.holder
 
 
 async def test_generations_that_pile_up_do_not_wait_for_an_idle_moment(

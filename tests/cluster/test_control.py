@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ import pytest
 
 from gateway.cluster import Control, History, Identity, control
 from gateway.cluster.identity import _born
-from gateway.cluster.store import Worker
-from gateway.cluster.store.sqlite import SqliteStore
+from gateway.cluster.store import UNKNOWN, Worker
+from gateway.cluster.store.sqlite import ORDERS_KEPT, SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import Config
 from gateway.errors import LoadError, UnknownSiteError
-from gateway.sites.events import Events
+from gateway.sites.events import Cause, Crashed, Events, Happening, ModeChanged, Survived
 from gateway.sites.gate import CHANGES, Mode, ModeError
-from gateway.sites.registry import Registry, Result
+from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads, Result
 from gateway.sites.state import State
 from tests.conftest import FakeBackend
 
@@ -72,8 +74,11 @@ def store(path: Path) -> Iterator[SqliteStore]:
 
 
 @pytest.fixture
-async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]:
+async def join(
+    config: Callable[..., Config], path: Path, crashes: list[tuple[int, Crashed]]
+) -> AsyncIterator[Join]:
     """Start one more worker for a shop and a blog."""
+    numbers = itertools.count()
     async with AsyncExitStack() as stack:
 
         async def make() -> Member:
@@ -83,10 +88,18 @@ async def join(config: Callable[..., Config], path: Path) -> AsyncIterator[Join]
             store_thread = await stack.enter_async_context(StoreThread(lambda: SqliteStore(path)))
             events = Events()
             events.subscribe(History(store_thread, identity.id))
-            registry = await stack.enter_async_context(
-                Registry(entries, backend, lambda _: entries, events=events)
+            number = next(numbers)
+
+            def record(event: Happening) -> None:
+                if isinstance(event, Crashed):
+                    crashes.append((number, event))
+
+            events.subscribe(record)
+            registry = await stack.enter_async_context(Registry(entries, backend, events=events))
+            reloads = await stack.enter_async_context(Reloads(registry, lambda _: entries))
+            member = await stack.enter_async_context(
+                Control(registry, reloads, store_thread, identity)
             )
-            member = await stack.enter_async_context(Control(registry, store_thread, identity))
             return Member(backend, registry, member)
 
         yield make
@@ -125,6 +138,12 @@ def stranger(store: SqliteStore) -> Iterator[Callable[[], subprocess.Popen[bytes
 def end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def crashes() -> list[tuple[int, Crashed]]:
+    """The crashes that the members have published, with the number of each member."""
+    return []
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -247,6 +266,66 @@ async def test_a_trial_that_ended_well_is_over(
     assert member.backend.loads == []
 
 
+# Crashes
+
+
+async def test_a_worker_that_dies_is_told_by_one_worker_and_once(
+    join: Join,
+    store: SqliteStore,
+    stranger: Callable[[], subprocess.Popen[bytes]],
+    crashes: list[tuple[int, Crashed]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    members = [await join() for _ in range(3)]
+    process = stranger()
+    dying = next(worker for worker in store.workers() if worker.pid == process.pid)
+    sites = {"shop": {"state": "ready"}, "blog": {"state": "loading"}, "wiki": {"state": "failed"}}
+    store.report(replace(dying, health={"status": "ok", "sites": sites}))
+    await asyncio.sleep(1.5)  # they look, and it lives
+    assert not crashes
+    end(process)
+    await until(lambda: crashes)
+    late = await join()
+    await asyncio.sleep(2.5)  # all of them have looked again
+    ((_, crash),) = crashes
+    assert crash == Crashed(dying.id, process.pid, dying.seen, ("shop",), ("blog",))
+    assert caplog.text.count(f"worker {dying.id} (pid {process.pid}) has crashed") == 1
+    for member in (*members, late):
+        (entry,) = [e for e in await member.control.history(None, 9) if e.event == "worker"]
+        assert (entry.result, entry.worker, entry.site) == ("crashed", dying.id, "")
+        assert "it was loading blog; it had loaded shop" in str(entry.reason)
+
+
+async def test_a_worker_that_died_before_is_told_by_the_next_one(
+    join: Join,
+    stranger: Callable[[], subprocess.Popen[bytes]],
+    crashes: list[tuple[int, Crashed]],
+) -> None:
+    process = stranger()
+    end(process)
+    await join()
+    assert [crash.pid for _, crash in crashes] == [process.pid]
+
+
+async def test_a_worker_that_ends_as_it_should_is_no_crash(
+    join: Join, store: SqliteStore, crashes: list[tuple[int, Crashed]]
+) -> None:
+    leaving, staying = [await join() for _ in range(2)]
+    await leaving.control.__aexit__()
+    await until(lambda: [worker for worker in store.workers() if worker.ended])
+    await asyncio.sleep(1.5)  # the other one has looked
+    assert staying.control.me and not crashes
+
+
+async def test_a_generation_that_survives_is_in_the_history(join: Join) -> None:
+    member = await join()
+    holder = 'thread "scheduler"'
+    member.registry.events.publish(Survived("shop", 3, Cause("reload", ASKER), holder))
+    (entry,) = await member.control.history("shop", 9)
+    assert (entry.event, entry.result, entry.generation) == ("unload", "survived", 3)
+    assert (entry.asker, entry.reason) == (ASKER, f"held by {holder}")
+
+
 # Modes
 
 
@@ -258,6 +337,18 @@ async def test_a_mode_holds_everywhere_and_later(join: Join) -> None:
     for member in (asked, other, late):
         site = member.registry.find("shop.example")
         assert site is not None and site.status().mode is Mode.MAINTENANCE
+
+
+async def test_every_worker_knows_who_changed_a_mode(join: Join, store: SqliteStore) -> None:
+    asked, other = [await join() for _ in range(2)]
+    told: list[Happening] = []
+    other.registry.events.subscribe(told.append)
+    await asked.control.change_mode("shop", "maintenance", ASKER)
+    await until(lambda: told)
+    assert told == [ModeChanged("shop", "maintenance", Cause("mode", ASKER))]
+    for _ in range(ORDERS_KEPT):
+        store.order("nothing", {}, "w", ASKER)
+    assert store.modes()["shop"].asker == UNKNOWN
 
 
 def mode(member: Member) -> Mode:

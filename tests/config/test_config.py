@@ -20,7 +20,8 @@ from gateway.config import Config, LastGood, SiteConfig, read_config, read_confi
 from gateway.config.environment import interpolate
 from gateway.config.faults import json_path
 from gateway.config.limits import Limits
-from gateway.disk.statefolder import StateError, StateFolder
+from gateway.disk.statefolder import StateFolder
+from gateway.disk.trustedfolder import StateError
 from gateway.errors import ConfigError
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -22,7 +22,8 @@ from gateway.cluster.store import StoreError
 from gateway.cluster.store.sqlite import SqliteStore, store_path
 from gateway.config import ADMIN_HOSTS, LastGood
 from gateway.config.file import SitesFile
-from gateway.disk.statefolder import StateError, StateFolder, last_good_name
+from gateway.disk.statefolder import StateFolder, last_good_name
+from gateway.disk.trustedfolder import StateError
 from gateway.errors import ConfigError
 from gateway.settings import Settings
 
@@ -569,7 +570,7 @@ STEPS = """
 import fcntl, os, sys
 from pathlib import Path
 from types import SimpleNamespace
-from gateway.disk import statefolder
+from gateway.disk import statefolder, trustedfolder
 
 last = int(sys.argv[2])
 
@@ -592,7 +593,8 @@ def content():
     print("made", flush=True)
     return b"x" * 40 + b"\\n"
 
-statefolder.os, statefolder.fcntl = Mortal(os), Mortal(fcntl)
+for module in statefolder, trustedfolder:
+    module.os, module.fcntl = Mortal(os), Mortal(fcntl)
 folder = statefolder.StateFolder(Path(sys.argv[1]))
 content = folder.make_once("token", content, 1000)
 os._exit(0 if len(content) == 41 else 8)

@@ -34,7 +34,7 @@ from gateway.config.limits import Limits
 from gateway.execution import governor, seats
 from gateway.execution.governor import Governor
 from gateway.execution.passage import Passage, Stage
-from gateway.execution.pool import Pool, Threads, Worker
+from gateway.execution.pool import Pool, PoolFigures, Threads, Worker
 from gateway.execution.wsgi import Bridge, Traffic
 from gateway.execution.wsgi.response import HIGH_WATER
 from gateway.sites.reporting import Reporter
@@ -272,8 +272,8 @@ class Passages(RuleBasedStateMachine):
             await asyncio.sleep(0.001)
 
     def _faults(self) -> list[str]:
-        governor, pool = self.traffic.governor, self.traffic.pool
-        places, busy = governor.places, len(pool.alive()) - pool.idle
+        governor, figures = self.traffic.governor, self.traffic.pool.figures()
+        places, busy = governor.places, figures.threads - figures.idle
         passages: list[Any] = governor.running()
         at_work = [passage for passage in passages if passage.runs]
         return [
@@ -284,10 +284,10 @@ class Passages(RuleBasedStateMachine):
                     passage.stage not in (Stage.RUNNING, Stage.ADMITTED) for passage in passages
                 ),
                 f"{busy} threads are busy with {len(at_work)}": busy != len(at_work),
-                f"{pool.waiting} wait for threads, {len(pool.alive())} of them": pool.waiting
-                and len(pool.alive()) < THREADS
-                and not self.no_threads
-                and not pool.alive(),
+                f"{figures}: somebody waits beside idle threads": figures.waiting
+                and (figures.idle or not figures.threads),
+                f"{len(passages)} were admitted, and no thread does anything": passages
+                and not busy,
                 f"{places} of {THREADS}": places.running + places.held > THREADS,
             }.items()
             if wrong
@@ -342,8 +342,8 @@ class Passages(RuleBasedStateMachine):
         await self._settle()
         places = self.traffic.governor.places
         assert (places.running, places.held, places.aside, places.waiting) == (0, 0, 0, 0)
-        assert self.traffic.pool.idle == len(self.traffic.pool.alive())
-        assert not self.traffic.pool.seats.taken
+        figures = self.traffic.pool.figures()
+        assert figures == PoolFigures(figures.threads, figures.threads, 0, 0)
         self.traffic.__exit__(None, None, None)
         assert self.traffic.intake.receives is False
 

@@ -14,8 +14,13 @@ DEADLINE = 30.0
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
-    threads = Threads(Reporter("shop", {}), Pool(2))
+def pool() -> Pool:
+    return Pool(2)
+
+
+@pytest.fixture
+def threads(pool: Pool) -> Iterator[Threads]:
+    threads = Threads(Reporter("shop", {}), pool)
     yield threads
     threads.shutdown()
     assert not threads.seats
@@ -33,17 +38,26 @@ def test_sys_exit_in_a_task_ends_neither_thread_nor_process(threads: Threads) ->
     assert threads.submit(int, "1").result(DEADLINE) == 1
 
 
-def test_never_more_threads_than_the_limit_and_everything_is_run(threads: Threads) -> None:
+def test_never_more_threads_than_the_limit_and_everything_is_run(
+    pool: Pool, threads: Threads
+) -> None:
     gate = threading.Barrier(2)
     running = [threads.submit(gate.wait, DEADLINE) for _ in range(2)]
+    end = threading.Event()
+    held = [threads.submit(end.wait, DEADLINE) for _ in range(2)]
     waiting = [threads.submit(threading.get_ident) for _ in range(20)]
+    assert pool.figures().waiting >= 20
+    end.set()
+    assert all(future.result(DEADLINE) for future in held)
     idents = {future.result(DEADLINE) for future in waiting}
     assert len(idents) <= 2
     assert sorted(future.result(DEADLINE) for future in running) == [0, 1]
-    assert len(threads._pool.alive()) == 2
+    figures = pool.figures()
+    assert (figures.threads, figures.waiting, figures.seats) == (2, 0, 2)
+    assert len(pool.alive()) == 2
 
 
-def test_the_thread_used_last_is_taken_first(threads: Threads) -> None:
+def test_the_thread_used_last_is_taken_first(pool: Pool, threads: Threads) -> None:
     ends = [threading.Event(), threading.Event()]
     started = threading.Barrier(3)
 
@@ -59,16 +73,15 @@ def test_the_thread_used_last_is_taken_first(threads: Threads) -> None:
     ends[1].set()
     last_ident = second.result(DEADLINE)
     assert first_ident != last_ident
-    wait_until_idle(threads, 2)
+    wait_until_idle(pool, 2)
     assert threads.submit(threading.get_ident).result(DEADLINE) == last_ident
 
 
-def wait_until_idle(threads: Threads, count: int) -> None:
+def wait_until_idle(pool: Pool, count: int) -> None:
     """A future is done a moment before its thread is idle again."""
     for _ in range(100_000):
-        with threads._pool.lock:
-            if len(threads._pool._idle) == count:
-                return
+        if pool.figures().idle == count:
+            return
     raise AssertionError("the threads did not become idle")
 
 

@@ -181,6 +181,11 @@ def test_a_worker_that_dies_in_a_reload_is_not_waited_for(
         # Only what the victim had taken can be lost: one request of each visitor.
         assert len(visitors.lost) <= 4, visitors.lost
         assert reload(workers).status_code == 200
+        until(lambda: "has crashed or was killed" in workers.output, "somebody has said so")
+        entries = workers.operator().get("/_history").json()["entries"]
+        crashed = [entry["worker"] for entry in entries if entry["event"] == "worker"]
+        assert [worker.split("-")[0] for worker in crashed] == [str(victim)]
+        assert workers.output.count("has crashed or was killed") == 1
 
 
 def test_code_that_kills_its_worker_is_tried_twice(site: BuiltSite, tmp_path: Path) -> None:

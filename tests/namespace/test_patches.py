@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import http.client
 import json
+import os
 import ssl
 import subprocess
 import threading
@@ -185,3 +186,53 @@ def test_a_patch_does_not_keep_its_namespace(hooks: None) -> None:
     del namespace, variables
     gc.collect()
     assert reference() is None
+
+
+def test_an_attribute_that_is_inherited(make: Any) -> None:
+    """For all others it is inherited as before, also when the base has been patched."""
+    source = """
+    import http.client
+    def putrequest(self, *args): return NAME
+    http.client.HTTPSConnection.endheaders = putrequest
+    def ask(): return http.client.HTTPSConnection("localhost").endheaders("x")
+    """
+    patching, of_patching = make(source)
+    _, of_base = make(source.replace("HTTPSC", "HTTPC", 1))
+    of_patching["NAME"], of_base["NAME"] = "one", "two"
+    assert [of_patching["ask"](), of_base["ask"]()] == ["one", "two"]
+    with pytest.raises(http.client.CannotSendHeader):
+        http.client.HTTPSConnection("localhost").endheaders()
+    patching.close()
+    assert "endheaders" not in vars(http.client.HTTPSConnection)
+
+
+KINDS = """
+import pathlib, threading
+
+pathlib.Path.home = classmethod(lambda cls: ["class", cls.__name__])
+pathlib.Path.cwd = staticmethod(lambda: ["static"])
+threading.Event.clear = staticmethod(lambda *args: ["static", *args])
+threading.Event.set = classmethod(lambda cls: ["class", cls.__name__])
+
+def ask():
+    event = threading.Event()
+    return [
+        pathlib.Path.home(), pathlib.PosixPath.home(), pathlib.Path.cwd(), pathlib.Path().cwd(),
+        event.clear(), event.clear(1), event.set(),
+    ]
+"""
+
+
+def test_replacements_of_other_kinds(make: Any) -> None:
+    """A class method, a static method: bound as under plain Python, and for the site alone."""
+    _, variables = make(KINDS)
+    assert variables["ask"]() == [
+        ["class", "Path"], ["class", "PosixPath"], ["static"], ["static"],
+        ["static"], ["static", 1], ["class", "Event"],
+    ]  # fmt: skip
+    assert (Path.home(), Path.cwd()) == (Path("~").expanduser(), Path(os.getcwd()))
+    event = threading.Event()
+    event.set()
+    assert event.is_set()
+    event.clear()
+    assert not event.is_set()

@@ -10,35 +10,42 @@ import pytest
 
 from gateway.errors import Fault
 from gateway.sites.events import (
+    IDLENESS,
+    THE_STOP,
     Cause,
     Events,
     Failed,
     FaultsChanged,
     Happening,
+    Idled,
     Loaded,
     Loading,
     ModeChanged,
     Removed,
-    Rested,
     SiteEvent,
+    Swapped,
     Unloaded,
 )
 from gateway.sites.gate import Mode
 from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads
+from gateway.sites.site import Site
 
 pytestmark = pytest.mark.anyio
 OPERATOR = Cause("reload", "token 192.0.2.1")
+VISITOR = Cause("load", "request")
 
 
 def numbered(number: int) -> SiteEvent:
-    return Rested("shop", number, "idle")
+    return Idled("shop", number, IDLENESS)
 
 
 class Served:
     """A registry of one site, and what it has published."""
 
-    def __init__(self, registry: Registry, file: list[Any]) -> None:
+    def __init__(self, registry: Registry, reloads: Reloads, file: list[Any]) -> None:
         self.registry = registry
+        self.reloads = reloads
         self.file = file
         self.told: list[Happening] = []
         registry.events.subscribe(self.told.append)
@@ -52,10 +59,11 @@ class Served:
 @pytest.fixture
 async def served(config: Any, backend: Any, clock: Any) -> AsyncIterator[Served]:
     file = [config("shop")]
-    async with Registry(
-        file[0], backend, lambda _: file[0], clock=clock, events=Events()
-    ) as registry:
-        yield Served(registry, file)
+    async with (
+        Registry(file[0], backend, clock=clock, events=Events()) as registry,
+        Reloads(registry, lambda _: file[0], clock=clock) as reloads,
+    ):
+        yield Served(registry, reloads, file)
 
 
 async def test_the_life_of_a_site_and_who_wanted_it(
@@ -63,33 +71,71 @@ async def test_the_life_of_a_site_and_who_wanted_it(
 ) -> None:
     site = served.registry.find("shop.example")
     await get(site)
-    visitor = Cause("load", "request")
-    assert served.take() == [Loading("shop", 1, visitor), Loaded("shop", 1, visitor, 0.0, 0)]
+    assert served.take() == [Loading("shop", 1, VISITOR), Loaded("shop", 1, VISITOR, 0.0)]
 
-    await served.registry.reload(["shop"], OPERATOR)
+    await served.reloads.reload(["shop"], OPERATOR)
     await backend.unloaded.wait()
     await asyncio.sleep(0)
     assert served.take() == [
         Loading("shop", 2, OPERATOR),
-        Loaded("shop", 2, OPERATOR, 0.0, 1),
-        Unloaded("shop", 1),
+        Loaded("shop", 2, OPERATOR, 0.0),
+        Swapped("shop", 2, OPERATOR, 1),
+        Unloaded("shop", 1, OPERATOR),
     ]
 
     backend.errors["shop"] = ValueError("not today")
-    await served.registry.reload(["shop"], OPERATOR)
+    await served.reloads.reload(["shop"], OPERATOR)
     begun, failed = served.take()
     assert begun == Loading("shop", 3, OPERATOR)
     assert isinstance(failed, Failed) and "not today" in failed.reason
 
-    served.registry.set_modes({"shop": Mode.PAUSED})
-    served.registry.set_modes({"shop": Mode.PAUSED})
-    served.registry.set_modes({"shop": Mode.OPEN})
-    assert served.take() == [ModeChanged("shop", "paused"), ModeChanged("shop", "open")]
+    one, other = Cause("mode", "one"), Cause("mode", "other")
+    served.registry.set_modes({"shop": Mode.PAUSED}, one)
+    served.registry.set_modes({"shop": Mode.PAUSED}, other)
+    served.registry.set_modes({"shop": Mode.OPEN}, other)
+    assert served.take() == [ModeChanged("shop", "paused", one), ModeChanged("shop", "open", other)]
 
     served.file[0] = config()
-    await served.registry.refresh(Cause("reload", "file"))
-    (removed,) = [event for event in served.take() if isinstance(event, Removed)]
-    assert removed.cause.asker == "file"
+    edit = Cause("reload", "file")
+    backend.unloaded.clear()
+    await served.reloads.refresh(edit)
+    await backend.unloaded.wait()
+    await asyncio.sleep(0)
+    assert served.take() == [Removed("shop", 2, edit), Unloaded("shop", 2, edit)]
+
+
+async def test_an_idle_site_and_the_end(served: Served, get: Any, config: Any) -> None:
+    site = served.registry.find("shop.example")
+    assert isinstance(site, Site)
+    await get(site)
+    served.take()
+    unload = site.unload_if_idle(IDLENESS)
+    assert unload is not None
+    await unload
+    await asyncio.sleep(0)
+    assert served.take() == [Idled("shop", 1, IDLENESS), Unloaded("shop", 1, IDLENESS)]
+    await get(site)
+    served.take()
+    await site.close(THE_STOP)
+    assert served.take() == [Unloaded("shop", 2, THE_STOP)]
+
+
+async def test_new_code_that_does_not_pass_its_probe_is_unloaded_for_who_wanted_it(
+    config: Any, entry: Any, backend: Any, clock: Any
+) -> None:
+    sites, told = config(entry("shop", probe="/raise")), []
+    events = Events()
+    events.subscribe(told.append)
+    async with Registry(sites, backend, clock=clock, events=events) as registry:
+        site = registry.find("shop.example")
+        assert isinstance(site, Site)
+        await site.load()
+        told.clear()
+        await site.reload(OPERATOR)
+        await backend.unloaded.wait()
+        await asyncio.sleep(0)
+        assert [type(event) for event in told] == [Loading, Failed, Unloaded]
+        assert told[-1] == Unloaded("shop", 2, OPERATOR)
 
 
 async def test_two_who_share_a_reload_are_told_apart(config: Any, backend: Any, clock: Any) -> None:
@@ -97,9 +143,12 @@ async def test_two_who_share_a_reload_are_told_apart(config: Any, backend: Any, 
     told: list[Happening] = []
     events = Events()
     events.subscribe(told.append)
-    async with Registry(sites, backend, lambda _: sites, clock=clock, events=events) as registry:
+    async with (
+        Registry(sites, backend, clock=clock, events=events) as registry,
+        Reloads(registry, lambda _: sites, clock=clock) as reloads,
+    ):
         one, other = Cause("reload", "one"), Cause("reload", "other")
-        await asyncio.gather(registry.reload(["shop"], one), registry.reload(["blog"], other))
+        await asyncio.gather(reloads.reload(["shop"], one), reloads.reload(["blog"], other))
     loaded = {event.site: event.cause for event in told if isinstance(event, Loaded)}
     assert loaded == {"shop": one, "blog": other}
 
@@ -115,7 +164,7 @@ async def test_a_subscriber_that_raises_stops_neither_the_swap_nor_the_others(
     served.registry.events.subscribe(later.append)
     site = served.registry.find("shop.example")
     assert (await get(site)).text == "shop 1"
-    report = await served.registry.reload(["shop"], OPERATOR)
+    report = await served.reloads.reload(["shop"], OPERATOR)
     assert not report.failed
     assert (await get(site)).text == "shop 2"
     assert later == served.take()
@@ -136,6 +185,21 @@ async def test_who_unsubscribes_is_told_no_more_also_amid_an_event() -> None:
     events.publish(numbered(2))
     unsubscribe()  # a second time does no harm
     assert told == [numbered(1), numbered(1), numbered(2)]
+
+
+async def test_who_is_unsubscribed_or_subscribed_amid_an_event_is_in_the_next_one() -> None:
+    events, told = Events(), []
+
+    def first(event: Happening) -> None:
+        unsubscribe()
+        events.subscribe(lambda event: told.append(("new", event)))
+
+    events.subscribe(first)
+    unsubscribe = events.subscribe(lambda event: told.append(("leaving", event)))
+    events.publish(numbered(1))
+    assert told == [("leaving", numbered(1))]
+    events.publish(numbered(2))
+    assert told[1:] == [("new", numbered(2))]
 
 
 async def test_a_slow_reader_holds_up_nobody_and_gets_the_newest() -> None:

@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Message, Scope
 
 from gateway.config.limits import Limits
+from gateway.sites.events import THE_STOP
 from gateway.sites.gate import OWN_PAGE, Mode, own_page
 from gateway.sites.site import Site
 
@@ -91,10 +92,10 @@ async def test_a_body_arrives_whole(site: Site, backend: Any) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body"})
 
-        async def close(self) -> None:
+        async def close(self, cause: Any) -> None:
             pass
 
-    async def load(config: Any, number: int, sources: Any) -> Any:
+    async def load(config: Any, number: int, sources: Any, cause: Any) -> Any:
         return Reads()
 
     backend.load = load
@@ -159,7 +160,7 @@ async def test_a_paused_site_that_is_removed(site: Site) -> None:
     site.gate.set(Mode.PAUSED)
     visitor = Visitor(site)
     await settle()
-    await site.close()
+    await site.close(THE_STOP)
     await visitor.task
     assert visitor.status == 503
 

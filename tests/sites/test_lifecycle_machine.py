@@ -17,12 +17,15 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.config import Config, SiteConfig
 from gateway.config.limits import Limits
 from gateway.errors import LoadError
+from gateway.sites.events import IDLENESS, Cause
 from gateway.sites.gate import Mode
 from gateway.sites.generation import Hung
 from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads
 from gateway.sites.site import Site
 from gateway.sites.state import State
 
+OPERATOR: Final = Cause("mode", "operator")
 NAMES: Final = ("one", "two", "three")
 LIMITS: Final = Limits(probe_timeout=3600, drain_timeout=3600, pause_timeout=3600)
 """Nothing here waits for a clock: what does not end by itself ends when a rule says so."""
@@ -56,7 +59,7 @@ class Code:
     def in_flight(self) -> list[str]:
         return []
 
-    async def close(self) -> None:
+    async def close(self, cause: Cause) -> None:
         # Not asserted here, on a task whose end nobody looks at.
         if self.closed or self.running:
             self._world.faults.append(f"{self.name} {self.number} unloaded twice or while in use")
@@ -98,7 +101,7 @@ class World:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(self, config: SiteConfig, number: int, sources: object) -> Code:
+    async def load(self, config: SiteConfig, number: int, sources: object, cause: Cause) -> Code:
         name = config.name
         if name in self.held:
             await self.held[name].wait()
@@ -141,12 +144,13 @@ class Lifecycle(RuleBasedStateMachine):
         # Of one thread, so that what `settle` asks of it comes after the reading of a file.
         self.loop.set_default_executor(ThreadPoolExecutor(1))
         self.visits: list[Visit] = []
-        self.reloads: list[asyncio.Task[Any]] = []
+        self.asked: list[asyncio.Task[Any]] = []
         self.run(self._open())
 
     async def _open(self) -> None:
         self.world = World()
-        self.registry = Registry(self.world.file, self.world, lambda _: self.world.file, retry=1e-9)
+        self.registry = Registry(self.world.file, self.world, retry=1e-9)
+        self.reloads = Reloads(self.registry, lambda _: self.world.file)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
@@ -220,37 +224,37 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(wanted=sets(names, max_size=2))
     def reload(self, wanted: set[str]) -> None:
-        self.reloads.append(self.loop.create_task(self.registry.reload(wanted)))
+        self.asked.append(self.loop.create_task(self.reloads.reload(wanted)))
         self.settle()
 
     @rule(left=sets(names), edition=sampled_from(["", "a", "b"]))
     def edit_the_file(self, left: set[str], edition: str) -> None:
         self.world.file = self.world.config(left, edition)
-        self.reloads.append(self.loop.create_task(self.registry.refresh()))
+        self.asked.append(self.loop.create_task(self.reloads.refresh()))
         self.settle()
 
     @rule(name=names, mode=sampled_from(Mode))
     def set_mode(self, name: str, mode: Mode) -> None:
         if self.site(name) is not None:
-            self.registry.set_modes({name: mode})
+            self.registry.set_modes({name: mode}, OPERATOR)
             self.settle()
 
     @rule(name=names)
-    def rest(self, name: str) -> None:
+    def unload_if_idle(self, name: str) -> None:
         if (site := self.site(name)) is not None:
             in_flight = site.status().generation and site.idle_since is None
 
-            async def rest() -> bool:
-                return site.rest("idle") is not None
+            async def unload() -> bool:
+                return site.unload_if_idle(IDLENESS) is not None
 
-            assert not (self.run(rest()) and in_flight), "unloaded while in use"
+            assert not (self.run(unload()) and in_flight), "unloaded while in use"
             self.settle()
 
-    @precondition(lambda self: self.reloads)
+    @precondition(lambda self: self.asked)
     @rule()
     def reloads_end_unless_something_hangs(self) -> None:
         if not self.world.held:
-            _, unfinished = self.run(asyncio.wait(self.reloads, timeout=10))
+            _, unfinished = self.run(asyncio.wait(self.asked, timeout=10))
             assert not unfinished
 
     # What has to hold
@@ -303,7 +307,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.world.held.clear()
         for name in NAMES:
             if self.site(name) is not None:
-                self.registry.set_modes({name: Mode.OPEN})
+                self.registry.set_modes({name: Mode.OPEN}, OPERATOR)
         self.settle()
         self.world.stream_ends.set()
         self.run(asyncio.wait_for(self._end(), 3))
@@ -314,12 +318,12 @@ class Lifecycle(RuleBasedStateMachine):
         for visit in self.visits:
             await visit.task
             assert visit.status and visit.complete, "a request that was let in did not end"
-        results = await asyncio.gather(*self.reloads, return_exceptions=True)
+        results = await asyncio.gather(*self.asked, return_exceptions=True)
         unexpected = [
             r for r in results if isinstance(r, Exception) and "has no site" not in str(r)
         ]
         assert not unexpected
-        async with self.registry:
+        async with self.registry, self.reloads:
             pass
         assert not self.world.faults
         assert all(code.closed for codes in self.world.codes.values() for code in codes)

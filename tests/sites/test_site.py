@@ -10,6 +10,7 @@ import pytest
 
 from gateway.config.limits import Limits
 from gateway.errors import Fault, LoadError
+from gateway.sites.events import THE_STOP
 from gateway.sites.site import FaultySite, Site, UnusableSite
 from gateway.sites.state import IllegalTransitionError, State
 
@@ -269,7 +270,7 @@ async def test_closing_abandons_the_load_and_lets_those_who_wait_go(
     backend.hold("shop")
     request = asyncio.create_task(get(site))
     await backend.loading["shop"].wait()
-    await site.close()
+    await site.close(THE_STOP)
     assert (await request).status_code == 503
     assert backend.cancelled == ["shop"]
     assert site.state is State.CLOSED
@@ -278,7 +279,7 @@ async def test_closing_abandons_the_load_and_lets_those_who_wait_go(
 async def test_closing_waits_for_requests_in_flight(site: Site, backend: Any, get: Any) -> None:
     slow = asyncio.create_task(get(site, "/slow"))
     await backend.busy.wait()
-    closing = asyncio.create_task(site.close())
+    closing = asyncio.create_task(site.close(THE_STOP))
     backend.release.set()
     await closing
     assert (await slow).text == "shop 1"
@@ -290,8 +291,8 @@ async def test_requests_that_do_not_end_are_given_up(
 ) -> None:
     slow = asyncio.create_task(get(site, "/slow"))
     await backend.busy.wait()
-    patient = asyncio.create_task(site.close())
-    await site.close(drain=0)
+    patient = asyncio.create_task(site.close(THE_STOP))
+    await site.close(THE_STOP, drain=0)
     await patient
     assert backend.closed == [("shop", 1)]
     assert "1 of its requests have not ended" in caplog.text
@@ -302,7 +303,7 @@ async def test_requests_that_do_not_end_are_given_up(
 async def test_a_closed_site_answers_503_and_loads_no_more(
     site: Site, backend: Any, get: Any
 ) -> None:
-    await site.close()
+    await site.close(THE_STOP)
     assert (await get(site)).status_code == 503
     with pytest.raises(IllegalTransitionError):
         await site.reload()
@@ -370,7 +371,7 @@ async def test_closing_during_the_probe_unloads_the_new_code_as_well(
     site.config = entry("shop", probe="/slow")
     reload = asyncio.create_task(site.reload())
     await backend.busy.wait()
-    await site.close()
+    await site.close(THE_STOP)
     await reload
     assert sorted(backend.closed) == [("shop", 1), ("shop", 2)]
 

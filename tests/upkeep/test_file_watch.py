@@ -13,22 +13,25 @@ import pytest
 
 from gateway.config import ADMIN_HOSTS
 from gateway.config.file import SitesFile
-from gateway.sites.registry import Registry, Report
+from gateway.sites.registry import Registry
+from gateway.sites.reloads import Reloads, Report
 from gateway.upkeep.file_watch import Watch, _Contents, _folders
 
 pytestmark = pytest.mark.anyio
 
 
 class Watched(Registry):
-    """A registry that says when it has followed the file."""
+    """A registry that says when it has followed its file."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, file: SitesFile, backend: Any) -> None:
+        config, faults = file.read_at_start()
+        super().__init__(config, backend, faults=faults)
+        self.reloads = Reloads(self, file.read)
         self.applied: asyncio.Queue[Report | Exception] = asyncio.Queue()
 
     async def refresh(self) -> Report:
         try:
-            report = await super().refresh()
+            report = await self.reloads.refresh()
         except Exception as error:
             self.applied.put_nowait(error)
             raise
@@ -63,9 +66,8 @@ async def watched(
 
     async def start(source: Path = folder / "sites.json") -> Watched:
         file = SitesFile(source, tmp_path_factory.mktemp("state"), ADMIN_HOSTS)
-        config, faults = file.read_at_start()
-        registry = Watched(config, backend, file.read, faults=faults)
-        watch = Watch(registry)
+        registry = Watched(file, backend)
+        watch = Watch(registry, registry.refresh)
         await watch.__aenter__()
         started.append((registry, watch))
         await registry.applied.get()  # the first look
@@ -74,6 +76,7 @@ async def watched(
     yield start
     for registry, watch in started:
         await watch.__aexit__(None, None, None)
+        await registry.reloads.__aexit__(None, None, None)
         await registry.__aexit__(None, None, None)
 
 
@@ -185,10 +188,10 @@ async def test_a_new_env_file_is_watched_too(folder: Path, watched: Any, backend
 async def test_the_watch_survives_errors(
     folder: Path, watched: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.upkeep.file_watch.LOOK_AGAIN", 1)
+    monkeypatch.setattr("gateway.upkeep.file_watch.POLL_INTERVAL", 1)
     registry = await watched()
     with monkeypatch.context() as broken:
-        broken.setattr(registry, "_read", lambda _: 1 / 0)
+        broken.setattr(registry.reloads, "_read", lambda _: 1 / 0)
         (folder / "sites.json").write_text(content("two.example"))
         assert isinstance(await registry.applied.get(), ZeroDivisionError)
     (folder / "sites.json").write_text(content("three.example"))

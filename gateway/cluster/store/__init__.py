@@ -1,29 +1,32 @@
-"""What the worker processes of one gateway know together.
+"""The store: the memory that the worker processes of one gateway share.
 
-Nothing that serves a request depends on it: a store that fails costs agreement and history, never
-an answer. `Store` is the interface; `gateway.cluster.store.sqlite` keeps it in the state directory,
-and something on a network could keep it for several machines.
+No request of a visitor depends on it. If it fails, the workers do not agree and no history is kept,
+but all sites are served. `Store` is the interface. `gateway.cluster.store.sqlite` keeps the store
+in the state folder; a service on a network could keep it for several machines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.errors import GatewayError
 
+UNKNOWN: Final = "unknown"
+"""The asker of a mode, if the store no longer tells."""
+
 
 class StoreError(GatewayError):
-    """The store cannot be read or written; the message says what is wrong and where."""
+    """The store cannot be read or written; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process that serves, as it described itself at ``seen`` (seconds since the epoch).
+    """One process that serves, as it reported itself at ``seen`` (seconds since the epoch).
 
-    ``place`` says which process table ``pid`` is of, ``born`` when that process started, in
-    whatever unit the system counts: a number that is used again is then another process.
+    ``place`` names the process table to which ``pid`` belongs. ``born`` is the start of the process
+    in a unit of the system. So a later process with the same ``pid`` can be told apart.
     """
 
     id: str
@@ -37,7 +40,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Something that every worker has to carry out, in the sequence of ``number``."""
+    """A task for every worker. Orders are carried out in the sequence of ``number``."""
 
     number: int
     kind: str
@@ -47,15 +50,19 @@ class Order:
 
 
 class Held(NamedTuple):
-    """The mode of a site, and the number of the order that it came with."""
+    """The mode of a site, the number of the order that it came with, and who asked for it.
+
+    ``asker`` is `UNKNOWN` once the store has dropped the order.
+    """
 
     mode: str
     number: int
+    asker: str
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the history. ``at`` is seconds since the epoch; texts are masked already."""
+    """One line of the history. ``at`` is in seconds since the epoch; secrets are masked already."""
 
     at: float
     event: str
@@ -69,30 +76,36 @@ class Entry:
 
 
 class Store(Protocol):
-    """The memory of a gateway. Every method blocks, for a bounded time, and raises `StoreError`.
+    """The shared memory of the workers.
 
-    One thread uses an instance. What a method writes is there as a whole or not at all, whenever
-    the process ends.
+    Every method blocks for a bounded time, and raises `StoreError`. Only one thread uses an
+    instance. What a method writes is stored as a whole or not at all, whenever the process ends.
     """
 
     @property
     def identity(self) -> str:
-        """A name that changes when the memory was lost: numbers then begin again."""
+        """A name that changes if the store was lost and made again. Then all numbers begin anew."""
 
     def changed(self) -> bool:
-        """Whether somebody else may have written since this was asked last; cheap."""
+        """Tell whether anybody else may have written since the last call; cheap."""
 
     def report(self, worker: Worker) -> None:
-        """Say what a worker looks like now."""
+        """Replace the report of a worker."""
 
     def workers(self) -> list[Worker]:
-        """All that reported, those that have ended recently included."""
+        """Return all workers that have reported, also those that have ended recently."""
+
+    def mark_ended(self, worker: Worker) -> bool:
+        """Record that a worker has ended without saying so; return true for the first who does.
+
+        Return false, and change nothing, if the worker has reported since it was read.
+        """
 
     def forget(self, before: float) -> None:
-        """Drop the workers that reported last before a moment."""
+        """Remove the workers that reported last before a time (seconds since the epoch)."""
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
-        """Add an order; its number."""
+        """Add an order, and return its number."""
 
     def change_mode(
         self,
@@ -102,38 +115,41 @@ class Store(Protocol):
         asker: str,
         patience: float,
     ) -> Held:
-        """Give a site the mode that ``change`` makes of the one held (``None``: it never had one).
+        """Give a site the mode that ``change`` returns for its old one (``None`` if it had none).
 
-        An order to follow and an entry of the history are added in the same step, in which nobody
-        else changes anything. What ``change`` raises is raised, and then nothing has changed.
+        The same step adds an order, and an entry to the history; nobody else can write in between.
+        If ``change`` raises, the error is raised here, and nothing has changed.
         """
 
     def last_order(self) -> int:
-        """The number of the newest order, 0 if there was none."""
+        """Return the number of the newest order, 0 if there was none."""
 
     def orders(self, after: int) -> list[Order]:
-        """The orders with higher numbers, in sequence."""
+        """Return the orders with numbers above ``after``, in sequence."""
 
     def settle(self, number: int, worker: str, outcome: Mapping[str, Any]) -> None:
-        """Say what became of an order in one worker."""
+        """Write the outcome of an order in one worker."""
 
     def outcomes(self, number: int) -> dict[str, Mapping[str, Any]]:
-        """What became of an order so far, by worker."""
+        """Return the outcomes of an order that are known so far, by worker."""
 
     def claim(self, number: int, worker: str) -> bool:
-        """Take over an order from a worker that died; true for the first that does."""
+        """Take over an order from a worker that died. Return true for the first caller only."""
 
     def modes(self, after: int = -1) -> dict[str, Held]:
-        """The modes that came with higher numbers, by site; all that there ever were by default."""
+        """Return the modes with numbers above ``after``, by site; by default all modes."""
 
     def note(self, entry: Entry) -> None:
-        """Add to the history; the oldest entries make room."""
+        """Add an entry to the history; the oldest entries are removed."""
 
     def note_news(self, entry: Entry, since: float) -> bool:
-        """Add to the history, and true, unless somebody noted the same for the event ``since``."""
+        """Add an entry unless the newest one of its event, not older than ``since``, says the same.
+
+        Return whether it was added. ``since`` is in seconds since the epoch.
+        """
 
     def history(self, site: str | None, limit: int) -> list[Entry]:
-        """The newest entries first, of one site or of all."""
+        """Return the newest ``limit`` entries, of one site or of all; the newest one is first."""
 
     def close(self) -> None:
-        """Let go of it; never raises."""
+        """Close the store; never raises."""

@@ -1,8 +1,8 @@
 """The store in a SQLite file, for the workers of one machine.
 
-WAL mode (https://www.sqlite.org/wal.html) lets everybody read while one writes, and a process that
-is killed in the middle of a transaction leaves nothing of it. Transactions are short, so that
-waiting for the lock, `BUSY` seconds at most, is rare.
+In WAL mode (https://www.sqlite.org/wal.html) all workers can read while one writes. If a process is
+killed in the middle of a transaction, nothing of the transaction remains. Transactions are short,
+so a worker rarely waits for the lock, and `BUSY` seconds at most.
 """
 
 from __future__ import annotations
@@ -17,19 +17,24 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cluster.store import Entry, Held, Order, StoreError, Worker
-from gateway.disk.statefolder import StateError, StateFolder, store_name
+from gateway.cluster.store import UNKNOWN, Entry, Held, Order, StoreError, Worker
+from gateway.disk.statefolder import StateFolder, store_name
+from gateway.disk.trustedfolder import StateError
 
 BUSY: Final = 1.0
-"""Seconds that a call waits while another process writes."""
+"""The most seconds that a call waits while another process writes."""
 HISTORY_KEPT: Final = 10_000
-"""Entries of the history, of all sites together."""
+"""The most entries of the history, of all sites together."""
 ORDERS_KEPT: Final = 200
 
 _CLAIM: Final = ""
-"""Stands among the outcomes of an order for the worker that has taken it over."""
+"""The key, among the outcomes of an order, of the worker that has taken the order over."""
+_HELD: Final = (
+    "SELECT site, mode, modes.number, coalesce(asker, ?)"
+    " FROM modes LEFT JOIN orders ON orders.number = modes.number"
+)
 _BESIDE: Final = ("-wal", "-shm", "-journal")
-"""What SQLite appends to the name of the file (https://www.sqlite.org/tempfiles.html)."""
+"""The endings of the names of SQLite's further files (https://www.sqlite.org/tempfiles.html)."""
 _SCHEMA: Final = (
     """
     CREATE TABLE identity (name TEXT NOT NULL) STRICT;
@@ -58,18 +63,18 @@ _SCHEMA: Final = (
     CREATE INDEX modes_by_number ON modes (number);
     """,
 )
-"""What brings the file from one version to the next; a new one has version 0."""
+"""The steps from each version of the file to the next; a new file has version 0."""
 
 
 def store_path(state_dir: Path, sites: Path) -> Path:
-    """The file of the gateway that serves ``sites``, in its state folder or in the one below."""
+    """Return the path of the store of the gateway that serves the file ``sites``."""
     return state_dir / store_name(sites)
 
 
 class SqliteStore:
     """A `Store` in the file ``path``, which is made if there is none.
 
-    The folder that it is in is a `StateFolder`.
+    The folder of the file is a `StateFolder`, so the file may lie in another folder below it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +82,7 @@ class SqliteStore:
         self._shown = str(path)
         self._version = -1
         with self._explained():
-            # SQLite gives the files that it makes itself the permissions of this one.
+            # SQLite gives its further files the permissions of this file.
             self._folder = StateFolder(path.parent)
             file = self._folder.prepare(path.name, *(path.name + suffix for suffix in _BESIDE))
             self._shown, self._id = file.shown, file.id
@@ -87,7 +92,7 @@ class SqliteStore:
         try:
             with self._explained():
                 self._begin_wal()
-                # A power cut may cost the newest transactions, and never the file.
+                # A power cut may lose the newest transactions, but never damages the file.
                 self._db.execute("PRAGMA synchronous = NORMAL")
             self._prepare()
             self.identity = str(self._rows("SELECT name FROM identity")[0][0])
@@ -96,9 +101,9 @@ class SqliteStore:
             raise
 
     def changed(self) -> bool:
-        """See `Store`. A few dozen system calls and a look at shared memory."""
+        """Tell whether somebody else may have written; it costs a few dozen system calls."""
         with self._explained():
-            # Somebody may have removed the file; what was written to the old one is seen by none.
+            # Somebody may have removed the file. Then no other worker sees what is written to it.
             if self._folder.id_of_store(self._name) != self._id:
                 raise StoreError(f"{self._shown} was removed or replaced")
         version = int(self._rows("PRAGMA data_version")[0][0])
@@ -106,7 +111,7 @@ class SqliteStore:
         return changed
 
     def report(self, worker: Worker) -> None:
-        """See `Store`."""
+        """Replace the report of a worker."""
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -122,7 +127,7 @@ class SqliteStore:
             )
 
     def workers(self) -> list[Worker]:
-        """See `Store`."""
+        """Return all workers that have reported and were not forgotten."""
         return [
             Worker(id, pid, place, born, seen, bool(ended), json.loads(health))
             for id, pid, place, born, seen, ended, health in self._rows(
@@ -130,13 +135,22 @@ class SqliteStore:
             )
         ]
 
-    def forget(self, before: float) -> None:
+    def mark_ended(self, worker: Worker) -> bool:
         """See `Store`."""
+        with self._transaction():
+            marked = self._db.execute(
+                "UPDATE workers SET ended = 1 WHERE id = ? AND seen = ? AND NOT ended",
+                (worker.id, worker.seen),
+            )
+            return marked.rowcount == 1
+
+    def forget(self, before: float) -> None:
+        """Remove the workers whose last report is older than ``before``."""
         with self._transaction():
             self._db.execute("DELETE FROM workers WHERE seen < ?", (before,))
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
-        """See `Store`."""
+        """Add an order, return its number, and remove those before the newest `ORDERS_KEPT`."""
         with self._transaction():
             return self._order(kind, details, worker, asker)
 
@@ -148,23 +162,23 @@ class SqliteStore:
         asker: str,
         patience: float,
     ) -> Held:
-        """See `Store`."""
+        """Change the mode of a site, with an order and an entry, in one transaction."""
         with self._transaction():
-            held = self._rows("SELECT mode, number FROM modes WHERE site = ?", site)
-            mode = change(Held(*held[0]) if held else None)
+            held = self._rows(f"{_HELD} WHERE site = ?", UNKNOWN, site)
+            mode = change(Held(*held[0][1:]) if held else None)
             details = {"site": site, "mode": mode, "patience": patience}
             number = self._order("mode", details, worker, asker)
             self._db.execute("INSERT OR REPLACE INTO modes VALUES (?, ?, ?)", (site, mode, number))
-            # The time is taken here, where changes have their sequence.
+            # The time is taken inside the transaction, so that times have the sequence of changes.
             self._note(Entry(time.time(), "mode", site, 0, mode, None, 0.0, asker, worker))
-        return Held(mode, number)
+        return Held(mode, number, asker)
 
     def last_order(self) -> int:
-        """See `Store`."""
+        """Return the number of the newest order, 0 if there was none."""
         return int(self._rows("SELECT coalesce(max(number), 0) FROM orders")[0][0])
 
     def orders(self, after: int) -> list[Order]:
-        """See `Store`."""
+        """Return the orders with numbers above ``after``, in sequence."""
         return [
             Order(number, kind, json.loads(details), worker, asker)
             for number, kind, details, worker, asker in self._rows(
@@ -175,7 +189,7 @@ class SqliteStore:
         ]
 
     def settle(self, number: int, worker: str, outcome: Mapping[str, Any]) -> None:
-        """See `Store`."""
+        """Write the outcome of an order in one worker."""
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?)",
@@ -183,14 +197,14 @@ class SqliteStore:
             )
 
     def outcomes(self, number: int) -> dict[str, Mapping[str, Any]]:
-        """See `Store`."""
+        """Return the outcomes of an order that are known so far, by worker."""
         rows = self._rows(
             "SELECT worker, outcome FROM outcomes WHERE number = ? AND worker != ?", number, _CLAIM
         )
         return {worker: json.loads(outcome) for worker, outcome in rows}
 
     def claim(self, number: int, worker: str) -> bool:
-        """See `Store`."""
+        """Take over an order; return true for the first caller only."""
         with self._transaction():
             added = self._db.execute(
                 "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?)",
@@ -199,17 +213,17 @@ class SqliteStore:
             return added.rowcount == 1
 
     def modes(self, after: int = -1) -> dict[str, Held]:
-        """See `Store`."""
-        rows = self._rows("SELECT site, mode, number FROM modes WHERE number > ?", after)
-        return {site: Held(mode, number) for site, mode, number in rows}
+        """Return the modes with numbers above ``after``, by site."""
+        rows = self._rows(f"{_HELD} WHERE modes.number > ?", UNKNOWN, after)
+        return {site: Held(*held) for site, *held in rows}
 
     def note(self, entry: Entry) -> None:
-        """See `Store`."""
+        """Add an entry to the history, and remove those before the newest `HISTORY_KEPT`."""
         with self._transaction():
             self._note(entry)
 
     def note_news(self, entry: Entry, since: float) -> bool:
-        """See `Store`."""
+        """Add an entry unless the newest one of its event since then says the same."""
         with self._transaction():
             newest = self._db.execute(
                 "SELECT result, reason FROM history WHERE event = ? AND at >= ?"
@@ -222,7 +236,7 @@ class SqliteStore:
         return news
 
     def history(self, site: str | None, limit: int) -> list[Entry]:
-        """See `Store`."""
+        """Return the newest entries, of one site or of all; the newest one is first."""
         columns = "at, event, site, generation, result, reason, duration_ms, asker, worker"
         where, values = ("", ()) if site is None else (" WHERE site = ?", (site,))
         rows = self._rows(
@@ -233,12 +247,12 @@ class SqliteStore:
         return [Entry(*row) for row in rows]
 
     def close(self) -> None:
-        """See `Store`."""
+        """Close the connection; never raises."""
         with suppress(sqlite3.Error):
             self._db.close()
 
     def _begin_wal(self) -> None:
-        """Switch to WAL mode; SQLite does not wait by itself for others that do the same."""
+        """Switch to WAL mode. If another process does the same, wait; SQLite itself does not."""
         until = time.monotonic() + BUSY
         while True:
             try:
@@ -250,7 +264,7 @@ class SqliteStore:
                 time.sleep(0.01)
 
     def _prepare(self) -> None:
-        """Make the tables, once; of several workers that start together, the first one does."""
+        """Make missing tables; if several workers start together, the first one does it."""
         with self._transaction():
             version = int(self._rows("PRAGMA user_version")[0][0])
             if version > len(_SCHEMA):
@@ -289,14 +303,15 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE: a transaction that starts by reading and then writes could not wait its turn.
+        # IMMEDIATE takes the lock at once. A transaction that reads first and then wants to write
+        # could not wait for the lock.
         with self._explained():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                # SQLite has rolled back by itself after some errors, a full disk among them.
+                # After some errors, such as a full disk, SQLite has already rolled back.
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise

@@ -1,4 +1,4 @@
-"""The one thread that uses the store: the event loop asks it and never waits on a disk."""
+"""The only thread that uses the store, so that the event loop never waits for a disk."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from gateway.cluster.store import Store, StoreError
 logger = logging.getLogger("gateway.store")
 
 ANSWER_WITHIN: Final = 5.0
-"""Seconds that a caller waits. SQLite keeps to less; a file system that hangs does not."""
+"""The most seconds that a caller waits. SQLite takes less, but a file system can hang."""
 OPEN_AGAIN: Final = 2.0
-"""Seconds between attempts to open a store that failed."""
+"""Seconds between two attempts to open a store that failed."""
 LEAVE_WITHIN: Final = 2.0
-"""Seconds that leaving waits for what was asked before."""
+"""The most seconds that the end of the block waits for earlier questions."""
 _MOST_WAITING: Final = 500
-"""Questions in the queue; a thread that hangs must not fill the memory."""
+"""The most questions in the queue: if the thread hangs, they must not fill the memory."""
 
 _T = TypeVar("_T")
 
 
 class StoreThread:
-    """Puts questions to a store, one at a time, while inside ``async with``.
+    """A thread that puts questions to a store, one at a time, inside ``async with``.
 
-    ``open`` makes the store, again after every failure. ``error`` says what is wrong now.
+    ``open`` makes the store, and is called again after every failure. ``error`` says why the store
+    does not work now, and is ``None`` if it works.
     """
 
     def __init__(self, open: Callable[[], Store]) -> None:
@@ -43,7 +44,7 @@ class StoreThread:
         )
 
     async def __aenter__(self) -> Self:
-        # A daemon: a file system that hangs must not hold up the end of the process.
+        # A daemon thread: a file system that hangs must not delay the end of the process.
         self._thread = threading.Thread(target=self._work, name="gateway store", daemon=True)
         self._thread.start()
         return self
@@ -53,7 +54,7 @@ class StoreThread:
         await asyncio.to_thread(self._thread.join, LEAVE_WITHIN)
 
     async def ask(self, question: Callable[[Store], _T]) -> _T:
-        """The answer to a question, which runs on that thread; raises `StoreError`."""
+        """Call ``question`` on the thread, and return its answer; raises `StoreError`."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 return await asyncio.wrap_future(self._put(question))
@@ -61,7 +62,7 @@ class StoreThread:
             raise StoreError(f"the store did not answer within {ANSWER_WITHIN:.0f} s") from None
 
     def tell(self, message: Callable[[Store], None]) -> Future[None]:
-        """Have something written when its turn comes; nobody has to wait for it."""
+        """Call ``message`` on the thread when its turn comes; the caller need not wait for it."""
         return self._put(message)
 
     def _put(self, question: Callable[[Store], _T]) -> Future[_T]:

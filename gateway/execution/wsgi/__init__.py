@@ -1,8 +1,8 @@
 """The bridge from ASGI to the WSGI application of a site, on a2wsgi.
 
-A request passes four steps: its body is taken in on the event loop (`body`), the governor says when
-it may run, the application runs on a thread of the site (`response`), and what it answers crosses
-back to the event loop (`bridge`). A client that is slow to send or to read holds no thread.
+A request passes four steps: the event loop takes in its body (`body`), the governor says when it
+may run, the application runs on a thread of the pool (`response`), and its answer crosses back to
+the event loop (`bridge`). A client that is slow to send or to read holds no thread.
 """
 
 from gateway.execution.wsgi.bridge import Bridge

@@ -1,11 +1,11 @@
 """Request bodies, taken in on the event loop before a thread is held for them.
 
-Small ones stay in memory. A body above `SPOOL_ABOVE` goes to a temporary file, written on a thread,
-and so does any above `BLOCK` while all of them together fill `MEMORY`.
+Small bodies stay in memory. A body above `SPOOL_ABOVE` goes to a temporary file, written on a
+thread, and so does any body above `BLOCK` while all bodies together fill `MEMORY`.
 
-A body may take as long as it needs, as long as it comes: each stretch of time has to bring
-`PROGRESS` bytes. A limit for the whole would be too short for a large upload over a poor line, and
-one for the silence between two bytes is no limit for a client that sends one byte a minute.
+The time for a whole body has no limit, but `PROGRESS` bytes have to come in each stretch of time. A
+limit for the whole body would be too short for a large upload over a slow line. A limit for the
+silence between two bytes would not stop a client that sends one byte a minute.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from gateway.config.limits import Limits
 SPOOL_ABOVE: Final = 1 << 20
 """Bytes of one body that are held in memory."""
 BLOCK: Final = 1 << 16
+"""Bytes of one body that are held in memory while all bodies together fill `MEMORY`."""
 MEMORY: Final = 64 << 20
 """Bytes of all bodies together that are held in memory before small ones are spooled as well."""
 PROGRESS: Final = 1 << 14
-"""Bytes that a stretch of time has to bring, unless the body ends in it."""
+"""Bytes that have to come in each stretch of time, unless the body ends in it."""
 _JUST_NOW: Final = 0.01
-"""Seconds; longer than it takes to write to the disk what has come."""
+"""Seconds after the last piece for which a body counts as coming; longer than a write to disk."""
 
 
 class BodyTooLargeError(Exception):
@@ -37,11 +38,11 @@ class BodyTooLargeError(Exception):
 
 
 class BadBodyError(Exception):
-    """The body is not what the head says (400)."""
+    """The length of the body is not the one that the head declares (400)."""
 
 
 class SlowBodyError(Exception):
-    """The body does not come, or comes too slowly (408)."""
+    """The body comes too slowly, or not at all (408)."""
 
 
 class ClientLeftError(Exception):
@@ -49,9 +50,11 @@ class ClientLeftError(Exception):
 
 
 def declared_length(scope: Scope) -> int | None:
-    """How many bytes the head announces: 0 for none, ``None`` if only the end will tell.
+    """Return the length of the body as the head declares it, in bytes.
 
-    `gateway.front.head` has let through one Content-Length at most, and a number.
+    0 means that there is no body; ``None``, that only the end of the body tells its length.
+    `gateway.front.head` has checked that there is one Content-Length at most, and that it is a
+    number.
     """
     # Without either of the headers there is a body in HTTP/2 and 3 only (RFC 9112, section 6.3).
     length: int | None = 0 if scope["http_version"] in ("1.1", "1.0") else None
@@ -76,7 +79,7 @@ class _Patience:
         self._deadline = now + self._stretch if self._stretch else None
 
     async def wait(self, receive: Receive, total: int) -> Message:
-        """The next message; ``total`` bytes have come before. Raises `SlowBodyError`."""
+        """Return the next message; ``total`` bytes have come before. Raises `SlowBodyError`."""
         if total - self._mark >= PROGRESS:
             self._mark = total
             self._begin()
@@ -90,21 +93,21 @@ class _Patience:
 
 
 class Intake:
-    """Takes in the bodies of all requests, and counts what they hold in memory."""
+    """The intake of the bodies of all requests; it counts the memory that they hold."""
 
     def __init__(self) -> None:
         self._held = 0
-        # When the latest piece came that was not the last one of its body.
+        # The time of the latest piece that was not the last one of its body.
         self._latest = 0.0
 
     @property
     def receives(self) -> bool:
-        """Whether a body of several pieces is coming just now. On the event loop."""
+        """Tell whether a body of several pieces is coming just now. Called on the event loop."""
         return asyncio.get_running_loop().time() - self._latest < _JUST_NOW
 
     @contextmanager
     def body(self) -> Iterator[Body]:
-        """A body that is let go of at the end of the block."""
+        """Give a new body, and free what it holds at the end of the block."""
         body = Body(self)
         try:
             yield body
@@ -113,7 +116,7 @@ class Intake:
 
 
 class Body:
-    """One body on its way in; see `Intake.body`."""
+    """One body that comes in, made by `Intake.body`."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
@@ -124,11 +127,11 @@ class Body:
     async def receive(
         self, receive: Receive, declared: int | None, limits: Limits
     ) -> tuple[IO[bytes], int]:
-        """All of it, as a file to be read from its start, and its length.
+        """Take in the whole body; return it as a file, to be read from its start, and its length.
 
         Raises `BodyTooLargeError`, `BadBodyError` if its length is not the declared one,
-        `SlowBodyError` and `ClientLeftError`. asgiref's and every server's ``http.disconnect``
-        before the last piece means that the body is not complete (ASGI, HTTP).
+        `SlowBodyError` and `ClientLeftError`. An ``http.disconnect`` before the last piece means
+        that the body is not complete (ASGI, HTTP).
         """
         limit, patience = limits.max_body, _Patience(limits.body_timeout)
         if declared is not None and declared > limit:
@@ -160,7 +163,7 @@ class Body:
         return self._file, total
 
     def close(self) -> None:
-        """Free what is held in memory or on disk."""
+        """Free the memory or the file of the body."""
         self._intake._held -= self._counted
         self._counted = 0
         if self._file is not None:

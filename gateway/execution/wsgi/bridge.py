@@ -1,4 +1,4 @@
-"""One site's bridge, and what happens to a request on the event loop."""
+"""The bridge of one site: the part of a request that happens on the event loop."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from gateway.front.head import Rule
 from gateway.sites.probe import PROBE
 
 _SWEEP: Final = 0.25
-"""Seconds between looks at the requests that are open: how exact the limits in time are."""
+"""Seconds between two looks at the open requests; the limits in time are exact to this."""
 _WATCH_AFTER: Final = 1.0
-"""Seconds after which a request is worth watching whether its client is still there."""
+"""Seconds after which a request is watched for its client going away."""
 
 
 class RequestTimeoutError(Exception):
@@ -84,7 +84,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             await pages.timed_out()(scope, receive, send)
 
     def in_flight(self) -> list[str]:
-        """What the requests that are open are doing, a text for each."""
+        """Return a text for each open request that tells what it is doing."""
         now = self.traffic.loop.time()
         return [exchange.describe(now - exchange.since) for exchange in self._open]
 
@@ -120,7 +120,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             self._open.discard(exchange)
 
     def _sweep(self) -> None:
-        """Look at all requests at once, which costs less than a timer for each."""
+        """Check the limits of all open requests, which costs less than a timer for each."""
         self._sweeper = None
         now = self.traffic.loop.time()
         for exchange in tuple(self._open):
@@ -130,7 +130,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
 
 
 class Exchange:
-    """One request whose body is complete, until its response has been sent."""
+    """One request, from the moment its body is complete until its response has been sent."""
 
     def __init__(self, responder: Responder, receive: Receive, send: Send) -> None:
         self.responder = responder
@@ -140,9 +140,10 @@ class Exchange:
         self._watcher: asyncio.Task[None] | None = None
 
     async def relay(self) -> None:
-        """Send what the application answers.
+        """Send the answer of the application.
 
-        Raises what it raised, `ClientLeftError`, `OverloadedError` and `RequestTimeoutError`.
+        Raises the error of the application, `ClientLeftError`, `OverloadedError` and
+        `RequestTimeoutError`.
         """
         responder = self.responder
         try:
@@ -168,21 +169,21 @@ class Exchange:
                     self._watch()
                     responder.go_on()
         finally:
-            responder.error = None  # it refers to the frames that refer to the responder
+            responder.error = None  # its traceback refers to frames, and they to the responder
             if not responder.done:
                 responder.let_go()
             if self._watcher is not None:
                 self._watcher.cancel()
 
     def describe(self, age: float) -> str:
-        """Which request it is and what it is doing, for the log; ``age`` in seconds."""
+        """Return a text for the log: the request and what it is doing; ``age`` in seconds."""
         responder = self.responder
         stack = responder.stack
         doing = f"it is here:\n{stack}" if stack else "it waits"
         return f"{responder.request}, since {age:.0f} s; {doing}"
 
     def check(self, age: float, limits: Limits) -> None:
-        """Hold the limits in time; ``age`` in seconds."""
+        """End the request if a limit in time is over; ``age`` in seconds."""
         responder = self.responder
         if responder.waits and age > limits.queue_wait:
             responder.fail(OverloadedError())
@@ -202,7 +203,7 @@ class Exchange:
             self._watcher = asyncio.get_running_loop().create_task(self._await_departure())
 
     async def _await_departure(self) -> None:
-        with contextlib.suppress(Exception):  # a server may say it this way
+        with contextlib.suppress(Exception):  # a server may tell it by an error
             while (await self._receive())["type"] != "http.disconnect":
                 pass
         self.responder.fail(ClientLeftError())
@@ -214,7 +215,7 @@ def _size(scope: Scope) -> int:
 
 @functools.lru_cache(4096)
 def _route(method: str, path: str) -> str:
-    """What requests that behave alike have in common; Django's routes are not known before."""
+    """Return one name for requests that may behave alike: Django's own routes are not known yet."""
     return method + _VARIABLE.sub("*", "/".join(path.split("/", 6)[:6]))
 
 

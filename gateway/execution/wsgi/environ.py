@@ -11,7 +11,8 @@ from wsgiref.util import FileWrapper
 from starlette.types import Scope
 
 _BLOCK: Final = 65536
-# What has a variable of its own, and what said how the body would come: it is complete by now.
+# Headers that have a variable of their own, and one that described how the body is sent: the body
+# is complete by now, so it says nothing any more.
 _NOT_HTTP: Final = {
     b"content-type": "CONTENT_TYPE",
     b"content-length": "CONTENT_LENGTH",
@@ -27,13 +28,13 @@ class Blocks(FileWrapper):
 
 
 def build_environ(scope: Scope, body: IO[bytes], length: int | None) -> dict[str, Any]:
-    """The environ of a request with its ``body``, of ``length`` bytes (``None``: it has none).
+    """Return the environ of a request with its ``body``, of ``length`` bytes (``None``: no body).
 
-    Deviates from a2wsgi's: ``SCRIPT_NAME`` comes from ``root_path`` alone, and is cut from the
-    path only where a segment ends; ``PATH_INFO`` is decoded from ``raw_path``, so that also bytes
-    that are no UTF-8 arrive; several Cookie headers are joined with ``; `` (RFC 9113, section
-    8.2.3); the scope is not handed on. `gateway.front.head` has dropped the names that WSGI takes
-    for others.
+    It differs from a2wsgi's in four points. ``SCRIPT_NAME`` comes from ``root_path`` alone, and is
+    cut from the path only where a segment ends. ``PATH_INFO`` is decoded from ``raw_path``, so that
+    bytes that are not UTF-8 arrive, too. Several Cookie headers are joined with ``; `` (RFC 9113,
+    section 8.2.3). The scope is not handed on. `gateway.front.head` has dropped the headers whose
+    names WSGI could not tell from others.
     """
     script_name, path_info = _paths(scope)
     server, port = scope.get("server") or ("localhost", 80)
@@ -72,14 +73,14 @@ def build_environ(scope: Scope, body: IO[bytes], length: int | None) -> dict[str
 
 @functools.lru_cache(1024)
 def _variable(name: bytes) -> str | None:
-    """The variable of a header (RFC 3875, section 4.1.18), if it has one."""
+    """Return the name of the variable of a header (RFC 3875, section 4.1.18), if it has one."""
     if name in _NOT_HTTP:
         return _NOT_HTTP[name]
     return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
 def _paths(scope: Scope) -> tuple[str, str]:
-    """``SCRIPT_NAME`` and ``PATH_INFO``, decoded, their bytes as Latin-1 (PEP 3333)."""
+    """Return ``SCRIPT_NAME`` and ``PATH_INFO``: the decoded bytes as Latin-1 (PEP 3333)."""
     raw = scope.get("raw_path")
     path = scope["path"].encode() if raw is None else unquote_to_bytes(raw)
     root = scope.get("root_path", "").rstrip("/").encode()

@@ -1,9 +1,9 @@
 """A response on its way from the thread of the view to the event loop (PEP 3333).
 
-A response that is complete at once crosses over in one step. One that comes piece by piece is taken
-over whenever the loop gets round to it, however many pieces there are by then. When the client does
-not keep up and `HIGH_WATER` bytes wait, the response *parks*: the thread is free, and goes on with
-it when the client has caught up and the governor gives it a place again.
+A response that is complete at once crosses over in one step. If a response comes piece by piece,
+the loop takes over all pieces that are there when it has time. When the client does not keep up
+and `HIGH_WATER` bytes wait, the response *parks*: the thread is free for others, and goes on with
+the response when the client has caught up and the governor gives it a place again.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ WSGIApplication: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 HIGH_WATER: Final = 1 << 17
-"""Bytes of a response that wait for the client while its thread is held."""
+"""Bytes of a response that may wait for the client before the response parks."""
 
-# RFC 9110, section 7.6.1: of this connection, which is the server's affair (PEP 3333 forbids them).
+# Headers that concern the connection (RFC 9110, section 7.6.1). The connection is the task of the
+# server, so PEP 3333 forbids them.
 _HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split()
 )
@@ -43,14 +44,14 @@ _NO_BODY: Final = frozenset((204, 304))
 
 
 class ResponseError(ValueError):
-    """Status or headers that no server can send; says which header, and never its value."""
+    """The status or a header cannot be sent. The message names the header, and never its value."""
 
 
 class Head:
-    """Status and headers that an application has given, checked.
+    """The status and the headers that an application has given, checked.
 
-    On the way of every response: what there is to say of the names is remembered for each sequence
-    of them, and the values are searched as one string.
+    Every response passes here, so it has to be fast: the result for the names is remembered for
+    each sequence of names, and the values are searched as one string.
     """
 
     __slots__ = ("headers", "length", "status")
@@ -72,7 +73,7 @@ class Head:
             names = tuple(_plain(name, "the name of a header") for name in names)
         seen = _look_at(names)
         try:
-            # Of a subclass of str, its own way to encode does not count.
+            # Not ``value.encode``: a subclass of str may have replaced it.
             written = [str.encode(value, "latin-1").strip(b" \t") for value in values]
         except (TypeError, UnicodeEncodeError):
             raise _wrong_value(headers) from None
@@ -87,10 +88,10 @@ class Head:
 
 
 class _Names(NamedTuple):
-    """What can be said of the headers from their names, in their order, alone."""
+    """The facts about headers that follow from the sequence of their names alone."""
 
     keys: tuple[bytes, ...]
-    """In lower case, as ASGI wants them; empty for those that are not sent as they stand."""
+    """The names in lower case, as ASGI wants them; empty for headers that are not sent as given."""
     lengths: tuple[int, ...]
     """The places of ``Content-Length``."""
 
@@ -104,14 +105,14 @@ def _look_at(names: tuple[str, ...]) -> _Names:
 
 
 def _plain(text: object, what: str) -> str:
-    """The same as `str`, and no class of a site's: in a cache that would keep the site's code."""
+    """Return the text as a plain `str`: a site's class in a cache would keep the site's code."""
     if not isinstance(text, str):
         raise ResponseError(f"{what} is of the type {_kind(text)}, and has to be str")
     return str.__str__(text)
 
 
 def _key(name: str) -> bytes:
-    """RFC 9110, section 5.1."""
+    """Return the name of a header in lower case; raises `ResponseError` (RFC 9110, section 5.1)."""
     if not _TOKEN.fullmatch(name):
         raise ResponseError(f"{name!r:.100} is not the name of a header (RFC 9110, section 5.1)")
     return name.encode("latin-1").lower()
@@ -119,9 +120,9 @@ def _key(name: str) -> bytes:
 
 @functools.lru_cache(256)
 def _code(status: str) -> int:
-    """The number in a status (PEP 3333; RFC 9110, section 15): that of a final response.
+    """Return the number in the status of a final response (PEP 3333; RFC 9110, section 15).
 
-    The reason may be left out, and is never sent: ASGI has no place for it.
+    The reason may be left out, and is never sent: ASGI has no place for it. Raises `ResponseError`.
     """
     code, _, reason = status.partition(" ")
     if not _STATUS.fullmatch(code):
@@ -137,7 +138,7 @@ def _code(status: str) -> int:
 
 
 def _length(values: list[str]) -> int:
-    """What all ``Content-Length`` say (RFC 9110, section 8.6: ``1*DIGIT``)."""
+    """Return the length that all ``Content-Length`` give (RFC 9110, section 8.6: ``1*DIGIT``)."""
     if not all(_DIGITS.fullmatch(value) for value in values):
         raise ResponseError(
             f"the value of the header 'Content-Length' is not 1 to {LENGTH_DIGITS} digits alone"
@@ -149,7 +150,7 @@ def _length(values: list[str]) -> int:
 
 
 def _wrong_value(headers: list[tuple[str, Any]]) -> ResponseError:
-    """Which header it is, and why; its value may be a secret."""
+    """Return the error that names the wrong header and the reason; its value may be a secret."""
     for name, value in headers:
         if not isinstance(value, str):
             why = f"is of the type {_kind(value)}, and has to be str"
@@ -179,7 +180,7 @@ _DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 class Responder(WSGIResponder):  # type: ignore[misc]
     """What an application answers to one request, on its way to the event loop; a passage's job.
 
-    What a2wsgi's does with a queue and a task for each request, this does with a list and a lock.
+    a2wsgi's own responder needs a queue and a task for each request; this one, a list and a lock.
     """
 
     def __init__(
@@ -226,7 +227,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
 
     @property
     def answers(self) -> bool:
-        """Whether the client has got the head of the response."""
+        """Tell whether the head of the response has been taken, to be sent."""
         return self._head_taken
 
     @property
@@ -254,7 +255,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return Hung(self.request, round(now - self.since, 1), self.stack)
 
     async def ready(self) -> None:
-        """Wait until there is something to `take`; raises what it was told to `fail` with."""
+        """Wait until there is something to `take`; raises the error that `fail` was called with."""
         if self._verdict is None and not (self._announced or self.done):
             self._waiter = self._loop_queue.loop.create_future()
             await self._waiter
@@ -262,7 +263,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             raise self._verdict
 
     def take(self) -> tuple[Head | None, bytes, bool]:
-        """What there is to send: the head if it has not been taken, a piece, whether it is all."""
+        """Return what to send: the head if it is new, a piece, and whether that is the last one."""
         head = None
         with self._lock:
             self._announced = False
@@ -273,7 +274,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return head, pieces[0] if len(pieces) == 1 else b"".join(pieces), done
 
     def go_on(self) -> None:
-        """What was taken has been sent: a thread that waits for that may go on."""
+        """Let a thread go on that waits until the taken piece has been sent."""
         with self._lock:
             parked, self._parked = self._parked, False
             room = self._room
@@ -283,7 +284,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             self.passage.go_on(at_once=self._gone)
 
     def fail(self, error: Exception) -> None:
-        """Have whoever relays the response end with ``error``."""
+        """End the relay of the response with ``error``."""
         self._verdict = error
         self.let_go()
         self._notice()
@@ -352,7 +353,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     def start_response(
         self, status: str, response_headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
-        """PEP 3333, "The start_response() Callable"."""
+        """Take the status and the headers (PEP 3333, "The start_response() Callable")."""
         try:
             if exc_info is not None and self._sent:
                 raise exc_info[1].with_traceback(exc_info[2])
@@ -364,7 +365,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return self.write
 
     def write(self, data: bytes) -> None:
-        """PEP 3333, "The write() Callable"; waits for the client when it does not keep up."""
+        """Send a piece; wait if the client does not keep up (PEP 3333, "The write() Callable")."""
         if not self._put(data):
             return
         self._announce()
@@ -373,7 +374,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             raise ConnectionAbortedError("the client has gone away")
 
     def _pump(self, iterator: Iterator[bytes]) -> bool:
-        # A list, a tuple, Django's HttpResponse: nothing happens between the pieces.
+        # Lists, tuples and Django's HttpResponse know their length: all pieces are there already.
         at_once = operator.length_hint(iterator, -1) >= 0
         while not self._gone and not (self._head_only and not at_once and self.head):
             piece = next(iterator, None)
@@ -389,7 +390,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         return False
 
     def _put(self, piece: bytes) -> bool:
-        """Add a piece to what is to be sent; false if it is of no consequence."""
+        """Add a piece to those to be sent; return false if there is nothing of it to send."""
         if not isinstance(piece, bytes):
             raise TypeError(f"the application gave {type(piece).__name__} instead of bytes")
         if not piece:
@@ -416,7 +417,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self._announce()
 
     def _conclude(self) -> Exception | None:
-        """Check the end of the response; what is complete before anything was sent has a length."""
+        """Check the end of the response; add its length if nothing of it has been sent yet."""
         head = self.head
         if head is None:
             return AssertionError("the application did not call start_response()")
@@ -440,7 +441,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             self._loop_queue.post(self._notice, patient=patient)
 
     def _close(self) -> None:
-        """On the thread that ran the view, after the last piece: Django ends the request here."""
+        """Close the iterable, on the thread that ran the view: Django ends the request here."""
         close = getattr(self._iterable, "close", None)
         self._iterable = self._iterator = None
         if close is not None:

@@ -1,4 +1,4 @@
-"""What the bridges of all sites share on one event loop."""
+"""The parts that the bridges of all sites share on one event loop."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from gateway.execution.wsgi.body import Intake
 logger = logging.getLogger("gateway.wsgi")
 
 _REST: Final = 0.005
-"""Seconds at most that the event loop rests: what Python's switch interval may cost it anyway."""
+"""The longest rest of the event loop, in seconds: as long as it may wait for the GIL anyway."""
 _PASSES: Final = 3
-"""Passes of the loop between two rests: responses go out, requests come in and are submitted."""
+"""Passes of the loop between two rests: it sends responses, reads requests and submits them."""
 
 
 class Traffic:
-    """Made on the event loop; ``with`` it. ``threads`` is how many all sites together may have."""
+    """A context manager, made on the event loop, that owns the shared parts.
+
+    ``threads`` is the number of threads that all sites together may have.
+    """
 
     def __init__(self, threads: int) -> None:
         self.loop = asyncio.get_running_loop()
@@ -49,7 +52,7 @@ class Traffic:
         return self._shares.setdefault(site, Share())
 
     def watch(self) -> None:
-        """Have the governor look at what runs, from now on until nothing does."""
+        """Have the governor look at the running requests, from now on until none runs."""
         self._quiet = False
         self.hangs.watch()
         if not self._passing and self._may_rest():
@@ -59,7 +62,7 @@ class Traffic:
             self._timer = self.loop.call_later(0.002, self._tick)
 
     def was_quiet(self) -> bool:
-        """Whether no request has run since the last call of this."""
+        """Tell whether no request has run since the last call of this method."""
         quiet, self._quiet = self._quiet and self._timer is None, True
         return quiet
 
@@ -69,11 +72,11 @@ class Traffic:
             pause = self.governor.tick()
         except Exception:
             logger.exception("the governor could not look at the requests that run")
-        # Whatever happened: never disarmed while requests run.
+        # After an error, too: the timer stays armed while requests run.
         self._timer = None if pause is None else self.loop.call_later(pause, self._tick)
 
     def _pass(self) -> None:
-        """Once in each pass of the loop while there is a crowd: every so often, it rests."""
+        """Run once in each pass of the loop while there is a crowd; rest in one of `_PASSES`."""
         self._passes = (self._passes + 1) % _PASSES
         if not self._passes:
             self._passing = self._may_rest()

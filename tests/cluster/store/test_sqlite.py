@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.strategies import sampled_from
 
-from gateway.cluster.store import Entry, Held, StoreError, Worker
+from gateway.cluster.store import UNKNOWN, Entry, Held, StoreError, Worker
 from gateway.cluster.store import sqlite as module
 from gateway.cluster.store.sqlite import SqliteStore, store_path
 from gateway.sites.gate import CHANGES, Mode, ModeError, after
@@ -86,13 +87,26 @@ def test_a_worker_is_known_by_its_newest_report(store: SqliteStore) -> None:
     assert store.workers() == []
 
 
+def test_a_worker_is_marked_as_ended_once_and_not_if_it_has_reported(store: SqliteStore) -> None:
+    worker = Worker("1-ab", 1, "here", "77", 10.0, False, {})
+    store.report(worker)
+    assert not store.mark_ended(replace(worker, seen=9.0))
+    assert store.workers() == [worker]
+    assert store.mark_ended(worker)
+    assert not store.mark_ended(worker)
+    assert store.workers() == [replace(worker, ended=True)]
+    again = replace(worker, seen=20.0)
+    store.report(again)
+    assert store.workers() == [again]
+
+
 def test_a_mode_is_remembered_with_its_order(store: SqliteStore, path: Path) -> None:
     for site, mode in (("shop", "paused"), ("blog", "maintenance"), ("shop", "open")):
         store.change_mode(site, lambda _, mode=mode: mode, "w", "a", 0.0)
     store.close()
     again = SqliteStore(path)
-    assert again.modes() == {"shop": ("open", 3), "blog": ("maintenance", 2)}
-    assert again.modes(2) == {"shop": ("open", 3)}
+    assert again.modes() == {"shop": ("open", 3, "a"), "blog": ("maintenance", 2, "a")}
+    assert again.modes(2) == {"shop": ("open", 3, "a")}
     assert again.last_order() == 3
     assert [order.details["mode"] for order in again.orders(1)] == ["maintenance", "open"]
     assert [entry.result for entry in again.history("shop", 9)] == ["open", "paused"]
@@ -188,9 +202,9 @@ def test_a_file_of_the_first_version_is_taken_over(path: Path) -> None:
         old.execute("PRAGMA user_version = 1")
     with closing(SqliteStore(path)) as store:
         assert store.identity == "old"
-        assert store.modes() == {"shop": ("maintenance", 0)}
+        assert store.modes() == {"shop": ("maintenance", 0, UNKNOWN)}
         store.change_mode("shop", lambda held: f"after {held and held.mode}", "w", "a", 0.0)
-        assert store.modes(0) == {"shop": ("after maintenance", 1)}
+        assert store.modes(0) == {"shop": ("after maintenance", 1, "a")}
 
 
 def test_what_a_worker_writes_late_stands_where_it_happened(store: SqliteStore) -> None:

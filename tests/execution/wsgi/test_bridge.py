@@ -114,7 +114,7 @@ async def test_amid_a_crowd_the_loop_rests_and_all_are_answered() -> None:
         for _ in range(3):
             clients = await asyncio.gather(*(Client().ask(app) for _ in range(50)))
             assert [client.content for client in clients] == [b"hello"] * 50
-        assert rests or not app.traffic.governor._can_see
+        assert rests or not app.traffic.governor.sees_blocked
         count = len(rests)
         await asyncio.sleep(0.05)
         assert len(rests) == count, "it rests though there is nobody"
@@ -140,7 +140,7 @@ async def test_the_loop_does_not_rest_while_a_body_comes(monkeypatch: pytest.Mon
         rests = note_rests(app)
         over = asyncio.Event()
         crowd = [asyncio.create_task(ask_again_and_again(app, over)) for _ in range(10)]
-        while not rests and app.traffic.governor._can_see:
+        while not rests and app.traffic.governor.sees_blocked:
             await asyncio.sleep(0.01)
         client = await Sender(*[b"x" * 1000] * 30).ask(app, "POST", headers=CHUNKED)
         over.set()

@@ -1,0 +1,91 @@
+"""The database connections of a site. Django has one for each database on each thread."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from gateway.namespace import Namespace
+
+NO_DATABASE: Final = "unknown"
+"""The vendor of ``django.db.backends.dummy``: a project without a database."""
+_TIMEOUTS: Final = {
+    "postgresql": "connect_timeout",
+    "mysql": "connect_timeout",
+    "sqlite": "timeout",
+}
+"""The name of the option for seconds, by vendor. For SQLite it bounds the wait for a lock."""
+
+
+def aliases(namespace: Namespace) -> tuple[str, ...]:
+    """The names of the databases of the site; none for a site that does not use ``django.db``."""
+    db = _db(namespace)
+    return () if db is None else tuple(db.connections)
+
+
+def connection_to(namespace: Namespace, alias: str) -> Any:
+    """The connection of the calling thread to a database, which need not be open."""
+    db: Any = namespace.import_module("django.db")
+    return db.connections[alias]
+
+
+def missing_file(connection: Any) -> str | None:
+    """The SQLite file that does not exist yet: connecting would make an empty one."""
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():
+        return None
+    name = os.fspath(connection.settings_dict["NAME"])
+    return None if name.startswith("file:") or os.path.exists(name) else name
+
+
+def limit_waiting(connection: Any, seconds: int) -> None:
+    """Let ``connection`` wait only so long for its database, where its driver can be told.
+
+    It leaves the connection pool out, which would open connections of its own and wait for them.
+    """
+    options = dict(connection.settings_dict.get("OPTIONS") or {})
+    options.pop("pool", None)
+    if option := _TIMEOUTS.get(connection.vendor):
+        options[option] = seconds
+    connection.settings_dict["OPTIONS"] = options
+
+
+def close(namespace: Namespace) -> None:
+    """Close the database connections of the calling thread."""
+    db = _db(namespace)
+    if db is not None:
+        db.connections.close_all()
+
+
+def take(namespace: Namespace) -> dict[str, Any]:
+    """Take the open database connections of the calling thread from it, by alias.
+
+    They belong to a response that leaves the thread for a while, with its cursors and transaction;
+    what the thread does meanwhile must neither use nor close them.
+    """
+    db = _db(namespace)
+    if db is None:
+        return {}
+    taken = {each.alias: each for each in db.connections.all(initialized_only=True)}
+    for alias in taken:
+        del db.connections[alias]
+    return taken
+
+
+def put(namespace: Namespace, taken: dict[str, Any]) -> None:
+    """Give to the calling thread what `take` took from it."""
+    for alias, connection in taken.items():
+        namespace.modules["django.db"].connections[alias] = connection
+
+
+def close_pools(namespace: Namespace) -> None:
+    """Close the connection pools of the process, which ``close_all`` leaves open (Django 5.1)."""
+    db = _db(namespace)
+    if db is not None:
+        for connection in db.connections.all():
+            if hasattr(connection, "close_pool"):
+                connection.close_pool()
+
+
+def _db(namespace: Namespace) -> Any | None:
+    """``django.db`` if the site has imported it; a site need not use Django."""
+    return namespace.modules.get("django.db")
