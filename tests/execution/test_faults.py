@@ -191,7 +191,9 @@ class Passages(RuleBasedStateMachine):
 
     @rule(number=integers(0, THREADS))
     def an_exception_is_aimed_at_a_thread(self, number: int) -> None:
-        threads = sorted(self.traffic.pool.alive(), key=lambda thread: thread.ident or 0)
+        # A thread that has died may have left its identifier to another one.
+        alive = [thread for thread in self.traffic.pool.alive() if thread.is_alive()]
+        threads = sorted(alive, key=lambda thread: thread.ident or 0)
         if threads:
             aimed = ctypes.c_ulong(threads[number % len(threads)].ident or 0)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(aimed, ctypes.py_object(SystemExit))
@@ -252,7 +254,7 @@ class Passages(RuleBasedStateMachine):
             bridge, threads = site.bridge, site.threads
             site.renew()
             bridge.close()
-            await asyncio.to_thread(threads.shutdown, wait=False, cancel_futures=True)
+            threads.shutdown(wait=False, cancel_futures=True)
 
         self.run(close())
         self.settle()
@@ -335,10 +337,12 @@ class Passages(RuleBasedStateMachine):
         everything = [*self.generations, self.neighbour.threads]
         everything += [site.threads for site in self.sites.values()]
         for threads in everything:
-            await asyncio.to_thread(threads.shutdown, wait=False, cancel_futures=True)
+            threads.shutdown(wait=False, cancel_futures=True)
+        until = time.monotonic() + self.patience
         for threads in everything:
-            gone = await asyncio.to_thread(threads.join, self.patience)
-            assert gone, f"{threads.seats} seats of {threads.reporter.site} were not given up"
+            while not threads.join(0):
+                assert time.monotonic() < until, f"{threads.seats} seats were not given up"
+                await asyncio.sleep(0.001)
         await self._settle()
         places = self.traffic.governor.places
         assert (places.running, places.held, places.aside, places.waiting) == (0, 0, 0, 0)
