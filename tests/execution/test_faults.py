@@ -399,14 +399,10 @@ def _a_thread_that_does_not_start(patch: pytest.MonkeyPatch) -> None:
 
 
 def _a_job_that_is_cancelled(patch: pytest.MonkeyPatch) -> None:
-    withdraw = Pool.withdraw
+    def fail(self: Passage, error: BaseException) -> None:
+        self.job.abort(error)
 
-    def fail(self: Pool, generation: Any) -> list[Any]:
-        for errand in withdraw(self, generation):
-            errand.fail(RuntimeError("unloaded"))
-        return []
-
-    patch.setattr(Pool, "withdraw", fail)
+    patch.setattr(Passage, "fail", fail)
 
 
 def _an_exception_that_comes_late(patch: pytest.MonkeyPatch) -> None:
