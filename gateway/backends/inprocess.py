@@ -22,7 +22,7 @@ from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
 from gateway.memory.budget import Budget
-from gateway.memory.collector import Collector
+from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
@@ -48,15 +48,24 @@ class InProcessBackend:
     and the threads of all sites.
 
     ``threads`` is how many all sites together may have, ``budget`` how much memory; ``keep_failed``
-    leaves code that did not load as it is, for who wants to look at it.
+    leaves code that did not load as it is, for who wants to look at it. A load that takes more than
+    ``turn`` seconds goes on beside the turns. ``pace`` is that of the garbage collector.
     """
 
     def __init__(
-        self, threads: int, budget: Budget | None = None, *, keep_failed: bool = False
+        self,
+        threads: int,
+        budget: Budget | None = None,
+        *,
+        keep_failed: bool = False,
+        turn: float = _TURN,
+        pace: Pace = PACE,
     ) -> None:
         self._threads = threads
         self._budget = budget or Budget()
         self._keep_failed = keep_failed
+        self._seconds_of_turn = turn
+        self._pace = pace
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
         self._turns = asyncio.Semaphore(_TURNS)
@@ -64,7 +73,7 @@ class InProcessBackend:
     async def __aenter__(self) -> InProcessBackend:
         self._stack.enter_context(installed())
         traffic = self._traffic = self._stack.enter_context(Traffic(self._threads))
-        self.collector = self._stack.enter_context(Collector(traffic.was_quiet))
+        self.collector = self._stack.enter_context(Collector(traffic.was_quiet, self._pace))
         self._unloading = Unloading(self.collector)
         return self
 
@@ -121,7 +130,7 @@ class InProcessBackend:
         await self._turns.acquire()
         turn = contextlib.ExitStack()
         turn.callback(self._turns.release)  # once, whoever closes it first
-        end = asyncio.get_running_loop().call_later(_TURN, turn.close)
+        end = asyncio.get_running_loop().call_later(self._seconds_of_turn, turn.close)
         try:
             yield
         finally:

@@ -29,11 +29,13 @@ class Memory:
     An entry that is the same, in the same surroundings, with the files that were looked at for it
     as they were (`gateway.disk.inputs`), is not resolved again. One thread at a time may use it.
 
-    ``sound`` is whether the last reading, in the same surroundings, found no fault.
+    ``sound`` is whether the last reading, in the same surroundings, found no fault. ``settled`` is
+    how many seconds a file must have been left alone to count as known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settled: float = inputs.SETTLED) -> None:
         self.sound = False
+        self._settled = settled
         self._text: bytes | None = None
         self._tree: dict[str, Any] = {}
         self._faults: tuple[Fault, ...] = ()
@@ -68,7 +70,7 @@ class Memory:
             draft = None if name in wrong else known.get(name)
             look = look_once if every or name in names else None
             if draft is None or not draft.holds(entry, look):
-                draft = SiteDraft(name, entry, unsound, around)
+                draft = SiteDraft(name, entry, unsound, around, self._settled)
             drafts[name] = draft
         self._drafts = {name: draft for name, draft in drafts.items() if name not in wrong}
         return list(drafts.values())

@@ -43,26 +43,30 @@ def look(path: str) -> Look:
     )
 
 
-def has_settled(seen: Look) -> bool:
-    """Whether a file that looks the same later is the same, as far as that can be told."""
-    return len(seen) < 6 or seen[-1] / 1e9 < time.time() - SETTLED
+def has_settled(seen: Look, settled: float = SETTLED) -> bool:
+    """Whether a file that looks the same later is the same, as far as that can be told.
+
+    ``settled`` is how many seconds it must have been left alone for that.
+    """
+    return len(seen) < 6 or seen[-1] / 1e9 < time.time() - settled
 
 
 class Inputs:
-    """The files and folders that something was made of."""
+    """The files and folders that something was made of; for ``settled`` see `has_settled`."""
 
-    __slots__ = ("_looks", "_settled")
+    __slots__ = ("_all_settled", "_looks", "_settled")
 
-    def __init__(self) -> None:
+    def __init__(self, settled: float = SETTLED) -> None:
         self._looks: dict[str, Look] = {}
-        self._settled = True
+        self._settled = settled
+        self._all_settled = True
 
     def add(self, path: Path) -> None:
         """One that is about to be looked at or read, whether anything is there or not."""
         seen = look(os.fspath(path))
         self._looks[os.fspath(path)] = seen
-        self._settled = self._settled and has_settled(seen)
+        self._all_settled = self._all_settled and has_settled(seen, self._settled)
 
     def unchanged(self, look: Callable[[str], Look] = look) -> bool:
         """Whether all of them are certainly as they were. It blocks."""
-        return self._settled and all(look(path) == seen for path, seen in self._looks.items())
+        return self._all_settled and all(look(path) == seen for path, seen in self._looks.items())

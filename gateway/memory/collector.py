@@ -10,10 +10,10 @@ and free nearly all garbage that is circular. A full one becomes *due* when Pyth
 so, or when somebody asks for it, who has unloaded a site. It is run in the first second in which no
 request runs, however many wished for it meanwhile, and so seldom that collections take no more than
 one part in a hundred of the time, or one in twenty where somebody asked: the more has gathered, the
-longer everything stands still. If there is no such second for `LATEST`, Python's own rule holds
-again until the next one: garbage is bounded also in a gateway that is never idle. Who needs the
-memory of a site at once, or sees that unloaded ones pile up (`Collector.hurry`), has the next one
-run amid requests, and they may then take one part in five.
+longer everything stands still. If there is no such second for `Pace.latest` seconds, Python's own
+rule holds again until the next one: garbage is bounded also in a gateway that is never idle. Who
+needs the memory of a site at once, or sees that unloaded ones pile up (`Collector.hurry`), has the
+next one run amid requests, and they may then take one part in five.
 
 **While a site loads** there is none at all (``garbage.py``), not even a small one. A load creates
 tens of thousands of objects that stay, and each of them that survives makes the collector look at
@@ -40,20 +40,29 @@ from gateway.memory import figures
 
 logger = logging.getLogger(__name__)
 
-LATEST: Final = 300.0
-"""Seconds that a collection which is due waits for an idle moment before Python's rule holds."""
-_LOOK: Final = 1.0
-"""Seconds that have to pass without a request."""
-_REST: Final = 100
-"""How many times its own pause must pass before the next collection."""
-_ASKED_REST: Final = 19
-"""The same where somebody has asked for it."""
-_SHORT_REST: Final = 4
-"""The same where somebody is in a hurry."""
-_LONG: Final = 0.1
-"""Seconds of a pause that is worth a line in the log."""
 _NEVER: Final = 1 << 30
 _OLDEST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often full collections run. Rests are multiples of the pause of the last collection."""
+
+    look: float = 1.0
+    """Seconds that have to pass without a request."""
+    latest: float = 300.0
+    """Seconds that a collection that is due waits for an idle moment before Python's rule holds."""
+    rest: float = 100
+    """What has to pass between two collections."""
+    asked_rest: float = 19
+    """The same where somebody has asked for the next one."""
+    hurried_rest: float = 4
+    """The same where somebody is in a hurry."""
+    long: float = 0.1
+    """Seconds of a pause that is worth a line in the log."""
+
+
+PACE: Final = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +80,15 @@ class Collector:
     """Full collections in idle moments only; ``with`` it, on the event loop.
 
     ``was_quiet`` tells whether no request has run since it was called last; it is called every
-    ``look`` seconds.
+    `Pace.look` seconds.
     """
 
-    def __init__(
-        self, was_quiet: Callable[[], bool], *, look: float = _LOOK, latest: float = LATEST
-    ) -> None:
+    def __init__(self, was_quiet: Callable[[], bool], pace: Pace = PACE) -> None:
         self.pauses = 0
         """Full collections so far."""
         self.last: Pause | None = None
         self._was_quiet = was_quiet
-        self._look = look
-        self._latest = latest
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._thresholds = gc.get_threshold()
@@ -97,7 +103,7 @@ class Collector:
     def __enter__(self) -> Self:
         self._hold()
         gc.callbacks.append(self._note)
-        self._timer = self._loop.call_later(self._look, self._tick)
+        self._timer = self._loop.call_later(self._pace.look, self._tick)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +137,7 @@ class Collector:
         gc.set_threshold(*self._thresholds[:_OLDEST], _NEVER)
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(self._look, self._tick)
+        self._timer = self._loop.call_later(self._pace.look, self._tick)
         self._tell()
         if self._thread is None or not self._thread.is_alive():
             self._call_later()
@@ -151,7 +157,7 @@ class Collector:
                 daemon=True,
             )
             self._thread.start()
-        elif now - self._due_since > self._latest:
+        elif now - self._due_since > self._pace.latest:
             gc.set_threshold(*self._thresholds)
 
     def _may(self, now: float) -> bool:
@@ -159,8 +165,11 @@ class Collector:
             return False  # the finalizers of a site do not end
         if not (gc.isenabled() or self._hurry):
             return False  # a site loads
-        rest = _SHORT_REST if self._hurry else _ASKED_REST if self._later else _REST
-        return self.last is None or now - self.last.end > rest * self.last.seconds
+        if self.last is None:
+            return True
+        pace = self._pace
+        rest = pace.hurried_rest if self._hurry else pace.asked_rest if self._later else pace.rest
+        return now - self.last.end > rest * self.last.seconds
 
     def _note(self, phase: str, info: dict[str, int]) -> None:
         """One of ``gc.callbacks``: on whatever thread collects, in the middle of anything."""
@@ -182,7 +191,7 @@ class Collector:
             return
         self._told = self.pauses
         logger.log(
-            logging.INFO if self.last.seconds >= _LONG else logging.DEBUG,
+            logging.INFO if self.last.seconds >= self._pace.long else logging.DEBUG,
             "a full garbage collection %s took %.0f ms and freed %d objects",
             "in an idle moment" if self.last.idle else "amid requests",
             self.last.seconds * 1000,

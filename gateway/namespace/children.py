@@ -18,12 +18,15 @@ _HELPERS: Final = (
     ("multiprocessing.forkserver", "_forkserver"),
     ("multiprocessing.resource_tracker", "_resource_tracker"),
 )
-_PATIENCE: Final = 2.0
+PATIENCE: Final = 2.0
 """Seconds for each to end; one that is held open by a child of the program ends with that."""
 
 
-def end_helpers(modules: Mapping[str, ModuleType]) -> None:
-    """Have the helpers end that the ``multiprocessing`` among ``modules`` has started."""
+def end_helpers(modules: Mapping[str, ModuleType], patience: float) -> None:
+    """Have the helpers end that the ``multiprocessing`` among ``modules`` has started.
+
+    ``patience`` is how many seconds to wait for each of them.
+    """
     for name, attribute in _HELPERS:
         helper: Any = getattr(modules.get(name), attribute, None)
         if helper is not None:
@@ -31,7 +34,7 @@ def end_helpers(modules: Mapping[str, ModuleType]) -> None:
                 target=_end, args=(helper,), name=f"end {attribute}", daemon=True
             )
             ending.start()
-            ending.join(_PATIENCE)
+            ending.join(patience)
 
 
 def _end(helper: Any) -> None:

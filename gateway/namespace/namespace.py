@@ -9,7 +9,7 @@ from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from gateway.namespace import callers, cleanup, encodings, patches, recording, tables, views
-from gateway.namespace.children import end_helpers
+from gateway.namespace.children import PATIENCE, end_helpers
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Import, Importer, Modules
 from gateway.namespace.layers import LAYER, PRIVATE, STDLIB_PATH, Unit, process_module
@@ -118,13 +118,14 @@ class Namespace:
             return 1
         return 0
 
-    def close(self) -> list[BaseException]:
+    def close(self, patience: float = PATIENCE) -> list[BaseException]:
         """Run what the code registered with ``atexit``; returns what was raised.
 
-        Modules go when the last thread that runs their code is gone.
+        Modules go when the last thread that runs their code is gone. ``patience`` is how many
+        seconds to wait for each process that the code's ``multiprocessing`` keeps beside it.
         """
         errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
-        end_helpers(self.modules)
+        end_helpers(self.modules, patience)
         tables.release(self)
         patches.release(self)
         cleanup.clear(self)

@@ -84,9 +84,10 @@ class Site:
     """One site of the gateway, an ASGI application.
 
     ``retry`` is the number of seconds before a request may start another attempt after a failed
-    one; it doubles with each failure. ``generations`` is how many an earlier site of this name
-    had: numbers are never used twice. What happens is published in ``events``; ``changed`` is told
-    whenever ``state`` or ``failure`` may have changed.
+    one; it doubles with each failure. ``load_wait`` is how many seconds a visitor waits for a load.
+    ``generations`` is how many an earlier site of this name had: numbers are never used twice. What
+    happens is published in ``events``; ``changed`` is told whenever ``state`` or ``failure`` may
+    have changed.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Site:
         generations: int = 0,
         mode: Mode = Mode.OPEN,
         clock: Callable[[], float] = time.monotonic,
+        load_wait: float = LOAD_WAIT,
         events: Events | None = None,
         changed: Callable[[Site], None] = lambda _: None,
     ) -> None:
@@ -113,6 +115,7 @@ class Site:
         self._clock = clock
         self._events = events or Events()
         self._changed = changed
+        self._load_wait = load_wait
         self._retry = retry
         self._delay = retry
         self._retry_at = 0.0
@@ -134,7 +137,7 @@ class Site:
             receive = client.receive
         if self._serving is None and (attempt := self._attempt or self._due_attempt()):
             # Waiting neither cancels the attempt when this client leaves nor raises what it raised.
-            await asyncio.wait({attempt}, timeout=LOAD_WAIT)
+            await asyncio.wait({attempt}, timeout=self._load_wait)
         # No await between this look and the count in __enter__: a generation that is swapped out
         # has either counted this request already or will never see it.
         generation = self._serving

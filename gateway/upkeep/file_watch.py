@@ -42,14 +42,23 @@ STOP_TIMEOUT: Final = 1.0
 class Watch:
     """Keeps a registry in step with the files it was made of, while inside ``async with``.
 
-    ``refresh`` brings them into effect, if that is not to be `Registry.refresh` itself.
+    ``refresh`` brings them into effect, if that is not to be `Registry.refresh` itself. Without an
+    event the files are looked at every ``look_again`` milliseconds. Leaving waits ``stop_timeout``
+    seconds for the watch to end by itself.
     """
 
     def __init__(
-        self, registry: Registry, refresh: Callable[[], Awaitable[object]] | None = None
+        self,
+        registry: Registry,
+        refresh: Callable[[], Awaitable[object]] | None = None,
+        *,
+        look_again: int = LOOK_AGAIN,
+        stop_timeout: float = STOP_TIMEOUT,
     ) -> None:
         self._registry = registry
         self._bring_into_effect = refresh or registry.refresh
+        self._look_again = look_again
+        self._stop_timeout = stop_timeout
         self._stop = asyncio.Event()
         self._contents = _Contents()
         self._seen: bytes | None = None
@@ -63,7 +72,7 @@ class Watch:
         # Not cancelled at once, because the thread that waits for events has to end first; but a
         # reload that hangs must not hold up the end.
         self._stop.set()
-        await asyncio.wait({self._task}, timeout=STOP_TIMEOUT)
+        await asyncio.wait({self._task}, timeout=self._stop_timeout)
         tasks = {self._task, *self._refreshes}
         for task in tasks:
             task.cancel()
@@ -99,7 +108,7 @@ class Watch:
             debounce=PATIENCE,
             step=QUIET,
             stop_event=self._stop,
-            rust_timeout=LOOK_AGAIN,
+            rust_timeout=self._look_again,
             yield_on_timeout=True,
             recursive=False,
             ignore_permission_denied=True,
@@ -128,7 +137,7 @@ class Watch:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN / 1000):
+            async with asyncio.timeout(self._look_again / 1000):
                 await self._stop.wait()
 
 

@@ -2,7 +2,7 @@
 
 WAL mode (https://www.sqlite.org/wal.html) lets everybody read while one writes, and a process that
 is killed in the middle of a transaction leaves nothing of it. Transactions are short, so that
-waiting for the lock, `BUSY` seconds at most, is rare.
+waiting for the lock, `Bounds.busy` seconds at most, is rare.
 """
 
 from __future__ import annotations
@@ -13,18 +13,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.cluster.store import Entry, Held, Order, StoreError, Worker
 from gateway.disk.statefolder import StateError, StateFolder, store_name
-
-BUSY: Final = 1.0
-"""Seconds that a call waits while another process writes."""
-HISTORY_KEPT: Final = 10_000
-"""Entries of the history, of all sites together."""
-ORDERS_KEPT: Final = 200
 
 _CLAIM: Final = ""
 """Stands among the outcomes of an order for the worker that has taken it over."""
@@ -61,6 +55,21 @@ _SCHEMA: Final = (
 """What brings the file from one version to the next; a new one has version 0."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a call may take, and how much the file keeps."""
+
+    busy: float = 1.0
+    """Seconds that a call waits while another process writes."""
+    history: int = 10_000
+    """Entries of the history, of all sites together."""
+    orders: int = 200
+    """Orders, with what became of them."""
+
+
+BOUNDS: Final = Bounds()
+
+
 def store_path(state_dir: Path, sites: Path) -> Path:
     """The file of the gateway that serves ``sites``, in its state folder or in the one below."""
     return state_dir / store_name(sites)
@@ -72,7 +81,8 @@ class SqliteStore:
     The folder that it is in is a `StateFolder`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, bounds: Bounds = BOUNDS) -> None:
+        self._bounds = bounds
         self._name = path.name
         self._shown = str(path)
         self._version = -1
@@ -82,7 +92,7 @@ class SqliteStore:
             file = self._folder.prepare(path.name, *(path.name + suffix for suffix in _BESIDE))
             self._shown, self._id = file.shown, file.id
             self._db = sqlite3.connect(
-                file.path, timeout=BUSY, isolation_level=None, check_same_thread=False
+                file.path, timeout=bounds.busy, isolation_level=None, check_same_thread=False
             )
         try:
             with self._explained():
@@ -239,7 +249,7 @@ class SqliteStore:
 
     def _begin_wal(self) -> None:
         """Switch to WAL mode; SQLite does not wait by itself for others that do the same."""
-        until = time.monotonic() + BUSY
+        until = time.monotonic() + self._bounds.busy
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -269,7 +279,7 @@ class SqliteStore:
             (kind, json.dumps(details), worker, asker),
         ).lastrowid
         assert number is not None
-        oldest = number - ORDERS_KEPT
+        oldest = number - self._bounds.orders
         self._db.execute("DELETE FROM orders WHERE number <= ?", (oldest,))
         self._db.execute("DELETE FROM outcomes WHERE number <= ?", (oldest,))
         return number
@@ -281,7 +291,8 @@ class SqliteStore:
             astuple(entry),
         ).lastrowid
         assert newest is not None
-        self._db.execute("DELETE FROM history WHERE id <= ?", (newest - HISTORY_KEPT,))
+        oldest = newest - self._bounds.history
+        self._db.execute("DELETE FROM history WHERE id <= ?", (oldest,))
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._explained():

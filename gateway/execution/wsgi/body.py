@@ -90,9 +90,13 @@ class _Patience:
 
 
 class Intake:
-    """Takes in the bodies of all requests, and counts what they hold in memory."""
+    """Takes in the bodies of all requests, and counts what they hold in memory.
 
-    def __init__(self) -> None:
+    A body is coming while its last piece is no more than ``just_now`` seconds old.
+    """
+
+    def __init__(self, just_now: float = _JUST_NOW) -> None:
+        self._just_now = just_now
         self._held = 0
         # When the latest piece came that was not the last one of its body.
         self._latest = 0.0
@@ -100,7 +104,7 @@ class Intake:
     @property
     def receives(self) -> bool:
         """Whether a body of several pieces is coming just now. On the event loop."""
-        return asyncio.get_running_loop().time() - self._latest < _JUST_NOW
+        return asyncio.get_running_loop().time() - self._latest < self._just_now
 
     @contextmanager
     def body(self) -> Iterator[Body]:

@@ -20,14 +20,17 @@ _PASSES: Final = 3
 
 
 class Traffic:
-    """Made on the event loop; ``with`` it. ``threads`` is how many all sites together may have."""
+    """Made on the event loop; ``with`` it. ``threads`` is how many all sites together may have.
 
-    def __init__(self, threads: int) -> None:
+    ``intake`` takes in their bodies.
+    """
+
+    def __init__(self, threads: int, intake: Intake | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.governor = Governor(threads)
         self.pool = Pool(threads)
         self.loop_queue = LoopQueue(self.loop)
-        self.intake = Intake()
+        self.intake = intake or Intake()
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
         self._passes = 0
