@@ -10,19 +10,29 @@ import _posixsubprocess
 import codecs
 import contextlib
 import functools
+import importlib
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from gateway.namespace import callers, encodings, forks, patches, standins
 from gateway.namespace.hooks import hooked
 from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
 from gateway.namespace.views import Environ
+
+_IMPORTED_LATE: Final = (
+    "_strptime",  # by the C code of datetime and time
+    "concurrent.futures.process",  # by an attribute of their package, as the next one
+    "concurrent.futures.thread",
+)
+"""Parts of the standard library that it imports itself when they are first used. They are imported
+before there is a site. After that, their ``import calendar`` or ``import queue`` may find a
+stand-in, and then they use a site's module of that name."""
 
 _installed = threading.Lock()
 
@@ -177,6 +187,8 @@ def _encodings_of_the_asker() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _standins() -> Iterator[None]:
+    for name in _IMPORTED_LATE:
+        importlib.import_module(name)
     finder = standins.Finder()
     sys.meta_path.insert(0, finder)
     try:
