@@ -34,16 +34,16 @@ test-quick: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m 'not timed' $(QUICK)
 
 test-django: $(VENV)/.test
-	$(BIN)/python -m tests.django_suite
+	$(BIN)/python -m suites.django_suite
 
 test-public: $(VENV)/.test
-	GATEWAY_PUBLIC_PROJECTS=1 $(BIN)/python -m pytest -s tests/public_projects
+	GATEWAY_PUBLIC_PROJECTS=1 $(BIN)/python -m pytest -s suites/public_projects
 
 fuzz: $(VENV)/.test
-	$(BIN)/python -m tests.framing --minutes $(or $(MINUTES),60)
+	$(BIN)/python -m suites.framing --minutes $(or $(MINUTES),60)
 
 soak: $(VENV)/.test
-	$(BIN)/python -m tests.integration.soak
+	$(BIN)/python -m suites.soak
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check
