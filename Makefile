@@ -35,7 +35,8 @@ QUICK := $(addprefix tests/,admin config execution front memory sites) \
 	$(addprefix tests/namespace/test_,absolute.py isolation.py relative.py unload.py)
 
 test-quick: $(VENV)/.test
-	$(BIN)/python -m pytest -o cache_dir=$(VENV)/.pytest_cache -q -m 'not timed' $(QUICK)
+	$(BIN)/python -m pytest -o cache_dir=$(VENV)/.pytest_cache -q -m 'not timed' \
+		--numprocesses 2 --dist loadfile $(QUICK)
 
 test-django: $(VENV)/.test
 	$(BIN)/python -m suites.django_suite
