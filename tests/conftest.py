@@ -80,6 +80,7 @@ class FakeBackend:
         self.closed: list[tuple[str, int]] = []
         self.asked: list[tuple[int, Scope]] = []
         self.cancelled: list[str] = []
+        self.surveyed: list[str] = []
         self.busy = asyncio.Event()
         self.release = asyncio.Event()
         self.unloaded = asyncio.Event()
@@ -93,6 +94,7 @@ class FakeBackend:
         return self._held[name]
 
     def survivors(self, site: str) -> list[str]:
+        self.surveyed.append(site)
         return []
 
     async def load(

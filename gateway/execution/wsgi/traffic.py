@@ -22,15 +22,16 @@ _PASSES: Final = 3
 class Traffic:
     """A context manager, made on the event loop, that owns the shared parts.
 
-    ``threads`` is the number of threads that all sites together may have.
+    ``threads`` is the number of threads that all sites together may have. ``intake`` takes in the
+    bodies of all requests.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, intake: Intake | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.governor = Governor(threads)
         self.pool = Pool(threads)
         self.loop_queue = LoopQueue(self.loop)
-        self.intake = Intake()
+        self.intake = intake or Intake()
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
         self._passes = 0
