@@ -10,9 +10,13 @@
 # PYTHON=  the interpreter; default: the newest CPython (3.11 or later) that really runs here
 # VENV=    the virtual environment to make and use
 # PORT=    the port of make run; 0 takes a free one
+# JOBS=    how many tests of make test run at a time
+# PYTEST_ADDOPTS=  further options for pytest, from the environment
 
 VENV ?= .venv
 PORT ?= 8000
+# Tests wait for the programs that they start: more of them than there are processors.
+JOBS ?= 3
 BIN := $(VENV)/bin
 
 .PHONY: run test test-quick test-django test-public fuzz soak lint schema bench bench-requests clean help
@@ -24,26 +28,27 @@ run: $(VENV)/.run
 	@$(BIN)/python tools/run.py --port $(PORT)
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	@tools/run-tests $(VENV) $(JOBS)
 
 QUICK := $(addprefix tests/,admin config execution front memory sites) \
 	$(addprefix tests/test_,docs.py log.py main.py settings.py) tests/framing/test_pipelining.py \
 	$(addprefix tests/namespace/test_,absolute.py isolation.py relative.py unload.py)
 
 test-quick: $(VENV)/.test
-	$(BIN)/python -m pytest -q -m 'not timed' $(QUICK)
+	$(BIN)/python -m pytest -o cache_dir=$(VENV)/.pytest_cache -q -m 'not timed' \
+		--numprocesses 2 --dist loadfile $(QUICK)
 
 test-django: $(VENV)/.test
-	$(BIN)/python -m tests.django_suite
+	$(BIN)/python -m suites.django_suite
 
 test-public: $(VENV)/.test
-	GATEWAY_PUBLIC_PROJECTS=1 $(BIN)/python -m pytest -s tests/public_projects
+	GATEWAY_PUBLIC_PROJECTS=1 $(BIN)/python -m pytest -s suites/public_projects
 
 fuzz: $(VENV)/.test
-	$(BIN)/python -m tests.framing --minutes $(or $(MINUTES),60)
+	$(BIN)/python -m suites.framing --minutes $(or $(MINUTES),60)
 
 soak: $(VENV)/.test
-	$(BIN)/python -m tests.integration.soak
+	$(BIN)/python -m suites.soak
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

@@ -81,6 +81,7 @@ class FakeBackend:
         self.closed: list[tuple[str, int]] = []
         self.asked: list[tuple[int, Scope]] = []
         self.cancelled: list[str] = []
+        self.surveyed: list[str] = []
         self.busy = asyncio.Event()
         self.release = asyncio.Event()
         self.unloaded = asyncio.Event()
@@ -97,6 +98,7 @@ class FakeBackend:
         return []
 
     def survivors(self, site: str) -> list[str]:
+        self.surveyed.append(site)
         return []
 
     async def load(

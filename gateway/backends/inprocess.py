@@ -23,7 +23,7 @@ from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
 from gateway.memory.budget import Budget
-from gateway.memory.collector import Collector
+from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
 from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
 from gateway.namespace.survivors import Trace
@@ -54,7 +54,9 @@ class InProcessBackend:
     While it is entered (``async with``), the namespace hooks are installed and the threads of all
     sites exist. ``threads`` is the number of threads, and ``budget`` the memory, that all sites
     together may have. With ``keep_failed``, code that did not load is not unloaded, so that it can
-    be examined. Generations that stay in memory are published in ``events``.
+    be examined. Generations that stay in memory are published in ``events``. A load that has taken
+    ``turn`` seconds gives its turn to the next one, and goes on beside it. ``pace`` is the pace of
+    the garbage collector.
     """
 
     def __init__(
@@ -64,11 +66,15 @@ class InProcessBackend:
         *,
         keep_failed: bool = False,
         events: Events | None = None,
+        turn: float = _TURN,
+        pace: Pace = PACE,
     ) -> None:
         self._threads = threads
         self._budget = budget or Budget()
         self._keep_failed = keep_failed
         self._events = events or Events()
+        self._seconds_of_turn = turn
+        self._pace = pace
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
         self._turns = asyncio.Semaphore(_TURNS)
@@ -76,7 +82,7 @@ class InProcessBackend:
     async def __aenter__(self) -> InProcessBackend:
         self._stack.enter_context(installed())
         traffic = self._traffic = self._stack.enter_context(Traffic(self._threads))
-        self.collector = self._stack.enter_context(Collector(traffic.was_quiet))
+        self.collector = self._stack.enter_context(Collector(traffic.was_quiet, self._pace))
         loop = asyncio.get_running_loop()
 
         def publish(event: Survived) -> None:
@@ -155,7 +161,7 @@ class InProcessBackend:
         await self._turns.acquire()
         turn = contextlib.ExitStack()
         turn.callback(self._turns.release)  # happens once, whoever closes ``turn`` first
-        end = asyncio.get_running_loop().call_later(_TURN, turn.close)
+        end = asyncio.get_running_loop().call_later(self._seconds_of_turn, turn.close)
         try:
             yield
         finally:

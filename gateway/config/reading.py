@@ -30,11 +30,13 @@ class Memory:
     that were looked at for it have not changed (`gateway.disk.inputs`). One thread at a time may
     use this.
 
-    ``sound`` is true if the last reading, in the same surroundings, found no fault.
+    ``sound`` is true if the last reading, in the same surroundings, found no fault. ``settled`` is
+    a number of seconds, as for `gateway.disk.inputs.has_settled`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settled: float = inputs.SETTLED) -> None:
         self.sound = False
+        self._settled = settled
         self._text: bytes | None = None
         self._tree: dict[str, Any] = {}
         self._faults: tuple[Fault, ...] = ()
@@ -69,7 +71,7 @@ class Memory:
             draft = None if name in wrong else known.get(name)
             look = look_once if every or name in names else None
             if draft is None or not draft.holds(entry, look):
-                draft = SiteDraft(name, entry, unsound, around)
+                draft = SiteDraft(name, entry, unsound, around, self._settled)
             drafts[name] = draft
         self._drafts = {name: draft for name, draft in drafts.items() if name not in wrong}
         return list(drafts.values())

@@ -79,15 +79,23 @@ class SiteDraft:
     )
 
     def __init__(
-        self, name: str, entry: object, unsound: frozenset[Loc], around: Surroundings
+        self,
+        name: str,
+        entry: object,
+        unsound: frozenset[Loc],
+        around: Surroundings,
+        settled: float,
     ) -> None:
-        """Check ``entry``, except the values at ``unsound``, whose wrong type is known already."""
+        """Check ``entry``, except the values at ``unsound``, whose wrong type is known already.
+
+        ``settled`` is a number of seconds, as for `gateway.disk.inputs.has_settled`.
+        """
         self.name = name
         self.faults: list[Fault] = []
         self._entry: dict[str, Any] = entry if isinstance(entry, dict) else {}
         self._unsound = unsound
         self._around = around
-        self._inputs = Inputs()
+        self._inputs = Inputs(settled)
         self._site: SiteConfig | None = None
 
         self.hosts: dict[str, Loc] = self._resolve_hosts()

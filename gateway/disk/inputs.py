@@ -44,26 +44,33 @@ def look(path: str) -> Look:
     )
 
 
-def has_settled(seen: Look) -> bool:
-    """Tell whether the file will be unchanged if it looks the same later."""
-    return len(seen) < 6 or seen[-1] / 1e9 < time.time() - SETTLED
+def has_settled(seen: Look, settled: float = SETTLED) -> bool:
+    """Tell whether the file will be unchanged if it looks the same later.
+
+    That is so if the file was last changed more than ``settled`` seconds ago.
+    """
+    return len(seen) < 6 or seen[-1] / 1e9 < time.time() - settled
 
 
 class Inputs:
-    """The files and folders that something was made from."""
+    """The files and folders that something was made from.
 
-    __slots__ = ("_looks", "_settled")
+    ``settled`` is a number of seconds, as for `has_settled`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_all_settled", "_looks", "_settled")
+
+    def __init__(self, settled: float = SETTLED) -> None:
         self._looks: dict[str, Look] = {}
-        self._settled = True
+        self._settled = settled
+        self._all_settled = True
 
     def add(self, path: Path) -> None:
         """Record a path, existing or not, just before its file is looked at or read."""
         seen = look(os.fspath(path))
         self._looks[os.fspath(path)] = seen
-        self._settled = self._settled and has_settled(seen)
+        self._all_settled = self._all_settled and has_settled(seen, self._settled)
 
     def unchanged(self, look: Callable[[str], Look] = look) -> bool:
         """Tell whether all of them are certainly unchanged. Blocks."""
-        return self._settled and all(look(path) == seen for path, seen in self._looks.items())
+        return self._all_settled and all(look(path) == seen for path, seen in self._looks.items())

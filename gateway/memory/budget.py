@@ -24,16 +24,24 @@ _LOOK: Final = 0.1
 
 
 class Budget:
-    """The budget of one process. ``limit`` and ``memory()`` are in bytes; 0 is for no limit."""
+    """The budget of one process. ``limit`` and ``memory()`` are in bytes; 0 is for no limit.
+
+    A load waits at most ``patience`` seconds, and checks every ``look`` seconds whether there is
+    room.
+    """
 
     def __init__(
         self,
         limit: int = 0,
         *,
         memory: Callable[[], int] = resident,
+        patience: float = PATIENCE,
+        look: float = _LOOK,
     ) -> None:
         self.limit = limit
         self.memory = memory
+        self._patience = patience
+        self._look = look
         self._empty = memory()
         self._each = _LEAST
         self._coming = 0
@@ -57,9 +65,9 @@ class Budget:
             self._waiting += 1
             try:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(PATIENCE), self._line:
+                    async with asyncio.timeout(self._patience), self._line:
                         while self._above(self._coming + 1) > 0:
-                            await asyncio.sleep(_LOOK)
+                            await asyncio.sleep(self._look)
             finally:
                 self._waiting -= 1
         self._coming += 1

@@ -10,10 +10,10 @@ and free nearly all circular garbage. A full one becomes *due* when Python's own
 when somebody who has unloaded a site asks for it. It runs in the first second without a request,
 once for all who have asked. Full collections take at most a hundredth of the time, or a twentieth
 if somebody has asked, because each pause is longer the more garbage there is. If no second without
-a request comes for `LATEST`, Python's own rule holds again until the next full collection. So
-garbage is bounded also in a gateway that is never idle. A caller that needs the memory of a site at
-once, or sees many unloaded sites in memory, calls `Collector.hurry`. Then the next collection runs
-amid requests, and collections may take a fifth of the time.
+a request comes for `Pace.latest` seconds, Python's own rule holds again until the next full
+collection. So garbage is bounded also in a gateway that is never idle. A caller that needs the
+memory of a site at once, or sees many unloaded sites in memory, calls `Collector.hurry`. Then the
+next collection runs amid requests, and collections may take a fifth of the time.
 
 **While a site loads**, there is no collection at all, not even a small one (``switch.py``). A load
 creates tens of thousands of objects that stay, and the collector would look at them again and
@@ -40,20 +40,32 @@ from gateway.memory import figures
 
 logger = logging.getLogger(__name__)
 
-LATEST: Final = 300.0
-"""Seconds that a due collection waits for an idle moment before Python's own rule holds again."""
-_LOOK: Final = 1.0
-"""Seconds without a request that make an idle moment."""
-_REST: Final = 100
-"""The time between two collections, as a multiple of the pause of the first one."""
-_ASKED_REST: Final = 19
-"""The same multiple if somebody has asked for the collection."""
-_SHORT_REST: Final = 4
-"""The same multiple if somebody is in a hurry."""
-_LONG: Final = 0.1
-"""Seconds from which on a pause is logged at level INFO."""
 _NEVER: Final = 1 << 30
 _OLDEST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The limits to how often full collections run, and which of their pauses are logged.
+
+    Each rest is the time between two collections, as a multiple of the pause of the first one.
+    """
+
+    look: float = 1.0
+    """Seconds without a request that make an idle moment."""
+    latest: float = 300.0
+    """Seconds that a due collection waits for an idle moment. Then Python's own rule holds."""
+    rest: float = 100
+    """The rest if nobody has asked for the next collection."""
+    asked_rest: float = 19
+    """The rest if somebody has asked for it."""
+    hurried_rest: float = 4
+    """The rest if somebody is in a hurry."""
+    long: float = 0.1
+    """Seconds from which on a pause is logged at level INFO."""
+
+
+PACE: Final = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +82,16 @@ class Pause:
 class Collector:
     """Run full collections in idle moments only. Use it in a ``with`` block on the event loop.
 
-    ``was_quiet`` is called every ``look`` seconds, and tells whether no request has run since its
-    last call.
+    ``was_quiet`` is called every `Pace.look` seconds, and tells whether no request has run since
+    its last call.
     """
 
-    def __init__(
-        self, was_quiet: Callable[[], bool], *, look: float = _LOOK, latest: float = LATEST
-    ) -> None:
+    def __init__(self, was_quiet: Callable[[], bool], pace: Pace = PACE) -> None:
         self.pauses = 0
         """The number of full collections so far."""
         self.last: Pause | None = None
         self._was_quiet = was_quiet
-        self._look = look
-        self._latest = latest
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._thresholds = gc.get_threshold()
@@ -97,7 +106,7 @@ class Collector:
     def __enter__(self) -> Self:
         self._hold()
         gc.callbacks.append(self._note)
-        self._timer = self._loop.call_later(self._look, self._tick)
+        self._timer = self._loop.call_later(self._pace.look, self._tick)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +140,7 @@ class Collector:
         gc.set_threshold(*self._thresholds[:_OLDEST], _NEVER)
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(self._look, self._tick)
+        self._timer = self._loop.call_later(self._pace.look, self._tick)
         self._tell()
         if self._thread is None or not self._thread.is_alive():
             self._call_later()
@@ -151,7 +160,7 @@ class Collector:
                 daemon=True,
             )
             self._thread.start()
-        elif now - self._due_since > self._latest:
+        elif now - self._due_since > self._pace.latest:
             gc.set_threshold(*self._thresholds)
 
     def _may(self, now: float) -> bool:
@@ -159,8 +168,11 @@ class Collector:
             return False  # the last collection still runs: a finalizer of a site does not end
         if not (gc.isenabled() or self._hurry):
             return False  # a site is loading
-        rest = _SHORT_REST if self._hurry else _ASKED_REST if self._later else _REST
-        return self.last is None or now - self.last.end > rest * self.last.seconds
+        if self.last is None:
+            return True
+        pace = self._pace
+        rest = pace.hurried_rest if self._hurry else pace.asked_rest if self._later else pace.rest
+        return now - self.last.end > rest * self.last.seconds
 
     def _note(self, phase: str, info: dict[str, int]) -> None:
         """Record a full collection. In ``gc.callbacks``: runs on any thread, at any moment."""
@@ -182,7 +194,7 @@ class Collector:
             return
         self._told = self.pauses
         logger.log(
-            logging.INFO if self.last.seconds >= _LONG else logging.DEBUG,
+            logging.INFO if self.last.seconds >= self._pace.long else logging.DEBUG,
             "a full garbage collection %s took %.0f ms and freed %d objects",
             "in an idle moment" if self.last.idle else "amid requests",
             self.last.seconds * 1000,

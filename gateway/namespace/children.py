@@ -18,13 +18,16 @@ _HELPERS: Final = (
     ("multiprocessing.forkserver", "_forkserver"),
     ("multiprocessing.resource_tracker", "_resource_tracker"),
 )
-_PATIENCE: Final = 2.0
+PATIENCE: Final = 2.0
 """Seconds that we wait for each to end. One that a child of the program still uses ends with that
 child."""
 
 
-def end_helpers(modules: Mapping[str, ModuleType]) -> None:
-    """End the helper processes that the ``multiprocessing`` among ``modules`` has started."""
+def end_helpers(modules: Mapping[str, ModuleType], patience: float) -> None:
+    """End the helper processes that the ``multiprocessing`` among ``modules`` has started.
+
+    ``patience`` is the number of seconds to wait for each of them.
+    """
     for name, attribute in _HELPERS:
         helper: Any = getattr(modules.get(name), attribute, None)
         if helper is not None:
@@ -32,7 +35,7 @@ def end_helpers(modules: Mapping[str, ModuleType]) -> None:
                 target=_end, args=(helper,), name=f"end {attribute}", daemon=True
             )
             ending.start()
-            ending.join(_PATIENCE)
+            ending.join(patience)
 
 
 def _end(helper: Any) -> None:

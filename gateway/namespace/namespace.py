@@ -18,7 +18,7 @@ from gateway.namespace import (
     tables,
     views,
 )
-from gateway.namespace.children import end_helpers
+from gateway.namespace.children import PATIENCE, end_helpers
 from gateway.namespace.environment import Environment
 from gateway.namespace.importer import Import, Importer, Modules
 from gateway.namespace.layers import LAYER, PRIVATE, STDLIB_PATH, Unit, process_module
@@ -130,15 +130,16 @@ class Namespace:
             return 1
         return 0
 
-    def close(self) -> list[BaseException]:
+    def close(self, patience: float = PATIENCE) -> list[BaseException]:
         """Do what the end of a process would do; returns the exceptions that this raised.
 
         The exit functions (``atexit``) and finalizers of the code run, its helper processes end,
         and its entries in registries of shared code are removed. Its modules are freed when the
-        last thread that runs their code has ended.
+        last thread that runs their code has ended. ``patience`` is the number of seconds to wait
+        for each helper process of the code's ``multiprocessing``.
         """
         errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
-        end_helpers(self.modules)
+        end_helpers(self.modules, patience)
         tables.release(self)
         libraries.release(self)
         patches.release(self)

@@ -11,19 +11,29 @@ import _posixsubprocess
 import codecs
 import contextlib
 import functools
+import importlib
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from gateway.namespace import callers, encodings, forks, libraries, patches, standins
 from gateway.namespace.hooks import hooked
 from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
 from gateway.namespace.views import Environ
+
+_IMPORTED_LATE: Final = (
+    "_strptime",  # by the C code of datetime and time
+    "concurrent.futures.process",  # by ``__getattr__`` of the package, like the next one
+    "concurrent.futures.thread",
+)
+"""Modules that the standard library itself imports when they are first used. They are imported
+before there is a site. Later, their ``import calendar`` or ``import queue`` could find a stand-in,
+and then they would use a site's module of that name."""
 
 _installed = threading.Lock()
 
@@ -186,6 +196,8 @@ def _encodings_of_the_asker() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _standins() -> Iterator[None]:
+    for name in _IMPORTED_LATE:
+        importlib.import_module(name)
     finder = standins.Finder()
     sys.meta_path.insert(0, finder)
     try:

@@ -87,9 +87,10 @@ class Site:
     """One site of the gateway, an ASGI application.
 
     After a failed attempt, a request may start another one when ``retry`` seconds have passed; the
-    time doubles with each failure. ``generations`` is the number of generations that an earlier
-    site of this name had, because no number is used twice. What happens is published in ``events``.
-    ``changed`` is called whenever ``state`` or ``failure`` may have changed.
+    time doubles with each failure. A request waits at most ``load_wait`` seconds for a load.
+    ``generations`` is the number of generations that an earlier site of this name had, because no
+    number is used twice. What happens is published in ``events``. ``changed`` is called whenever
+    ``state`` or ``failure`` may have changed.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Site:
         generations: int = 0,
         mode: Mode = Mode.OPEN,
         clock: Callable[[], float] = time.monotonic,
+        load_wait: float = LOAD_WAIT,
         events: Events | None = None,
         changed: Callable[[Site], None] = lambda _: None,
     ) -> None:
@@ -116,6 +118,7 @@ class Site:
         self._clock = clock
         self._events = events or Events()
         self._changed = changed
+        self._load_wait = load_wait
         self._retry = retry
         self._delay = retry
         self._retry_at = 0.0
@@ -137,7 +140,7 @@ class Site:
             receive = client.receive
         if self._serving is None and (attempt := self._attempt or self._due_attempt()):
             # This neither cancels the attempt when the client leaves, nor raises its exception.
-            await asyncio.wait({attempt}, timeout=LOAD_WAIT)
+            await asyncio.wait({attempt}, timeout=self._load_wait)
         # There is no await between here and the count in __enter__: a generation that is swapped
         # out has either counted this request already or will never see it.
         generation = self._serving

@@ -42,12 +42,23 @@ STOP_TIMEOUT: Final = 1.0
 class Watch:
     """Watches the files that a registry was made of, while inside ``async with``.
 
-    ``refresh`` brings them into effect.
+    ``refresh`` brings them into effect. Without an event, the files are read every
+    ``poll_interval`` milliseconds. Leaving waits ``stop_timeout`` seconds until the watch ends by
+    itself.
     """
 
-    def __init__(self, registry: Registry, refresh: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        refresh: Callable[[], Awaitable[object]],
+        *,
+        poll_interval: int = POLL_INTERVAL,
+        stop_timeout: float = STOP_TIMEOUT,
+    ) -> None:
         self._registry = registry
         self._bring_into_effect = refresh
+        self._poll_interval = poll_interval
+        self._stop_timeout = stop_timeout
         self._stop = asyncio.Event()
         self._contents = _Contents()
         self._seen: bytes | None = None
@@ -61,7 +72,7 @@ class Watch:
         # The task is not cancelled at once, because the thread that waits for events has to end
         # first. A reload that hangs must not hold up the end.
         self._stop.set()
-        await asyncio.wait({self._task}, timeout=STOP_TIMEOUT)
+        await asyncio.wait({self._task}, timeout=self._stop_timeout)
         tasks = {self._task, *self._refreshes}
         for task in tasks:
             task.cancel()
@@ -97,7 +108,7 @@ class Watch:
             debounce=PATIENCE,
             step=QUIET,
             stop_event=self._stop,
-            rust_timeout=POLL_INTERVAL,
+            rust_timeout=self._poll_interval,
             yield_on_timeout=True,
             recursive=False,
             ignore_permission_denied=True,
@@ -126,7 +137,7 @@ class Watch:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(POLL_INTERVAL / 1000):
+            async with asyncio.timeout(self._poll_interval / 1000):
                 await self._stop.wait()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from textwrap import dedent
 
@@ -37,8 +38,13 @@ async def ask(generation: InProcessCode) -> bytes:
     }
     sent: list[Message] = []
 
+    body: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if body:
+            return body.pop()
+        await asyncio.Event().wait()  # the client stays
+        raise AssertionError("nothing ends the wait")
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -221,10 +221,7 @@ async def test_a_load_that_hangs_fails_after_its_time_and_says_where(tmp_path: P
     assert "app.py" in caught.value.traceback
 
 
-async def test_loads_take_turns_and_those_that_hang_hold_nobody_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.backends.inprocess._TURN", 0.3)
+async def test_loads_take_turns_and_those_that_hang_hold_nobody_up(tmp_path: Path) -> None:
     at_once = tmp_path / "at once"
     note = f"open({str(at_once)!r}, 'a').write(%r)"
     counting = f"{note % '+'}; import time; time.sleep(0.02); {note % '-'}; application = print"
@@ -234,7 +231,7 @@ async def test_loads_take_turns_and_those_that_hang_hold_nobody_up(
         (tmp_path / name).mkdir()
         return replace(project(tmp_path / name, source), name=name)
 
-    async with InProcessBackend(threads=1) as backend:
+    async with InProcessBackend(threads=1, turn=0.3) as backend:
         stuck = [
             asyncio.create_task(backend.load(site(f"stuck{n}", hanging), 1)) for n in range(_TURNS)
         ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gateway.backends.inprocess import InProcessBackend
 from gateway.backends.unloading import PILE
 from gateway.config.limits import Limits
 from gateway.errors import LoadError
+from gateway.memory.collector import Pace
 from gateway.namespace import Namespace
 from gateway.namespace.survivors import Trace
 from gateway.sites.events import Cause, Events, Happening, Survived
@@ -25,6 +27,8 @@ from .projects import ask, project
 pytestmark = pytest.mark.anyio
 
 OPERATOR = Cause("reload", "token 192.0.2.1")
+LOOK = 0.2
+"""Seconds without a request after which the collector may run."""
 ANSWER = """
 def application(environ, start_response):
     start_response("200 OK", [])
@@ -51,10 +55,12 @@ def schedulers() -> object:
         end.set()
 
 
-@pytest.fixture(autouse=True)
-def collecting_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The heap of the tests is large, and three collections of it would take 45 s."""
-    monkeypatch.setattr("gateway.memory.collector._ASKED_REST", 1)
+@pytest.fixture
+async def backend(events: Events) -> AsyncIterator[InProcessBackend]:
+    """The heap of the tests is large, and three collections of it would take 45 s by default."""
+    pace = Pace(look=LOOK, asked_rest=1)
+    async with InProcessBackend(threads=2, events=events, pace=pace) as backend:
+        yield backend
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -178,18 +184,39 @@ async def test_what_did_not_come_up_and_stays_is_told_as_well(
     assert "scheduler" in survived.holder
 
 
+@pytest.fixture
+async def busy(backend: InProcessBackend, tmp_path: Path) -> AsyncIterator[None]:
+    """A neighbour is at a request all the time."""
+    source = """
+        import os
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [os.read(int(os.environ["PIPE"]), 1)]
+        """
+    end, begin = os.pipe()
+    (tmp_path / "blog").mkdir()
+    config = replace(project(tmp_path / "blog", source, PIPE=str(end)), name="blog")
+    neighbour = await backend.load(config, 1)
+    request = asyncio.create_task(ask(neighbour))
+    await until(lambda: bool(neighbour.in_flight()))
+    yield
+    assert not request.done()
+    os.write(begin, b"x")
+    assert await request == b"x"
+    await neighbour.close()
+    for descriptor in (end, begin):
+        os.close(descriptor)
+
+
+@pytest.mark.usefixtures("busy")
 async def test_generations_that_pile_up_do_not_wait_for_an_idle_moment(
-    backend: InProcessBackend,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    backend: InProcessBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gateway.unloading")
-    monkeypatch.setattr(backend.collector, "_was_quiet", lambda: False)
     config = project(tmp_path, ANSWER)
     for number in range(1, PILE):
         await (await backend.load(config, number)).close()
-    await asyncio.sleep(2.5)  # the collector looks once a second
+    await asyncio.sleep(5 * LOOK)
     assert "is gone" not in caplog.text
     await (await backend.load(config, PILE)).close()
     await until(lambda: caplog.text.count("is gone") == PILE)

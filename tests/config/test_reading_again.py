@@ -19,9 +19,10 @@ from hypothesis.strategies import sampled_from
 
 from gateway.config import Config, Memory, read_config, read_config_leniently
 from gateway.config.folders import parts_of_venv
-from gateway.disk import inputs
 from gateway.errors import ConfigError
 
+AT_ONCE = -3600.0
+"""Files are known when they are written; who uses this gives each version another time."""
 NAMES = ("one", "two", "three")
 MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "core.settings")\n'
 
@@ -64,12 +65,6 @@ def make_site(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are known at once; who uses this gives each version of a file another time."""
-    monkeypatch.setattr(inputs, "SETTLED", -3600.0)
-
-
-@pytest.fixture
 def many(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     entries = {f"site{n:02}": make_site(tmp_path / f"site{n:02}") for n in range(20)}
     source = tmp_path / "sites.json"
@@ -80,13 +75,15 @@ def many(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
 Read = Callable[..., Config]
 
 
+def reader(source: Path, memory: Memory) -> Read:
+    return lambda names=(): read_config(source, environ={}, memory=memory, names=names)
+
+
 @pytest.fixture
 def read(many: tuple[Path, dict[str, Any]]) -> Read:
-    memory = Memory()
-    return lambda names=(): read_config(many[0], environ={}, memory=memory, names=names)
+    return reader(many[0], Memory(AT_ONCE))
 
 
-@pytest.mark.usefixtures("settled")
 def test_files_that_have_not_changed_are_not_opened_again(
     many: tuple[Path, dict[str, Any]], read: Read
 ) -> None:
@@ -110,17 +107,17 @@ def test_files_that_have_not_changed_are_not_opened_again(
 
 
 def test_a_file_that_has_just_been_written_is_not_trusted(
-    many: tuple[Path, dict[str, Any]], read: Read
+    many: tuple[Path, dict[str, Any]],
 ) -> None:
     """Two changes within a tick of the clock may look the same."""
     source, _ = many
+    read = reader(source, Memory())
     read()
     with files_opened(source.parent) as found:
         read()
     assert len(found) > 1
 
 
-@pytest.mark.usefixtures("settled")
 def test_a_reading_for_some_sites_looks_at_their_files_only(
     many: tuple[Path, dict[str, Any]], read: Read
 ) -> None:
@@ -144,7 +141,6 @@ def test_a_reading_for_some_sites_looks_at_their_files_only(
     assert "site01" not in read(["site04"]).sites
 
 
-@pytest.mark.usefixtures("settled")
 def test_a_reading_for_some_sites_sees_every_edit_of_the_file(
     many: tuple[Path, dict[str, Any]], read: Read
 ) -> None:
@@ -164,7 +160,6 @@ def test_a_reading_for_some_sites_sees_every_edit_of_the_file(
         read(["site04"])
 
 
-@pytest.mark.usefixtures("settled")
 def test_a_value_of_another_type_is_another_one(
     many: tuple[Path, dict[str, Any]], read: Read
 ) -> None:
@@ -189,7 +184,7 @@ class Rereading(RuleBasedStateMachine):
         self.entries = {name: make_site(self.folder / name) for name in NAMES}
         self.entries["one"]["venv"] = "venv"
         self.entries["two"]["wsgi"] = "core.settings.x"
-        self.memory = Memory()
+        self.memory = Memory(AT_ONCE)
         self.ticks = 0
         self.environ: dict[str, str] = {}
         self.default: str | None = None
@@ -321,7 +316,6 @@ class Rereading(RuleBasedStateMachine):
             assert again == read_config_leniently(source, environ=self.environ)
 
 
-@pytest.mark.usefixtures("settled")
 def test_what_is_remembered_is_what_would_be_found() -> None:
     Rereading.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
     Rereading.TestCase().runTest()

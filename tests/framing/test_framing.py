@@ -1,4 +1,4 @@
-"""Some thousand streams; ``python -m tests.framing`` tries more of them."""
+"""Some thousand streams; ``python -m suites.framing`` tries more of them."""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -20,6 +22,7 @@ from .waiting import until
 
 PATIENCE_AT_END: Final = 60.0
 """Seconds that a program has to end once it was asked to."""
+_PORTS: Final = range(20_000, 32_000)
 _SHOWN: Final = 12_000
 _REQUIRED: Final = "GATEWAY_REQUIRE_SERVICES"
 
@@ -184,11 +187,22 @@ def private_folder(user: str | None) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment, for servers that cannot choose one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, for servers that cannot choose one.
+
+    It is below those that the system gives to whoever asks for any, and no other run of the tests
+    gets it while this process lives.
+    """
+    folder = Path(tempfile.gettempdir(), f"gateway-ports-of-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    for port in random.sample(_PORTS, len(_PORTS)):
+        lock = os.open(folder / str(port), os.O_RDWR | os.O_CREAT)  # stays open, and so locked
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            os.close(lock)
+    raise AssertionError("all ports are taken")
 
 
 def listens(port: int) -> bool:

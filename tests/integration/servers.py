@@ -29,7 +29,10 @@ Sites = Mapping[str, Mapping[str, Any]]
 
 
 class Gateway(Program):
-    """``uvicorn gateway.main:app`` with a ``sites.json`` in a folder of its own."""
+    """``uvicorn gateway.main:app`` with a ``sites.json`` in a folder of its own.
+
+    Another ``app`` has to pass everything on to that one.
+    """
 
     # uvicorn ends by the signal that it was sent, after a clean stop.
     good_ends = frozenset({0, -signal.SIGTERM})
@@ -40,9 +43,10 @@ class Gateway(Program):
         sites: Sites,
         environ: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        app: str = "gateway.main:app",
     ) -> None:
         super().__init__(
-            [sys.executable, "-m", "uvicorn", "gateway.main:app", "--port", "0", *options],
+            [sys.executable, "-m", "uvicorn", app, "--port", "0", *options],
             folder=folder,
             environ=plain_environ(
                 PYTHONPATH=str(REPOSITORY), PYTHONFAULTHANDLER="1", **(environ or {})

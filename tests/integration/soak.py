@@ -1,6 +1,6 @@
 """Many reloads under load: no request is lost, every old generation goes, and memory stays.
 
-    python -m tests.integration.soak [--reloads 200] [--batch 20]
+A few of them are a test; ``python -m suites.soak`` goes on for longer.
 
 Reloads come in batches while visitors look at all sites. Between batches nobody does, until the
 gateway has seen that all old generations are gone: it collects garbage in idle moments only, and
@@ -9,9 +9,7 @@ spaces that, so that few and large batches take less time.
 
 from __future__ import annotations
 
-import argparse
 import re
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +19,16 @@ from gateway.memory.figures import resident
 
 from .actions import reload
 from .cache import virtual_environment
-from .servers import PROTOCOL, Gateway
-from .services import PostgreSQL, postgresql
-from .sites import OTHER_DJANGO, BuiltSite, tiny_site, wagtail_site
+from .servers import Gateway
+from .services import PostgreSQL
+from .sites import OTHER_DJANGO, BuiltSite, tiny_site
 from .visitors import Visitors
 from .waiting import until
 
 BATCH: Final = 5
 """Reloads between two looks at the memory."""
 SETTLED: Final = 20
-"""Reloads after which memory may not grow any more, but for the part in ``GROWTH``."""
-GROWTH: Final = 0.03
+"""Reloads after which memory should not grow any more."""
 _PATIENCE: Final = 900.0
 
 _NATIVE: Final = (
@@ -142,35 +139,3 @@ def _gone(gateway: Gateway, site: BuiltSite) -> set[int]:
     assert not held, "\n".join(held)
     said = re.findall(rf"{site.name}: generation (\d+) is gone", output)
     return {int(number) for number in said}
-
-
-def main() -> None:
-    """Soak a Wagtail site, and one with native packages beside another; print the courses."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reloads", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=20)
-    parser.add_argument("--only", choices=("wagtail", "native"))
-    options = parser.parse_args()
-    failed = False
-    with tempfile.TemporaryDirectory() as name, postgresql() as postgres:
-        folder = Path(name)
-        runs = {}
-        if options.only != "native":
-            runs["wagtail"] = [wagtail_site(folder)]
-        if options.only != "wagtail":
-            runs["native"] = native_sites(folder, postgres)
-        for kind, (site, *others) in runs.items():
-            home = folder / f"gateway of {kind}"
-            home.mkdir()
-            entries = {each.name: each.entry for each in (site, *others)}
-            with Gateway(home, entries, options=PROTOCOL) as gateway:
-                course = soak(gateway, site, others, options.reloads, options.batch)
-            curve = ", ".join(f"{n}: {mb:.1f}" for n, mb in course.megabytes.items())
-            print(f"{kind}: {course.answers} answers, {len(course.lost)} lost {course.lost[:3]}")
-            print(f"  MB after reloads: {curve}; growth {course.growth:+.1%}", flush=True)
-            failed = failed or bool(course.lost) or course.growth > GROWTH
-    raise SystemExit(failed)
-
-
-if __name__ == "__main__":
-    main()

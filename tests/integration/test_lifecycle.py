@@ -162,7 +162,7 @@ def test_a_site_is_preloaded_if_it_wants_to_be(
         ((), (), {}),
         (("GET /", "POST /_reload?site=hung"), ("--timeout-graceful-shutdown", "1"), {}),
         # uvicorn waits for those who wait, and they for the load: that has a limit of its own.
-        (("GET /", "POST /_reload?site=hung"), (), {"load_timeout": 5}),
+        (("GET /", "POST /_reload?site=hung"), (), {"load_timeout": 2}),
     ],
     ids=["nobody waits", "uvicorn has a time limit", "uvicorn has none"],
 )

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.memory import budget
-from gateway.memory.budget import Budget
+from gateway.memory.budget import PATIENCE, Budget
 
 pytestmark = pytest.mark.anyio
 
@@ -17,20 +16,15 @@ MB = 1 << 20
 class Process:
     """Has the memory that a test says, of which 50 MB are its own."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, patience: float = PATIENCE) -> None:
         self.used = 50 * MB
-        self.budget = Budget(limit * MB, memory=lambda: self.used)
+        self.budget = Budget(limit * MB, memory=lambda: self.used, patience=patience, look=0.001)
         self.entered: list[str] = []
 
     async def load(self, name: str, end: asyncio.Event) -> None:
         async with self.budget.room():
             self.entered.append(name)
             await end.wait()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "_LOOK", 0.001)
 
 
 async def rest() -> None:
@@ -66,9 +60,8 @@ async def test_what_loads_counts_and_what_waits_is_told() -> None:
     assert process.budget.excess == -30 * MB
 
 
-async def test_patience_ends_with_a_load_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "PATIENCE", 0.05)
-    process, end = Process(40), asyncio.Event()
+async def test_patience_ends_with_a_load_all_the_same() -> None:
+    process, end = Process(40, patience=0.05), asyncio.Event()
     end.set()
     await asyncio.wait_for(asyncio.gather(*(process.load(name, end) for name in "ab")), 5)
     assert sorted(process.entered) == ["a", "b"]

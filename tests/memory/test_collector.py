@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gateway.memory import collector
-from gateway.memory.collector import Collector
+from gateway.memory.collector import Collector, Pace
 from gateway.memory.switch import held as switched_off
 
 DEADLINE = 30.0
 LOOK = 0.01
+OFTEN = Pace(look=LOOK)
 
 
 class Ring:
@@ -76,7 +76,7 @@ async def test_what_is_wanted_is_done_in_the_next_quiet_moment() -> None:
         looks += 1
         return quiet
 
-    with Collector(was_quiet, look=LOOK) as held:
+    with Collector(was_quiet, OFTEN) as held:
         drop_old_garbage(lambda: loop.call_soon_threadsafe(freed.set))
         for _ in range(3):
             held.then(int)
@@ -93,9 +93,8 @@ async def test_what_is_wanted_is_done_in_the_next_quiet_moment() -> None:
 
 
 @pytest.mark.anyio
-async def test_who_asks_waits_less_than_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collector, "_REST", 1e9)
-    with Collector(lambda: True, look=LOOK) as held:
+async def test_who_asks_waits_less_than_python() -> None:
+    with Collector(lambda: True, Pace(look=LOOK, rest=1e9)) as held:
         for number in (1, 2):
             held.then(int)
             await until(lambda number=number: held.pauses == number)
@@ -107,7 +106,7 @@ async def test_who_asks_waits_less_than_python(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.anyio
 async def test_many_small_collections_make_a_full_one_due() -> None:
-    with Collector(lambda: True, look=LOOK) as held:
+    with Collector(lambda: True, OFTEN) as held:
         for _ in range(gc.get_threshold()[1] + 5):
             gc.collect(1)
         await until(lambda: held.last)
@@ -116,7 +115,7 @@ async def test_many_small_collections_make_a_full_one_due() -> None:
 @pytest.mark.anyio
 async def test_python_s_own_rule_holds_when_it_is_never_quiet() -> None:
     before = gc.get_threshold()
-    with Collector(lambda: False, look=LOOK, latest=0) as held:
+    with Collector(lambda: False, Pace(look=LOOK, latest=0)) as held:
         assert gc.get_threshold() != before
         held.then(int)
         await until(lambda: gc.get_threshold() == before)
@@ -134,7 +133,7 @@ async def test_it_does_not_disturb_a_load() -> None:
         looks += 1
         return True
 
-    with Collector(was_quiet, look=LOOK) as held:
+    with Collector(was_quiet, OFTEN) as held:
         with switched_off():
             held.then(int)
             await until(lambda: looks > 3)
@@ -143,11 +142,9 @@ async def test_it_does_not_disturb_a_load() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_long_pause_is_in_the_log(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(collector, "_LONG", 0)
-    with caplog.at_level(logging.INFO, "gateway"), Collector(lambda: True, look=LOOK) as held:
+async def test_a_long_pause_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    pace = Pace(look=LOOK, long=0)
+    with caplog.at_level(logging.INFO, "gateway"), Collector(lambda: True, pace) as held:
         held.then(int)
         await until(lambda: caplog.messages)
     assert "a full garbage collection in an idle moment took" in caplog.messages[0]

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from gateway.namespace import Namespace, children
+from gateway.namespace import Namespace
 
 from .worlds import Program, load
 
@@ -251,11 +251,8 @@ def test_helper_processes_end_with_their_namespace(hooks: None) -> None:
             os.kill(pid, 0)
 
 
-def test_a_helper_process_that_somebody_holds_open(
-    hooks: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_helper_process_that_somebody_holds_open(hooks: None) -> None:
     """A child of the site has the pipe as well: the namespace closes without it."""
-    monkeypatch.setattr(children, "_PATIENCE", 0.1)
     namespace = Namespace("a", environ=dict(os.environ))
     tracker = load(
         namespace,
@@ -266,7 +263,7 @@ def test_a_helper_process_that_somebody_holds_open(
         """,
     )["tracker"]
     held = os.dup(tracker._fd)
-    assert namespace.close() == []
+    assert namespace.close(patience=0.1) == []
     pid = tracker._pid
     os.kill(pid, 0)
     (waiting,) = [t for t in threading.enumerate() if t.name == "end _resource_tracker"]

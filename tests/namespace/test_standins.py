@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.namespace import Namespace, callers, installed, standins
+from gateway.namespace import Namespace, installed, standins
 
 from .worlds import load, write
 
@@ -63,8 +63,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(folder))
     before = set(sys.modules)
     yield tmp_path / "site"
+    own = ("both", "uses_both", "tries", "only", "slow", "waits", "new", "antigravity")
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("both", "uses_both", "tries", "only", "slow", "waits", "new"):
+        if name.partition(".")[0] in own:
             del sys.modules[name]
 
 
@@ -238,22 +239,24 @@ def test_a_module_that_waits_for_another_thread(hooks: None, folder: Path) -> No
 
 
 def test_two_namespaces_that_need_the_same_part_of_the_standard_library(
-    hooks: None, folder: Path, monkeypatch: pytest.MonkeyPatch
+    hooks: None, folder: Path
 ) -> None:
-    """The second one waits until the process has all of it: parts import each other."""
-    monkeypatch.setattr(callers, "STDLIB", callers.STDLIB | {"waits"})
+    """The second one waits until the process has all of it: parts import each other.
+
+    The part is called ``antigravity`` here, which nobody else needs.
+    """
     source = """
         import slow
         slow.begun.set()
         slow.done.wait(0.3)
         complete = True
         """
-    write(folder.parent / "process", {"slow.py": EVENTS, "waits.py": source})
+    write(folder.parent / "process", {"slow.py": EVENTS, "antigravity.py": source})
     import slow
 
-    first = threading.Thread(target=standins.ensure, args=("waits",))
+    first = threading.Thread(target=standins.ensure, args=("antigravity",))
     first.start()
     assert slow.begun.wait(10)
-    standins.ensure("waits")
-    assert standins.replaced("waits").complete  # type: ignore[union-attr]
+    standins.ensure("antigravity")
+    assert standins.replaced("antigravity").complete  # type: ignore[union-attr]
     first.join()

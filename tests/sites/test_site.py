@@ -150,10 +150,8 @@ async def test_a_client_that_leaves_does_not_end_the_load(
     assert backend.loads == [("shop", 1)]
 
 
-async def test_a_visitor_does_not_wait_for_ever(
-    site: Site, backend: Any, get: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.sites.site.LOAD_WAIT", 0)
+async def test_a_visitor_does_not_wait_for_ever(entry: Any, backend: Any, get: Any) -> None:
+    site = Site(entry("shop"), backend, load_wait=0)
     loaded = backend.hold("shop")
     assert (await get(site)).status_code == 503
     loaded.set()

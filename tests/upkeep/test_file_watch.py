@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import ADMIN_HOSTS
+from gateway.config import ADMIN_HOSTS, Config
 from gateway.config.file import SitesFile
 from gateway.sites.registry import Registry
 from gateway.sites.reloads import Reloads, Report
@@ -21,13 +21,23 @@ pytestmark = pytest.mark.anyio
 
 
 class Watched(Registry):
-    """A registry that says when it has followed its file."""
+    """A registry that says when it has followed its file.
+
+    Reading the file fails with ``fault`` if there is one.
+    """
 
     def __init__(self, file: SitesFile, backend: Any) -> None:
         config, faults = file.read_at_start()
         super().__init__(config, backend, faults=faults)
-        self.reloads = Reloads(self, file.read)
+        self._file = file
+        self.fault: Exception | None = None
+        self.reloads = Reloads(self, self._read)
         self.applied: asyncio.Queue[Report | Exception] = asyncio.Queue()
+
+    def _read(self, names: frozenset[str]) -> Config:
+        if self.fault is not None:
+            raise self.fault
+        return self._file.read(names)
 
     async def refresh(self) -> Report:
         try:
@@ -64,10 +74,10 @@ async def watched(
     """Starts a watch of a file, by default ``sites.json`` in ``folder``."""
     started: list[Any] = []
 
-    async def start(source: Path = folder / "sites.json") -> Watched:
+    async def start(source: Path = folder / "sites.json", **options: Any) -> Watched:
         file = SitesFile(source, tmp_path_factory.mktemp("state"), ADMIN_HOSTS)
         registry = Watched(file, backend)
-        watch = Watch(registry, registry.refresh)
+        watch = Watch(registry, registry.refresh, **options)
         await watch.__aenter__()
         started.append((registry, watch))
         await registry.applied.get()  # the first look
@@ -186,24 +196,22 @@ async def test_a_new_env_file_is_watched_too(folder: Path, watched: Any, backend
 
 
 async def test_the_watch_survives_errors(
-    folder: Path, watched: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path, watched: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.upkeep.file_watch.POLL_INTERVAL", 1)
-    registry = await watched()
-    with monkeypatch.context() as broken:
-        broken.setattr(registry.reloads, "_read", lambda _: 1 / 0)
-        (folder / "sites.json").write_text(content("two.example"))
-        assert isinstance(await registry.applied.get(), ZeroDivisionError)
+    registry = await watched(poll_interval=1)
+    registry.fault = ZeroDivisionError()
+    (folder / "sites.json").write_text(content("two.example"))
+    assert await registry.applied.get() is registry.fault
+    registry.fault = None
     (folder / "sites.json").write_text(content("three.example"))
     await registry.until(lambda: registry.hosts() == ("three.example",))
     assert "it goes on" in caplog.text
 
 
 async def test_leaving_does_not_wait_for_a_reload_that_hangs(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, watched: Any, backend: Any
+    folder: Path, watched: Any, backend: Any
 ) -> None:
-    monkeypatch.setattr("gateway.upkeep.file_watch.STOP_TIMEOUT", 0)
-    registry = await watched()
+    registry = await watched(stop_timeout=0)
     await registry.find("one.example").load()
     backend.hold("shop")
     (folder / "sites.json").write_text(content("two.example"))

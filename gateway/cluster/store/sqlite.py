@@ -2,7 +2,7 @@
 
 In WAL mode (https://www.sqlite.org/wal.html) all workers can read while one writes. If a process is
 killed in the middle of a transaction, nothing of the transaction remains. Transactions are short,
-so a worker rarely waits for the lock, and `BUSY` seconds at most.
+so a worker rarely waits for the lock, and `Bounds.busy` seconds at most.
 """
 
 from __future__ import annotations
@@ -13,19 +13,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.cluster.store import UNKNOWN, Entry, Held, Order, StoreError, Worker
 from gateway.disk.statefolder import StateFolder, store_name
 from gateway.disk.trustedfolder import StateError
-
-BUSY: Final = 1.0
-"""The most seconds that a call waits while another process writes."""
-HISTORY_KEPT: Final = 10_000
-"""The most entries of the history, of all sites together."""
-ORDERS_KEPT: Final = 200
 
 _CLAIM: Final = ""
 """The key, among the outcomes of an order, of the worker that has taken the order over."""
@@ -66,6 +60,21 @@ _SCHEMA: Final = (
 """The steps from each version of the file to the next; a new file has version 0."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The limits of a store: the time of a call, and the number of rows that the file keeps."""
+
+    busy: float = 1.0
+    """The most seconds that a call waits while another process writes."""
+    history: int = 10_000
+    """The most entries of the history, of all sites together."""
+    orders: int = 200
+    """The most orders, each with its outcomes."""
+
+
+BOUNDS: Final = Bounds()
+
+
 def store_path(state_dir: Path, sites: Path) -> Path:
     """Return the path of the store of the gateway that serves the file ``sites``."""
     return state_dir / store_name(sites)
@@ -77,7 +86,8 @@ class SqliteStore:
     The folder of the file is a `StateFolder`, so the file may lie in another folder below it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, bounds: Bounds = BOUNDS) -> None:
+        self._bounds = bounds
         self._name = path.name
         self._shown = str(path)
         self._version = -1
@@ -87,7 +97,7 @@ class SqliteStore:
             file = self._folder.prepare(path.name, *(path.name + suffix for suffix in _BESIDE))
             self._shown, self._id = file.shown, file.id
             self._db = sqlite3.connect(
-                file.path, timeout=BUSY, isolation_level=None, check_same_thread=False
+                file.path, timeout=bounds.busy, isolation_level=None, check_same_thread=False
             )
         try:
             with self._explained():
@@ -253,7 +263,7 @@ class SqliteStore:
 
     def _begin_wal(self) -> None:
         """Switch to WAL mode. If another process does the same, wait; SQLite itself does not."""
-        until = time.monotonic() + BUSY
+        until = time.monotonic() + self._bounds.busy
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -283,7 +293,7 @@ class SqliteStore:
             (kind, json.dumps(details), worker, asker),
         ).lastrowid
         assert number is not None
-        oldest = number - ORDERS_KEPT
+        oldest = number - self._bounds.orders
         self._db.execute("DELETE FROM orders WHERE number <= ?", (oldest,))
         self._db.execute("DELETE FROM outcomes WHERE number <= ?", (oldest,))
         return number
@@ -295,7 +305,8 @@ class SqliteStore:
             astuple(entry),
         ).lastrowid
         assert newest is not None
-        self._db.execute("DELETE FROM history WHERE id <= ?", (newest - HISTORY_KEPT,))
+        oldest = newest - self._bounds.history
+        self._db.execute("DELETE FROM history WHERE id <= ?", (oldest,))
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._explained():

@@ -9,22 +9,31 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 from gateway.cluster.store import Store, StoreError
 
 logger = logging.getLogger("gateway.store")
 
-ANSWER_WITHIN: Final = 5.0
-"""The most seconds that a caller waits. SQLite takes less, but a file system can hang."""
-OPEN_AGAIN: Final = 2.0
-"""Seconds between two attempts to open a store that failed."""
-LEAVE_WITHIN: Final = 2.0
-"""The most seconds that the end of the block waits for earlier questions."""
-_MOST_WAITING: Final = 500
-"""The most questions in the queue: if the thread hangs, they must not fill the memory."""
-
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The limits for a store that fails or hangs; times in seconds."""
+
+    answer: float = 5.0
+    """The longest time that a caller waits. SQLite takes less, but a file system can hang."""
+    reopen: float = 2.0
+    """The time between two attempts to open a store that failed."""
+    leave: float = 2.0
+    """The longest time that the end of the block waits for earlier questions."""
+    queue: int = 500
+    """The most questions in the queue: if the thread hangs, they must not fill the memory."""
+
+
+BOUNDS: Final = Bounds()
 
 
 class StoreThread:
@@ -34,9 +43,10 @@ class StoreThread:
     does not work now, and is ``None`` if it works.
     """
 
-    def __init__(self, open: Callable[[], Store]) -> None:
+    def __init__(self, open: Callable[[], Store], bounds: Bounds = BOUNDS) -> None:
         self.error: str | None = None
         self._open = open
+        self._bounds = bounds
         self._store: Store | None = None
         self._open_at = 0.0
         self._queue: queue.SimpleQueue[tuple[Callable[[Store], Any], Future[Any]] | None] = (
@@ -51,15 +61,16 @@ class StoreThread:
 
     async def __aexit__(self, *_: object) -> None:
         self._queue.put(None)
-        await asyncio.to_thread(self._thread.join, LEAVE_WITHIN)
+        await asyncio.to_thread(self._thread.join, self._bounds.leave)
 
     async def ask(self, question: Callable[[Store], _T]) -> _T:
         """Call ``question`` on the thread, and return its answer; raises `StoreError`."""
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(self._bounds.answer):
                 return await asyncio.wrap_future(self._put(question))
         except TimeoutError:
-            raise StoreError(f"the store did not answer within {ANSWER_WITHIN:.0f} s") from None
+            seconds = self._bounds.answer
+            raise StoreError(f"the store did not answer within {seconds:.0f} s") from None
 
     def tell(self, message: Callable[[Store], None]) -> Future[None]:
         """Call ``message`` on the thread when its turn comes; the caller need not wait for it."""
@@ -67,7 +78,7 @@ class StoreThread:
 
     def _put(self, question: Callable[[Store], _T]) -> Future[_T]:
         future: Future[_T] = Future()
-        if self._queue.qsize() < _MOST_WAITING:
+        if self._queue.qsize() < self._bounds.queue:
             self._queue.put((question, future))
         else:
             future.set_exception(StoreError("the store does not answer"))
@@ -97,7 +108,7 @@ class StoreThread:
         if self._store is None:
             if self.error and time.monotonic() < self._open_at:
                 raise StoreError(self.error)
-            self._open_at = time.monotonic() + OPEN_AGAIN
+            self._open_at = time.monotonic() + self._bounds.reopen
             self._store = self._open()
         return self._store
 

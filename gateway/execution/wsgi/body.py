@@ -93,9 +93,13 @@ class _Patience:
 
 
 class Intake:
-    """The intake of the bodies of all requests; it counts the memory that they hold."""
+    """The intake of the bodies of all requests; it counts the memory that they hold.
 
-    def __init__(self) -> None:
+    A body counts as coming while its latest piece is less than ``just_now`` seconds old.
+    """
+
+    def __init__(self, just_now: float = _JUST_NOW) -> None:
+        self._just_now = just_now
         self._held = 0
         # The time of the latest piece that was not the last one of its body.
         self._latest = 0.0
@@ -103,7 +107,7 @@ class Intake:
     @property
     def receives(self) -> bool:
         """Tell whether a body of several pieces is coming just now. Called on the event loop."""
-        return asyncio.get_running_loop().time() - self._latest < _JUST_NOW
+        return asyncio.get_running_loop().time() - self._latest < self._just_now
 
     @contextmanager
     def body(self) -> Iterator[Body]:

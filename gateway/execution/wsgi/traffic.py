@@ -24,15 +24,16 @@ _PASSES: Final = 3
 class Traffic:
     """A context manager, made on the event loop, that owns the shared parts.
 
-    ``threads`` is the number of threads that all sites together may have.
+    ``threads`` is the number of threads that all sites together may have. ``intake`` takes in the
+    bodies of all requests.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, intake: Intake | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.governor = Governor(threads)
         self.pool = Pool(threads)
         self.loop_queue = LoopQueue(self.loop)
-        self.intake = Intake()
+        self.intake = intake or Intake()
         self.hangs = Hangs(self.loop, self.governor, self.pool)
         self._shares: WeakValueDictionary[str, Share] = WeakValueDictionary()
         self._timer: asyncio.TimerHandle | None = None

@@ -23,7 +23,7 @@ from hypothesis.strategies import sampled_from
 
 from gateway.cluster.store import UNKNOWN, Entry, Held, StoreError, Worker
 from gateway.cluster.store import sqlite as module
-from gateway.cluster.store.sqlite import SqliteStore, store_path
+from gateway.cluster.store.sqlite import Bounds, SqliteStore, store_path
 from gateway.sites.gate import CHANGES, Mode, ModeError, after
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,6 +40,7 @@ for n in itertools.count():
 """
 
 
+QUICK = Bounds(busy=0.01)
 workers = sampled_from(range(3))
 
 
@@ -120,7 +121,7 @@ class Operators(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "gateway.db"
-        self.stores = [SqliteStore(self.path) for _ in range(3)]
+        self.stores = [SqliteStore(self.path, QUICK) for _ in range(3)]
         self.seen = [-1] * 3
         self.modes: list[str | None] = [None] * 3
         self.accepted: list[tuple[str, str]] = []
@@ -158,7 +159,7 @@ class Operators(RuleBasedStateMachine):
     @rule(worker=workers)
     def begin_again(self, worker: int) -> None:
         self.stores[worker].close()
-        self.stores[worker] = SqliteStore(self.path)
+        self.stores[worker] = SqliteStore(self.path, QUICK)
         self.seen[worker] = -1
 
     @rule(worker=workers)
@@ -188,8 +189,7 @@ class Operators(RuleBasedStateMachine):
         assert self.stores[0].last_order() == len(self.accepted)
 
 
-def test_changes_of_mode_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BUSY", 0.01)
+def test_changes_of_mode_come_one_after_the_other() -> None:
     Operators.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
     Operators.TestCase().runTest()
 
@@ -213,25 +213,21 @@ def test_what_a_worker_writes_late_stands_where_it_happened(store: SqliteStore) 
     assert [entry.at for entry in store.history(None, 10)] == [3, 2, 1]
 
 
-def test_the_history_is_bounded_and_newest_first(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "HISTORY_KEPT", 5)
-    for number in range(10):
-        store.note(_entry(number, "shop" if number % 2 else "blog"))
-    assert [entry.at for entry in store.history(None, 100)] == [9, 8, 7, 6, 5]
-    assert store.history("shop", 2) == [_entry(9), _entry(7)]
+def test_the_history_is_bounded_and_newest_first(path: Path) -> None:
+    with closing(SqliteStore(path, Bounds(history=5))) as store:
+        for number in range(10):
+            store.note(_entry(number, "shop" if number % 2 else "blog"))
+        assert [entry.at for entry in store.history(None, 100)] == [9, 8, 7, 6, 5]
+        assert store.history("shop", 2) == [_entry(9), _entry(7)]
 
 
-def test_orders_and_their_outcomes_are_bounded(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "ORDERS_KEPT", 3)
-    for _ in range(6):
-        store.settle(store.order("reload", {}, "w", "a"), "w", {"status": "ok"})
-    assert [order.number for order in store.orders(0)] == [4, 5, 6]
-    assert store.outcomes(3) == {}
-    assert store.outcomes(4) == {"w": {"status": "ok"}}
+def test_orders_and_their_outcomes_are_bounded(path: Path) -> None:
+    with closing(SqliteStore(path, Bounds(orders=3))) as store:
+        for _ in range(6):
+            store.settle(store.order("reload", {}, "w", "a"), "w", {"status": "ok"})
+        assert [order.number for order in store.orders(0)] == [4, 5, 6]
+        assert store.outcomes(3) == {}
+        assert store.outcomes(4) == {"w": {"status": "ok"}}
 
 
 def test_an_order_is_taken_over_by_one_worker(store: SqliteStore, path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cluster.store import Entry, Store, StoreError, thread
+from gateway.cluster.store import Entry, Store, StoreError
 from gateway.cluster.store.sqlite import SqliteStore
-from gateway.cluster.store.thread import StoreThread
+from gateway.cluster.store.thread import Bounds, StoreThread
 
 pytestmark = pytest.mark.anyio
 
@@ -37,12 +37,11 @@ async def test_everything_happens_on_one_thread_that_ends(tmp_path: Path) -> Non
 
 
 async def test_a_store_that_fails_is_opened_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(thread, "OPEN_AGAIN", 0.0)
     path = tmp_path / "gateway.db"
     path.mkdir()
-    async with StoreThread(lambda: SqliteStore(path)) as asked:
+    async with StoreThread(lambda: SqliteStore(path), Bounds(reopen=0.0)) as asked:
         for _ in range(3):
             with pytest.raises(StoreError, match="directory"):
                 await asked.ask(Store.last_order)
@@ -56,14 +55,10 @@ async def test_a_store_that_fails_is_opened_again(
     assert said[1] == "the store works again"
 
 
-async def test_a_store_that_hangs_holds_up_neither_the_loop_nor_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(thread, "ANSWER_WITHIN", 0.05)
-    monkeypatch.setattr(thread, "LEAVE_WITHIN", 0.05)
-    monkeypatch.setattr(thread, "_MOST_WAITING", 3)
+async def test_a_store_that_hangs_holds_up_neither_the_loop_nor_the_end(tmp_path: Path) -> None:
+    bounds = Bounds(answer=0.05, leave=0.05, queue=3)
     release = threading.Event()
-    async with StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as asked:
+    async with StoreThread(lambda: SqliteStore(tmp_path / "gateway.db"), bounds) as asked:
         with pytest.raises(StoreError, match="within"):
             await asked.ask(lambda _: release.wait())
         for _ in range(3):

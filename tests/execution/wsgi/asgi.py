@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Scope
 from gateway.config.limits import DEFAULTS, Limits
 from gateway.execution.pool import Threads
 from gateway.execution.wsgi import Bridge, Traffic
+from gateway.execution.wsgi.body import Intake
 from gateway.sites.reporting import Reporter
 
 DEADLINE = 30.0
@@ -21,9 +22,15 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 @contextmanager
-def bridge(app: Application, limits: Limits = DEFAULTS, *, threads: int = 4) -> Iterator[Bridge]:
+def bridge(
+    app: Application,
+    limits: Limits = DEFAULTS,
+    *,
+    threads: int = 4,
+    intake: Intake | None = None,
+) -> Iterator[Bridge]:
     """A bridge with threads of its own, which end afterwards."""
-    with Traffic(threads) as traffic:
+    with Traffic(threads, intake) as traffic:
         share = Threads(Reporter("shop", {}), traffic.pool)
         made = Bridge(app, share, traffic, limits)
         try:

@@ -1,4 +1,4 @@
-"""Compare for as long as one likes: ``python -m tests.framing --minutes 60``."""
+"""Compare for as long as one likes: ``python -m suites.framing --minutes 60``."""
 
 from __future__ import annotations
 

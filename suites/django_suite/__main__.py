@@ -1,4 +1,4 @@
-"""``python -m tests.django_suite``: Django's own test suite, in both worlds, as a table.
+"""``python -m suites.django_suite``: Django's own test suite, in both worlds, as a table.
 
 The whole suite of each release that the interpreter supports, alone, then two of them beside each
 other. What is finished is kept: started again after an interruption, it goes on where it was. Exit
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     series = supported()
     if set(_BESIDE.split("+")) <= set(series) and threads_can_have_folders():
         series.append(_BESIDE)
-    parser = argparse.ArgumentParser(prog="python -m tests.django_suite", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m suites.django_suite", description=__doc__)
     parser.add_argument(
         "--series", nargs="*", default=series, help="+ for beside each other; default: %(default)s"
     )
