@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,11 +19,13 @@ from gateway.backends.inprocess import InProcessBackend
 from gateway.config import Config
 from gateway.config.limits import Limits
 from gateway.errors import LoadError
+from gateway.execution.governor import Account
 from gateway.sites.registry import Registry
 from gateway.sites.sources import Sources, Tree
 
 from ..backends.projects import project
 from ..conftest import ConfigFactory, FakeBackend
+from ..execution.test_governor import Simulation
 from ..integration.actions import ask as send
 from ..integration.servers import Gateway
 from ..integration.sites import BuiltSite
@@ -110,44 +113,20 @@ def test_10_a_thread_that_closes_connections_is_not_idle(
         load.goes_on()
 
 
-def test_10_the_switch_interval_is_put_back(
-    start: Start, neighbour: BuiltSite, tmp_path: Path
-) -> None:
-    hostile = plain_site(
-        tmp_path,
-        "hostile",
-        """
-        import sys
-        import time
-
-        def interval(environ):
-            return str(sys.getswitchinterval())
-
-        def compute(environ):
-            end = time.thread_time() + float(environ["QUERY_STRING"])
-            while time.thread_time() < end:
-                pass
-            return "computed"
-        """,
-    )
-    gateway = start(neighbour, hostile)
-    _, before = ask(gateway, hostile, "/interval")
-    with SteadyLoad(gateway, neighbour) as load:
-        load.goes_on()
-        for _ in range(2):  # so that it is expected to take long
-            assert try_to_ask(gateway, hostile, "/compute?0.1") == 200
-        with send(gateway, hostile.host, "GET /compute?4") as first:
-            load.goes_on(10)
-            # Another one that computes waits for its turn, and its client leaves.
-            send(gateway, hostile.host, "GET /compute?4").close()
-            first.settimeout(60)
-            assert first.recv(1 << 10).startswith(b"HTTP/1.1 200")
-        load.goes_on()
-    until(
-        lambda: ask(gateway, hostile, "/interval")[1] == before,
-        f"the switch interval is {before} s again",
-        patience=5,
-    )
+def test_10_the_switch_interval_is_put_back() -> None:
+    before = sys.getswitchinterval()
+    world, site = Simulation(), Account(limit=50, queue=100)
+    try:
+        known = world.request(site)
+        world.pass_time(20, known)
+        known.end()
+        running, waiting = world.request(site), world.request(site)
+        assert world.governor.withdraw(waiting.ticket)
+        assert sys.getswitchinterval() < before
+        running.end()
+        assert sys.getswitchinterval() == before
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_10_code_whose_folder_has_gone_while_it_was_loaded_is_unloaded(
