@@ -131,6 +131,24 @@ def test_11_a_loop_without_a_client_is_told_at_the_unload(
         load.goes_on()
 
 
+def test_11_health_lists_a_loop_whose_client_has_left(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    hostile = plain_site(tmp_path, "hostile", _LOOPS, request_timeout=2)
+    gateway = start(neighbour, hostile)
+    assert ask(gateway, hostile) == (200, "a page")
+    with SteadyLoad(gateway, neighbour) as load:
+        load.goes_on()
+        with send(gateway, hostile.host, "GET /loop"):
+            load.goes_on(30)  # it is on a thread by now
+        until(
+            lambda: "/loop" in str(gateway.health()),
+            "its health lists it",
+            patience=2 + 2 * PROMPTLY,
+        )
+        load.goes_on()
+
+
 def _told(gateway: DoomedGateway, request: str) -> bool:
     """Whether the log names a request with the stack of its code; access lines do not count."""
     own = "\n".join(line for line in gateway.output.splitlines() if not line.startswith("INFO: "))
