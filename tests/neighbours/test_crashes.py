@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import pytest
 
 from ..integration.actions import reload
 from ..integration.sites import BuiltSite
@@ -13,6 +14,8 @@ from ..integration.waiting import until
 from .gateways import DoomedGateway, Start
 from .hostile import plain_site, write
 from .steady import SteadyLoad, ask, try_to_ask
+
+pytestmark = pytest.mark.timed
 
 _WORKERS: Final = 3
 _TRIALS: Final = 3

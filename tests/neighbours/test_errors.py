@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ..integration.actions import append as append_to
 from ..integration.sites import BuiltSite
 from ..integration.waiting import until
 from .gateways import Start
 from .hostile import plain_site
 from .steady import SteadyLoad, ask, ask_at_once, try_to_ask
+
+pytestmark = pytest.mark.timed
 
 
 def test_09_an_exception_at_import_whose_text_is_an_interrupt(

@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from ..integration.actions import ask as send
 from ..integration.actions import reload
 from ..integration.sites import BuiltSite
@@ -13,6 +15,8 @@ from ..integration.waiting import until
 from .gateways import DoomedGateway, Start
 from .hostile import plain_site, write
 from .steady import PROMPTLY, SteadyLoad, ask
+
+pytestmark = pytest.mark.timed
 
 _HANGS: Final = """
 import threading

@@ -34,6 +34,8 @@ from .gateways import Start
 from .hostile import database_site, plain_site
 from .steady import SteadyLoad, ask, try_to_ask
 
+pytestmark = pytest.mark.timed
+
 _BODY: Final = 900_000
 """Bytes of a body: as many as are held in memory."""
 _BODIES: Final = 40

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from ..integration.actions import ask as send
 from ..integration.actions import reload
 from ..integration.sites import BuiltSite
@@ -12,6 +14,8 @@ from ..integration.waiting import until
 from .gateways import Start, without_threads
 from .hostile import append, database_site, meeting_site, plain_site
 from .steady import SteadyLoad, ask, ask_at_once, meet, try_to_ask
+
+pytestmark = pytest.mark.timed
 
 _FEW: int = 8
 """Threads of a gateway whose every place is to be counted."""

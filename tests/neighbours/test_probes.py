@@ -7,12 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from ..integration.actions import reload
 from ..integration.sites import BuiltSite
 from ..integration.waiting import until
 from .gateways import DoomedGateway, Start
 from .hostile import append, django_site, plain_site, write
 from .steady import SteadyLoad, ask
+
+pytestmark = pytest.mark.timed
 
 _BROKEN: Final = """
 def front(request):

@@ -7,11 +7,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from ..integration.servers import Gateway
 from ..integration.sites import BuiltSite
 from .gateways import Start
 from .hostile import database_site
 from .steady import PROMPTLY, SteadyLoad, ask
+
+pytestmark = pytest.mark.timed
 
 _READERS: Final = 90
 """More than there are threads (80 by default)."""
