@@ -1,0 +1,128 @@
+"""What visitors do: those of the neighbour all the time, those of the hostile site once."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from ..integration.servers import Gateway
+from ..integration.sites import BuiltSite
+from ..integration.waiting import until
+
+PROMPTLY: Final = 5.0
+"""Seconds in which a page of a few bytes has to come, also on a machine that is busy."""
+_PAUSE: Final = 0.05
+_VISITORS: Final = 2
+_ROUNDS: Final = 3
+
+
+def ask(
+    gateway: Gateway,
+    site: BuiltSite,
+    path: str = "/",
+    *,
+    timeout: float = PROMPTLY,
+    headers: dict[str, str] | None = None,
+) -> tuple[int, str]:
+    """Status and text of a page, on a connection of its own; raises what ``http.client`` does."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=timeout)
+    try:
+        told = {"Host": site.host, "Connection": "close", **(headers or {})}
+        connection.request("GET", path, headers=told)
+        with connection.getresponse() as answer:
+            return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def try_to_ask(
+    gateway: Gateway, site: BuiltSite, path: str = "/", *, timeout: float = PROMPTLY
+) -> int | None:
+    """The status of a page, ``None`` if there is no answer."""
+    try:
+        return ask(gateway, site, path, timeout=timeout)[0]
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def ask_at_once(
+    gateway: Gateway, site: BuiltSite, paths: Iterable[str], *, timeout: float = PROMPTLY
+) -> list[int | None]:
+    """The status of several pages, all asked for at the same time."""
+    paths = list(paths)
+    with ThreadPoolExecutor(len(paths)) as visitors:
+        asking = [
+            visitors.submit(try_to_ask, gateway, site, path, timeout=timeout) for path in paths
+        ]
+        return [each.result() for each in asking]
+
+
+def meet(gateway: Gateway, meeting: BuiltSite, parties: int) -> None:
+    """Have as many requests run at the same time; raises ``AssertionError`` if they never do.
+
+    Threads may have something to end before, so there are a few rounds.
+    """
+    for number in range(_ROUNDS):
+        met = ask_at_once(gateway, meeting, [f"/meet?round{number}={parties}"] * parties)
+        if met == [200] * parties:
+            return
+    raise AssertionError(f"{parties} requests do not run at the same time: {met}")
+
+
+class SteadyLoad:
+    """Visitors of one site, while inside ``with``: each looks at a page, rests and looks again.
+
+    ``lost`` says what they did not get, ``answers`` counts what they got.
+    """
+
+    def __init__(self, gateway: Gateway, site: BuiltSite, path: str = "/") -> None:
+        self.lost: list[str] = []
+        self.answers = 0
+        self._gateway = gateway
+        self._site = site
+        self._path = path
+        self._enough = threading.Event()
+        self._threads = [threading.Thread(target=self._look) for _ in range(self.visitors)]
+
+    visitors: Final = _VISITORS
+    """How many requests are on their way at the same time, and what one worker's end may cost."""
+
+    def __enter__(self) -> SteadyLoad:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join()
+
+    def goes_on(self, answers: int = 20, *, forgiven: int = 0) -> None:
+        """Wait for more answers; raises ``AssertionError`` if anything was lost before or is now.
+
+        ``forgiven`` may be lost: what was in workers that were killed.
+        """
+        goal = self.answers + answers
+
+        def decided() -> bool:
+            return len(self.lost) > forgiven or self.answers >= goal
+
+        until(decided, "the neighbour is answered or loses something")
+        assert len(self.lost) <= forgiven, (
+            f"the neighbour lost {len(self.lost)} answers, {self.answers} came: {self.lost[:5]}"
+        )
+
+    def _look(self) -> None:
+        while not self._enough.wait(_PAUSE):
+            try:
+                status, text = ask(self._gateway, self._site, self._path)
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(repr(error))
+            else:
+                if status == 200:
+                    self.answers += 1
+                else:
+                    self.lost.append(f"{status}: {text[:200]}")
