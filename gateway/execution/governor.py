@@ -490,7 +490,7 @@ class Governor:
             if ticket.lane is not Lane.LONG:
                 if used > QUANTUM:
                     self._move(ticket, Lane.LONG)
-            elif used > _LONGEST and self._queues[Lane.LONG]:
+            elif used > _LONGEST and self._waits[Lane.LONG]:
                 self._give_up_place(ticket)
         elif now - ticket.moved >= still:
             ticket.blocked = True
@@ -547,7 +547,7 @@ class Governor:
         lane = ticket.lane
         if lane is not Lane.BLOCKED and self._places[lane] is ticket:
             self._places[lane] = None
-            if lane is Lane.LONG and not self._queues[lane]:
+            if lane is Lane.LONG and not self._waits[lane]:
                 self._shorten(False)
 
     def _shorten(self, short: bool) -> None:

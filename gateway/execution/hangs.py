@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from gateway.execution.governor import Governor
 from gateway.execution.passage import Passage, Stage
-from gateway.execution.pool import Pool
+from gateway.execution.pool import Pool, Threads
 from gateway.sites.generation import Hung
 
 logger = logging.getLogger("gateway.wsgi")
@@ -50,21 +50,35 @@ class Hangs:
                 found.append(Hung(texts[0], hung.seconds, texts[1]))
         return found
 
-    def add(self, passage: Passage) -> None:
-        """Take note that a request hangs."""
-        if not self._hung.get(passage) and passage.runs:
-            aside = self._hung[passage] = passage.set_aside()
-            if aside:
-                self._pool.grow(1)
+    def unloaded(self, threads: Threads) -> None:
+        """Take note that what a generation still runs hangs from now on."""
+        for passage in self._running():
+            if passage.threads is threads:
+                self._add(passage)
+
+    def _running(self) -> list[Passage]:
+        return cast("list[Passage]", self._governor.running())
+
+    def _add(self, passage: Passage) -> None:
+        if self._hung.get(passage) or not passage.runs:
+            return
+        if passage not in self._hung:
+            hung = passage.job.hung(self._loop.time())
+            passage.threads.reporter.logger("gateway.wsgi").error(
+                "%s hangs, since %.0f s; it is here:\n%s", hung.request, hung.seconds, hung.stack
+            )
+        aside = self._hung[passage] = passage.set_aside()
+        if aside:
+            self._pool.grow(1)
 
     def _look(self) -> None:
         self._timer = None
         try:
-            running = cast("list[Passage]", self._governor.running())
+            running = self._running()
             now = self._loop.time()
             for passage in running:
                 if passage.job.hangs(now):
-                    self.add(passage)
+                    self._add(passage)
             self._forget()
         except Exception:
             logger.exception("the requests that hang could not be looked for")

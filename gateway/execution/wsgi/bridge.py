@@ -92,7 +92,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         """Let go of all requests that are still open, and count them no more."""
         for exchange in tuple(self._open):
             exchange.responder.fail(ConnectionAbortedError("the code of the site was unloaded"))
-            self.traffic.hangs.add(exchange.responder.passage)
+        self.traffic.hangs.unloaded(self.executor)
 
     async def _exchange(
         self, scope: Scope, receive: Receive, send: Send, body: IO[bytes], length: int | None
