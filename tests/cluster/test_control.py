@@ -20,7 +20,7 @@ import pytest
 from gateway.cluster import Control, History, Identity, control
 from gateway.cluster.identity import _born
 from gateway.cluster.store import UNKNOWN, Worker
-from gateway.cluster.store.sqlite import ORDERS_KEPT, SqliteStore
+from gateway.cluster.store.sqlite import BOUNDS, SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import Config
 from gateway.errors import LoadError, UnknownSiteError
@@ -346,7 +346,7 @@ async def test_every_worker_knows_who_changed_a_mode(join: Join, store: SqliteSt
     await asked.control.change_mode("shop", "maintenance", ASKER)
     await until(lambda: told)
     assert told == [ModeChanged("shop", "maintenance", Cause("mode", ASKER))]
-    for _ in range(ORDERS_KEPT):
+    for _ in range(BOUNDS.orders):
         store.order("nothing", {}, "w", ASKER)
     assert store.modes()["shop"].asker == UNKNOWN
 

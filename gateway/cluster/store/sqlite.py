@@ -160,7 +160,7 @@ class SqliteStore:
             self._db.execute("DELETE FROM workers WHERE seen < ?", (before,))
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
-        """Add an order, return its number, and remove those before the newest `ORDERS_KEPT`."""
+        """Add an order, return its number, and remove those before the newest `Bounds.orders`."""
         with self._transaction():
             return self._order(kind, details, worker, asker)
 
@@ -228,7 +228,7 @@ class SqliteStore:
         return {site: Held(*held) for site, *held in rows}
 
     def note(self, entry: Entry) -> None:
-        """Add an entry to the history, and remove those before the newest `HISTORY_KEPT`."""
+        """Add an entry to the history, and remove those before the newest `Bounds.history`."""
         with self._transaction():
             self._note(entry)
 
