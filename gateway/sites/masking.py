@@ -380,8 +380,10 @@ def _users(scheme: str, rest: str) -> Iterator[str]:
         # An @ is common in the paths of these: a version, a scope, a user.
         if scheme.endswith(("http://", "https://", "ssh://")) or ":" not in user:
             return
-        if len(user.partition(":")[2]) >= SHORTEST:  # then the query is a real one
-            loose = re.split(r"[?&][\w.-]+=", rest, maxsplit=1)[0].rpartition("@")[0]
+        if len(user.partition(":")[2]) >= SHORTEST:
+            # A query after the host is a real one. An & before it belongs to the password.
+            host = re.split(r"[?&][\w.-]+=", rest[len(user) + 1 :], maxsplit=1)[0]
+            loose = f"{user}@{host}".rpartition("@")[0]
         if loose != user:
             yield loose
     elif loose_at and _LOOSE_USER.match(rest):

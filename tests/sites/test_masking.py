@@ -198,6 +198,8 @@ def test_a_secret_that_is_a_word_is_masked_as_a_word(text: str, shown: str) -> N
 
 
 @given(st.text("abcXYZ0189/?#@:%&=.-", min_size=4, max_size=30), st.sampled_from(["", "bob"]))
+@example("&b9.=@::Y%Y%/", "")
+@example("%3A&a=@:%3AXXXX://", "bob")
 def test_no_password_of_a_url_is_left_nor_what_it_falls_into(password: str, user: str) -> None:
     # A host with a port, or a password that has an end before a query.
     assume(not (user and re.match(r"\d*([/?#]|$)", password)))
