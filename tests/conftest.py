@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.config import Config, FaultySite, SiteConfig
@@ -17,6 +18,10 @@ from gateway.errors import Fault
 from gateway.sites.events import Cause
 from gateway.sites.generation import Hung
 from gateway.sites.sources import Sources
+
+# How long one example takes depends on what else the machine does.
+settings.register_profile("gateway", deadline=None)
+settings.load_profile("gateway")
 
 
 @pytest.fixture
