@@ -283,6 +283,8 @@ def _build(
     except BaseException as exc:
         if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
+        # Django may import a backend for this, and its adapters have to be released with the rest.
+        _close_connections(namespace)
         if not keep_failed:
             unload = unloading.begin(reporter, number, Trace(namespace), cause)
             _leave(namespace, number, reporter)
@@ -291,10 +293,7 @@ def _build(
             raise
         # sys.exit() at import is a failure of the site, and must not end the gateway.
         raise LoadError(reason_of(exc), traceback_of(exc)) from exc
-    finally:
-        # This may be where Django first reads the settings, and they may be what failed the load.
-        with contextlib.suppress(BaseException):
-            connections.close(namespace)
+    _close_connections(namespace)
     threads = Threads(
         reporter,
         traffic.pool,
@@ -318,6 +317,13 @@ def _import_site(
     for patched in namespace.confine_patches():
         reporter.logger(_LOG).info("replaces %s, for itself alone", patched)
     return application
+
+
+def _close_connections(namespace: Namespace) -> None:
+    """Close the connections of the loading thread, whatever that raises."""
+    # This may be where Django first reads the settings, and they may be what failed the load.
+    with contextlib.suppress(BaseException):
+        connections.close(namespace)
 
 
 def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:

@@ -80,8 +80,13 @@ def put(namespace: Namespace, taken: dict[str, Any]) -> None:
 def close_pools(namespace: Namespace) -> None:
     """Close the connection pools of the process, which ``close_all`` leaves open (Django 5.1)."""
     db = _db(namespace)
-    if db is not None:
-        for connection in db.connections.all():
+    if db is None:
+        return
+    for alias, settings in db.connections.settings.items():
+        # Only a backend that is loaded can have a pool. To load one now would bring registrations
+        # that nobody releases any more.
+        if f"{settings['ENGINE']}.base" in namespace.modules:
+            connection = db.connections[alias]
             if hasattr(connection, "close_pool"):
                 connection.close_pool()
 

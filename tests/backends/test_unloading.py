@@ -82,6 +82,23 @@ async def test_a_generation_that_is_gone_is_reported_with_the_memory(
     assert backend.survivors("shop") == []
 
 
+async def test_a_database_that_was_never_asked_holds_nothing(
+    backend: InProcessBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.unloading")
+    source = """
+        from django.conf import settings
+        sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+        settings.configure(DATABASES={"default": sqlite})
+        import django.db
+        1 / 0
+        """
+    with pytest.raises(LoadError):
+        await backend.load(project(tmp_path, source), 3)
+    await until(lambda: "generation 3" in caplog.text)
+    assert "shop: generation 3 is gone" in caplog.text
+
+
 async def test_what_did_not_come_up_is_looked_after_as_well(
     backend: InProcessBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
