@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import sys
 import threading
@@ -51,10 +52,16 @@ sites = sampled_from(SITES)
 
 
 @pytest.fixture(autouse=True)
-def _deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is aimed at a thread may hit it anywhere, in a callback of a weak reference as well."""
+def _deaf(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is aimed at a thread may hit it anywhere, in a callback of a weak reference as well.
+
+    Before Python 3.13, one that hits it in `logging` can leave the lock of a handler taken.
+    """
     monkeypatch.setattr(sys, "unraisablehook", lambda *_: None)
     monkeypatch.setattr(threading, "excepthook", lambda *_: None)
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 class Fault(BaseException):
