@@ -592,7 +592,7 @@ class Governor:
             if ticket.stage is _Stage.WAITING:  # an exception hit the thread that admitted it
                 self._dequeue(ticket)
                 self._run(ticket)
-        for lane in Lane:
+        for lane in _LANES:
             if self._queues[lane] or self._considered[lane]:
                 self._admit_lane(lane)
 
