@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from typing import Any
+from typing import Any, Self
 
 from .servers import Gateway
 from .sites import BuiltSite
@@ -50,6 +50,9 @@ def wait_for_workers(gateway: Gateway, site: BuiltSite, count: int) -> None:
 class Visitors:
     """``count`` of them, while inside ``with``; ``lost`` says what they did not get."""
 
+    pause = 0.0
+    """Seconds that each rests between two looks."""
+
     def __init__(self, gateway: Gateway, site: BuiltSite, count: int = 4) -> None:
         self.lost: list[str] = []
         self.answers = 0
@@ -58,7 +61,7 @@ class Visitors:
         self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._look) for _ in range(count)]
 
-    def __enter__(self) -> Visitors:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -69,10 +72,14 @@ class Visitors:
             thread.join()
 
     def _look(self) -> None:
-        while not self._enough.is_set():
+        while not self._enough.wait(self.pause):
             try:
-                look(self._gateway, self._site)
+                self._ask()
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 self.lost.append(repr(error))
             else:
                 self.answers += 1
+
+    def _ask(self) -> None:
+        """Look once; raises an error of the connection, or ``AssertionError`` for a bad answer."""
+        look(self._gateway, self._site)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from ..integration.servers import Gateway
 from ..integration.sites import BuiltSite
+from ..integration.visitors import Visitors
 from ..integration.waiting import until
 
 PROMPTLY: Final = 5.0
@@ -72,33 +72,19 @@ def meet(gateway: Gateway, meeting: BuiltSite, parties: int) -> None:
     raise AssertionError(f"{parties} requests do not run at the same time: {met}")
 
 
-class SteadyLoad:
+class SteadyLoad(Visitors):
     """Visitors of one site, while inside ``with``: each looks at a page, rests and looks again.
 
     ``lost`` says what they did not get, ``answers`` counts what they got.
     """
 
-    def __init__(self, gateway: Gateway, site: BuiltSite, path: str = "/") -> None:
-        self.lost: list[str] = []
-        self.answers = 0
-        self._gateway = gateway
-        self._site = site
-        self._path = path
-        self._enough = threading.Event()
-        self._threads = [threading.Thread(target=self._look) for _ in range(self.visitors)]
-
+    pause = _PAUSE
     visitors: Final = _VISITORS
     """How many requests are on their way at the same time, and what one worker's end may cost."""
 
-    def __enter__(self) -> SteadyLoad:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._enough.set()
-        for thread in self._threads:
-            thread.join()
+    def __init__(self, gateway: Gateway, site: BuiltSite, path: str = "/") -> None:
+        super().__init__(gateway, site, self.visitors)
+        self._path = path
 
     def goes_on(self, answers: int = 20, *, forgiven: int = 0) -> None:
         """Wait for more answers; raises ``AssertionError`` if anything was lost before or is now.
@@ -115,14 +101,6 @@ class SteadyLoad:
             f"the neighbour lost {len(self.lost)} answers, {self.answers} came: {self.lost[:5]}"
         )
 
-    def _look(self) -> None:
-        while not self._enough.wait(_PAUSE):
-            try:
-                status, text = ask(self._gateway, self._site, self._path)
-            except (OSError, http.client.HTTPException) as error:
-                self.lost.append(repr(error))
-            else:
-                if status == 200:
-                    self.answers += 1
-                else:
-                    self.lost.append(f"{status}: {text[:200]}")
+    def _ask(self) -> None:
+        status, text = ask(self._gateway, self._site, self._path)
+        assert status == 200, f"{status}: {text[:200]}"
