@@ -62,7 +62,8 @@ class Hangs:
     def _add(self, passage: Passage) -> None:
         if self._hung.get(passage) or not passage.runs:
             return
-        if passage not in self._hung:
+        if not passage.job.told:
+            passage.job.told = True
             hung = passage.job.hung(self._loop.time())
             passage.threads.reporter.logger("gateway.wsgi").error(
                 "%s hangs, since %.0f s; it is here:\n%s", hung.request, hung.seconds, hung.stack

@@ -72,6 +72,9 @@ class IllegalStepError(AssertionError):
 class Job(Protocol):
     """The work of a request: an application, and what comes of it."""
 
+    told: bool
+    """True when the log has said where its code is."""
+
     def run(self) -> bool:
         """Begin or go on, on the thread; return true to park."""
 

@@ -91,6 +91,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
     def close(self) -> None:
         """Let go of all requests that are still open, and count them no more."""
         for exchange in tuple(self._open):
+            exchange.responder.told = True  # by `in_flight`, when the generation was retired
             exchange.responder.fail(ConnectionAbortedError("the code of the site was unloaded"))
         self.traffic.hangs.unloaded(self.executor)
 
@@ -188,6 +189,7 @@ class Exchange:
         if responder.waits and age > limits.queue_wait:
             responder.fail(OverloadedError())
         elif limits.request_timeout and age > limits.request_timeout and not responder.answers:
+            responder.told = True
             responder.passage.threads.reporter.logger("gateway.wsgi").error(
                 "%s was not answered within %g s and goes on; it is here:\n%s",
                 responder.request,

@@ -195,6 +195,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         self.app = app
         self.environ = environ
         self.since = loop_queue.loop.time()
+        self.told = False
         self._patience = patience
         self._deserted = 0.0
         self.passage = passage
