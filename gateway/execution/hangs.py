@@ -75,6 +75,7 @@ class Hangs:
     def _look(self) -> None:
         self._timer = None
         try:
+            self._pool.bury()
             running = self._running()
             now = self._loop.time()
             for passage in running:

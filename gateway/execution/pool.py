@@ -95,11 +95,26 @@ class Pool:
         """Allow more threads than ``limit``, or fewer again, as threads hang in a site's code."""
         with self.lock:
             self._spare += change
-            # Where the system gives no thread, what waits goes on to wait for those there are.
-            with suppress(RuntimeError, MemoryError):
-                while self._waiting and self._may_start():
-                    self._start(self._waiting[0][1])
-                    self._waiting.popleft()
+            self._start_for_waiting()
+
+    def bury(self) -> None:
+        """Give back what threads hold that have ended before their first step.
+
+        A hook that a site has set for all threads (``threading.setprofile``) can end them there.
+        """
+        with self.lock:
+            dead = [worker for worker in self._workers if not worker.thread.is_alive()]
+        for worker in dead:
+            self.give_back(worker)
+
+    def give_back(self, worker: Worker) -> None:
+        """Forget a thread that ends although it should not, and give back what it holds."""
+        with self.lock:
+            left = self._lost(worker)
+            self._start_for_waiting()
+        for errand in left:
+            errand.fail(RuntimeError("its thread has ended"))
+            errand.released()
 
     def figures(self) -> PoolFigures:
         """Return the state of the pool as numbers. From any thread."""
@@ -166,8 +181,8 @@ class Pool:
         self._workers.discard(worker)
         return True
 
-    def lost(self, worker: Worker) -> list[Errand]:
-        """Forget a thread that ends although it should not; return what it has not done."""
+    def _lost(self, worker: Worker) -> list[Errand]:
+        """Forget a thread; return what it has not done."""
         if worker in self._idle:
             self._idle.remove(worker)
         self._workers.discard(worker)
@@ -180,6 +195,13 @@ class Pool:
         errands = [errand for owner, errand in self._waiting if owner is generation]
         self._waiting = deque(each for each in self._waiting if each[0] is not generation)
         return errands
+
+    def _start_for_waiting(self) -> None:
+        """Start threads for the errands that wait; if the system gives none, they go on to wait."""
+        with suppress(RuntimeError, MemoryError):
+            while self._waiting and self._may_start():
+                self._start(self._waiting[0][1])
+                self._waiting.popleft()
 
     def _may_start(self) -> bool:
         return len(self._workers) < self.limit + self._spare
@@ -322,7 +344,7 @@ class Worker:
                         self.over = None
         finally:
             if goes_on:
-                self._leave_behind()
+                self.pool.give_back(self)
 
     def _step(self) -> bool:
         """Do what there is to do, or wait for it; return false to end."""
@@ -362,13 +384,6 @@ class Worker:
                 if self.errand is None:
                     self.pool.next(self)
         return True
-
-    def _leave_behind(self) -> None:
-        with self.pool.lock:
-            left = self.pool.lost(self)
-        for errand in left:
-            errand.fail(RuntimeError("its thread has ended"))
-            errand.released()
 
 
 def stack_of(ident: int | None) -> str:

@@ -128,7 +128,13 @@ class _Holder:
             if patch is not None and value is patch.dispatch:
                 continue
             domain = _author(value)
-            if domain is not None:
+            if domain is None:
+                continue
+            if name in self._before and not _is_function(self._before[name]):
+                # Code asks such a variable whether it is set (``threading._profile_hook``), and
+                # what stands there for everybody is never unset.
+                self._restore(name, None)
+            else:
                 self._confine(name, value, domain)
                 if not domain.transparent:
                     yield f"{self._holder.__name__}.{name}"
@@ -400,6 +406,11 @@ def _author(value: Any) -> callers.Domain | None:
     """Return the domain (a site's or a unit's) that wrote a replacement; ``None`` if none did."""
     function = callers.written_function(value)
     return None if function is None else callers.writer(function)
+
+
+def _is_function(value: Any) -> bool:
+    """Tell whether callers may take ``value`` for a function, as it stands in a module or class."""
+    return callable(value) or hasattr(type(value), "__get__")
 
 
 def _classes_of(module: ModuleType) -> Iterator[type]:

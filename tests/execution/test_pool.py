@@ -165,3 +165,23 @@ def test_the_threads_of_a_closed_pool_end_when_they_are_free() -> None:
 
 def test_threads_never_block_the_exit(threads: Threads) -> None:
     assert threads.submit(threading.current_thread).result(DEADLINE).daemon
+
+
+def test_what_a_thread_held_that_has_died_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fatal(*_: object) -> None:
+        raise ValueError("a hook that a site has set for all threads")
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    pool = Pool(1)
+    threads = Threads(Reporter("shop", {}), pool)
+    monkeypatch.setattr(threading, "_profile_hook", fatal)
+    lost = threads.submit(int)
+    (thread,) = pool.alive()
+    thread.join(DEADLINE)
+    monkeypatch.setattr(threading, "_profile_hook", None)
+    waiting = threads.submit(int, "1")
+    pool.bury()
+    assert lost.cancelled()
+    assert waiting.result(DEADLINE) == 1
+    threads.shutdown()

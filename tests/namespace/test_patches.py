@@ -103,6 +103,23 @@ def test_a_replaced_function_of_a_shared_module(make: Any) -> None:
     assert ssl._create_default_https_context is before
 
 
+def test_a_hook_that_was_not_set_is_unset_again(make: Any) -> None:
+    called: list[str] = []
+    source = """
+    import threading
+    def hook(*args): raise ValueError("the code of the site")
+    threading.setprofile(hook)
+    threading.settrace(hook)
+    """
+    careless, _ = make(source)
+    assert (threading.getprofile(), threading.gettrace()) == (None, None)
+    thread = threading.Thread(target=called.append, args=["thread"])
+    thread.start()
+    thread.join()
+    assert called == ["thread"]
+    careless.close()
+
+
 def test_a_patched_default_of_json(make: Any) -> None:
     source = """
     import json
