@@ -182,20 +182,24 @@ class InProcessBackend:
             self._unloading,
             keep_failed=self._keep_failed,
         )
-        thread, future = _on_daemon_thread(f"{config.name} loader", build)
+        loaded: concurrent.futures.Future[InProcessCode] = concurrent.futures.Future()
+        wanted: concurrent.futures.Future[bool] = concurrent.futures.Future()
+        loaded.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        thread, _ = _on_daemon_thread(
+            f"{config.name} loader", functools.partial(_load_and_hand_over, build, loaded, wanted)
+        )
         timeout = config.limits.load_timeout
+        taken = False
         try:
             async with asyncio.timeout(timeout):
-                return await asyncio.wrap_future(future)
-        except (asyncio.CancelledError, TimeoutError) as exc:
-            # A thread cannot be ended from outside. If it succeeds after all, its code is unloaded.
-            future.add_done_callback(_unload_unwanted)
-            if isinstance(exc, TimeoutError):
-                reason = f"it did not load within {timeout:g} s"
-                raise LoadError(
-                    reason, f"{reason}; it is here:\n\n{stack_of(thread.ident)}"
-                ) from None
-            raise
+                code = await asyncio.wrap_future(loaded)
+            taken = True
+            return code
+        except TimeoutError:
+            reason = f"it did not load within {timeout:g} s"
+            raise LoadError(reason, f"{reason}; it is here:\n\n{stack_of(thread.ident)}") from None
+        finally:
+            wanted.set_result(taken)
 
 
 class InProcessCode:
@@ -230,25 +234,39 @@ class InProcessCode:
     async def close(self, cause: Cause | None = None) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools.
 
-        A thread of its own does this (`unload`), so that the event loop is not blocked.
+        A thread of its own does this (`unload`), so that the event loop is not blocked. If the
+        system gives none, this waits until it does.
         """
-        self._bridge.close()
         self._cause = cause or self._cause
-        _, unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
-        await asyncio.wrap_future(unloading)
+        try:
+            self._bridge.close()
+        finally:
+            unloading = None
+            while unloading is None:
+                try:
+                    _, unloading = _on_daemon_thread(
+                        f"{self._namespace.name} unloader", self.unload
+                    )
+                except (RuntimeError, MemoryError):  # "can't start new thread"
+                    await asyncio.sleep(_LOOK)
+            await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
         """Do the work of `close` on the calling thread, which blocks meanwhile."""
+        site = self._reporter.site
+        self._unloading.ended(site)
         trace = Trace(self._namespace)
-        unload = self._unloading.begin(self._reporter, self.number, trace, self._cause)
-        self._unloading.ended(self._reporter.site)
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        if not self._threads.join(_PATIENCE):
-            self._reporter.logger(_LOG).warning(
-                "%d requests of generation %d have not ended", self._threads.seats, self.number
-            )
-        _leave(self._namespace, self.number, self._reporter)
-        self._unloading.done(unload)
+        with self._unloading.unload(self._reporter, self.number, trace, self._cause):
+            try:
+                self._threads.shutdown(wait=False, cancel_futures=True)
+                if not self._threads.join(_PATIENCE):
+                    self._reporter.logger(_LOG).warning(
+                        "%d requests of generation %d have not ended",
+                        self._threads.seats,
+                        self.number,
+                    )
+            finally:
+                _leave(self._namespace, self.number, self._reporter)
 
 
 def _build(
@@ -276,34 +294,60 @@ def _build(
         )
     except (EnvironmentError_, OSError) as exc:
         raise LoadError(str(exc)) from exc
+    except BaseException as exc:  # a .pth file and sitecustomize are code, too
+        raise LoadError(reason_of(exc), traceback_of(exc)) from exc
     try:
         application = _import_site(namespace, config, number, reporter)
         if sources is not None:
             sources.add_trees(templates.folders(namespace))
-    except BaseException as exc:
-        if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
-            sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
-        # Django may import a backend for this, and its adapters have to be released with the rest.
         _close_connections(namespace)
-        if not keep_failed:
-            unload = unloading.begin(reporter, number, Trace(namespace), cause)
-            _leave(namespace, number, reporter)
-            unloading.done(unload)
+        threads = Threads(
+            reporter,
+            traffic.pool,
+            folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
+            end=functools.partial(connections.close, namespace),
+            leave=functools.partial(connections.take, namespace),
+            enter=functools.partial(connections.put, namespace),
+        )
+        try:
+            bridge = Bridge(application, threads, traffic, config.limits)
+            return InProcessCode(reporter, number, cause, namespace, threads, bridge, unloading)
+        except BaseException:
+            threads.shutdown(wait=False)
+            raise
+    except BaseException as exc:
+        try:
+            if sources is not None:  # the remedy may be a module that does not exist yet
+                sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
+        finally:
+            # Django may import a backend for this, whose adapters are released with the rest.
+            _close_connections(namespace)
+            if not keep_failed:
+                with unloading.unload(reporter, number, Trace(namespace), cause):
+                    _leave(namespace, number, reporter)
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is a failure of the site, and must not end the gateway.
         raise LoadError(reason_of(exc), traceback_of(exc)) from exc
-    _close_connections(namespace)
-    threads = Threads(
-        reporter,
-        traffic.pool,
-        folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
-        end=functools.partial(connections.close, namespace),
-        leave=functools.partial(connections.take, namespace),
-        enter=functools.partial(connections.put, namespace),
-    )
-    bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessCode(reporter, number, cause, namespace, threads, bridge, unloading)
+
+
+def _load_and_hand_over(
+    build: Callable[[], InProcessCode],
+    loaded: concurrent.futures.Future[InProcessCode],
+    wanted: concurrent.futures.Future[bool],
+) -> None:
+    """Load code, which belongs to the calling thread until it is taken: else it is unloaded here.
+
+    A thread cannot be ended from outside, so the code may come when nobody waits for it any more.
+    """
+    try:
+        code = build()
+    except BaseException as error:
+        loaded.set_exception(error)
+        return
+    loaded.set_result(code)
+    if not wanted.result():
+        code.unload()
 
 
 def _import_site(
@@ -328,12 +372,14 @@ def _close_connections(namespace: Namespace) -> None:
 
 def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
     """Do for the namespace what the end of a process would do."""
-    for error in namespace.close():
-        reporter.logger(_LOG).warning(
-            "an exit function of generation %d raised %s", number, reason_of(error)
-        )
-    with contextlib.suppress(Exception):
-        connections.close_pools(namespace)
+    try:
+        for error in namespace.close():
+            reporter.logger(_LOG).warning(
+                "an exit function of generation %d raised %s", number, reason_of(error)
+            )
+    finally:
+        with contextlib.suppress(Exception):
+            connections.close_pools(namespace)
 
 
 def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Reporter) -> None:
@@ -373,8 +419,3 @@ def _on_daemon_thread(
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     return thread, future
-
-
-def _unload_unwanted(future: concurrent.futures.Future[InProcessCode]) -> None:
-    if future.exception() is None:
-        future.result().unload()
