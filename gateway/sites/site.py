@@ -35,7 +35,7 @@ from gateway.sites.events import (
 )
 from gateway.sites.gate import Client, Gate, Mode, own_page
 from gateway.sites.generation import Backend, Generation, Hung
-from gateway.sites.probe import probe
+from gateway.sites.probe import try_out
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
 from gateway.sites.state import Event, State, advance
@@ -65,8 +65,9 @@ class SiteStatus:
     """A site at one moment, for operators.
 
     ``generation`` is the number of the one that serves, 0 if none does. ``loaded_at`` (UTC in
-    ISO 8601) and ``load_ms`` (milliseconds) are of the last generation that came up. A ``failure``
-    beside the state ``ready`` means that a reload failed and the old code goes on.
+    ISO 8601), ``load_ms`` (milliseconds) and ``warning`` (why it did not pass its probe) are of the
+    last generation that came up. A ``failure`` beside the state ``ready`` means that a reload
+    failed and the old code goes on.
     """
 
     name: str
@@ -77,6 +78,7 @@ class SiteStatus:
     loaded_at: str | None = None
     load_ms: float | None = None
     failure: Failure | None = None
+    warning: str | None = None
     survivors: tuple[str, ...] = ()
     """What is left in memory of its unloaded generations, and what holds it."""
     hung: tuple[Hung, ...] = ()
@@ -88,9 +90,9 @@ class Site:
 
     After a failed attempt, a request may start another one when ``retry`` seconds have passed; the
     time doubles with each failure. A request waits at most ``load_wait`` seconds for a load.
-    ``generations`` is the number of generations that an earlier site of this name had, because no
-    number is used twice. What happens is published in ``events``. ``changed`` is called whenever
-    ``state`` or ``failure`` may have changed.
+    ``generations`` is the number of generations that an earlier site of this name had: each attempt
+    makes one, and no number is used twice. What happens is published in ``events``. ``changed`` is
+    called whenever ``state`` or ``failure`` may have changed.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Site:
         self._retry_at = 0.0
         self._loaded_at: str | None = None
         self._load_ms: float | None = None
+        self._warning: str | None = None
         self._serving: Generation | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._next_attempt: asyncio.Task[None] | None = None
@@ -232,6 +235,7 @@ class Site:
             loaded_at=self._loaded_at,
             load_ms=self._load_ms,
             failure=self.failure,
+            warning=self._warning,
             survivors=tuple(self._backend.survivors(self.config.name)),
             hung=tuple(self._backend.hung(self.config.name)),
         )
@@ -283,8 +287,9 @@ class Site:
 
     async def _try_load(self, cause: Cause) -> None:
         started = self._clock()
+        self.generations += 1
         # Both are kept here, because the entry may change before the attempt ends.
-        config, number = self.config, self.generations + 1
+        config, number = self.config, self.generations
         reporter = self.reporter = Reporter(config.name, config.env)
         sources = Sources()
         outcomes: list[SiteEvent]
@@ -294,17 +299,18 @@ class Site:
                 config, number, sources if config.watch else None, cause
             )
             new = Generation(code, reporter, self._clock)
-            if self._serving is not None:
-                # Without old code, the request that waits is the probe.
-                await self._try_out(new, config, cause)
+            # Without old code, the request that waits is the probe.
+            old = self._serving
+            warning = None if old is None else await self._try_out(new, old, config, cause)
         except (Exception, SystemExit) as error:
-            reason = self._failed(error, reporter).reason
+            reason = self._failed(error, number, reporter).reason
             self.sources.take(sources)
             outcomes = [Failed(config.name, number, cause, self._clock() - started, reason)]
         else:
+            self._warning = warning
             replaced = self._take_over(new, started, cause)
             self.sources = sources
-            outcomes = [Loaded(config.name, number, cause, self._clock() - started)]
+            outcomes = [Loaded(config.name, number, cause, self._clock() - started, warning)]
             if replaced:
                 outcomes.append(Swapped(config.name, number, cause, replaced))
         finally:
@@ -312,11 +318,12 @@ class Site:
         for outcome in outcomes:
             self._events.publish(outcome)
 
-    async def _try_out(self, new: Generation, config: SiteConfig, cause: Cause) -> None:
-        self.generations = new.number  # the number is used, also if this does not take over
+    async def _try_out(
+        self, new: Generation, old: Generation, config: SiteConfig, cause: Cause
+    ) -> str | None:
+        """Probe new code as `try_out` does; unload it if it must not take over."""
         try:
-            with new:
-                await probe(new.code, config)
+            return await try_out(new, old, config)
         except BaseException:
             self._retire(new, cause)
             raise
@@ -325,26 +332,27 @@ class Site:
         """Let a generation serve; return the number of the one that it replaces, 0 for none."""
         self._advance(Event.LOADED, None)
         old, self._serving = self._serving, new
-        self.generations = new.number
         self._delay = self._retry
         self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._load_ms = round((self._clock() - started) * 1000, 1)
         if old is not None:
             self._retire(old, cause)
-        new.log.info("generation %d loaded in %.0f ms", self.generations, self._load_ms)
+        new.log.info("generation %d loaded in %.0f ms", new.number, self._load_ms)
         return old.number if old is not None else 0
 
-    def _failed(self, error: BaseException, reporter: Reporter) -> Failure:
+    def _failed(self, error: BaseException, number: int, reporter: Reporter) -> Failure:
         if isinstance(error, LoadError):
-            reason, text = error.reason, error.traceback
+            what, reason, text = error.what, error.reason, error.traceback
         else:
-            reason, text = one_line(error), traceback_of(error)
+            what, reason, text = LoadError.what, one_line(error), traceback_of(error)
         failure = Failure(_error_id(), reporter.mask(reason), reporter.mask(text))
         self._advance(Event.FAILED, failure)
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
         reporter.logger("gateway.site").error(
-            "did not load (error %s): %s%s\n%s",
+            "generation %d %s (error %s): %s%s\n%s",
+            number,
+            what,
             failure.error_id,
             failure.reason,
             "; the old code goes on serving" if self._serving else "",
