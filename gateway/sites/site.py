@@ -279,17 +279,19 @@ class Site:
         assert self._attempt is None, "a site has one attempt at a time"
         if self._serving is None:
             self._advance(Event.LOAD, self.failure)
+        # Not in the task: a site may leave before that begins, and its successor goes on from here.
+        self.generations += 1
         # With an empty context, because the code must not keep the context of the request.
         self._attempt = asyncio.get_running_loop().create_task(
-            self._try_load(cause), name=f"load {self.config.name}", context=contextvars.Context()
+            self._try_load(self.generations, cause),
+            name=f"load {self.config.name}",
+            context=contextvars.Context(),
         )
         return self._attempt
 
-    async def _try_load(self, cause: Cause) -> None:
+    async def _try_load(self, number: int, cause: Cause) -> None:
         started = self._clock()
-        self.generations += 1
-        # Both are kept here, because the entry may change before the attempt ends.
-        config, number = self.config, self.generations
+        config = self.config  # the entry may change before the attempt ends
         reporter = self.reporter = Reporter(config.name, config.env)
         sources = Sources()
         outcomes: list[SiteEvent]

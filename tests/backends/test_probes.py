@@ -44,6 +44,7 @@ settings.configure(
 
 from django.core.wsgi import get_wsgi_application
 from django.urls import path
+from django.utils.decorators import async_only_middleware
 
 class Unspeakable(Exception):
     def __str__(self):
@@ -51,6 +52,12 @@ class Unspeakable(Exception):
 
 def front(request):
     {view}
+
+@async_only_middleware
+def middleware(get_response):
+    async def call(request):
+        return await get_response(request)
+    return call
 
 urlpatterns = [path("", front)]
 application = get_wsgi_application()
@@ -91,6 +98,17 @@ async def test_the_exception_of_the_view_is_told(
     error = await failure(code, config)
     assert error.reason == "the probe GET / was answered 500: LookupError: no such shelf"
     assert "app.py" in error.traceback and "in front" in error.traceback
+    await code.close()
+
+
+async def test_the_exception_is_told_behind_an_asynchronous_middleware(
+    backend: InProcessBackend, tmp_path: Path
+) -> None:
+    config = site(tmp_path, MIDDLEWARE=["app.middleware"])
+    code = await backend.load(config, 1)
+    error = await failure(code, config)
+    assert error.reason == "the probe GET / was answered 500: LookupError: no such shelf"
+    assert mails(code) == []
     await code.close()
 
 

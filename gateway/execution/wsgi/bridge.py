@@ -7,9 +7,7 @@ import contextlib
 import functools
 import io
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from a2wsgi.wsgi import WSGIMiddleware
 from starlette.types import Receive, Scope, Send
@@ -36,7 +34,6 @@ _SWEEP: Final = 0.25
 """Seconds between two looks at the open requests; the limits in time are exact to this."""
 _WATCH_AFTER: Final = 1.0
 """Seconds after which a request is watched for its client going away."""
-_NO_EXTENSION: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class RequestTimeoutError(Exception):
@@ -110,11 +107,11 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             traffic.loop_queue,
         )
         environ = build_environ(scope, body, length)
-        if (probed := scope.get("extensions", _NO_EXTENSION).get(PROBE)) is not None:
-            environ[PROBE] = probed
+        if probed := PROBE in scope.get("extensions", ()):
+            environ[PROBE] = scope["extensions"][PROBE]
         patience = self.limits.request_timeout
         responder = Responder(self.app, environ, passage, traffic.loop_queue, patience)
-        passage.enter(responder, at_once=probed is not None)
+        passage.enter(responder, at_once=probed)
         traffic.watch()
         exchange = Exchange(responder, receive, send)
         self._open.add(exchange)
