@@ -8,6 +8,7 @@ visitor gets the error.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from random import getrandbits
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -52,7 +53,7 @@ async def try_out(new: Generation, old: Generation, config: SiteConfig) -> str |
     """
     try:
         with new:
-            await probe(new.code, config)
+            await probe(new.code, config, new.code.in_flight)
     except ProbeError as failure:
         if not await _fails_alike(old, failure, config):
             raise
@@ -73,8 +74,12 @@ async def _fails_alike(old: Generation, failure: ProbeError, config: SiteConfig)
     return False
 
 
-async def probe(app: ASGIApp, config: SiteConfig) -> None:
+async def probe(
+    app: ASGIApp, config: SiteConfig, in_flight: Callable[[], Iterable[str]] = tuple
+) -> None:
     """Ask code for the ``probe`` path of its site; raises `ProbeError` if it does not pass.
+
+    If no answer comes in time, the error has what ``in_flight`` says the code is doing.
 
     The code passes with any status below 500 within ``probe_timeout``. A redirect, a login form and
     also a 404 show that it works. Only a redirect to https is asked again over https, because all
@@ -84,10 +89,10 @@ async def probe(app: ASGIApp, config: SiteConfig) -> None:
         return
     end = asyncio.get_running_loop().time() + config.limits.probe_timeout
     question = _Question(config)
-    answer = await question.ask(app, end)
+    answer = await question.ask(app, end, in_flight)
     if answer.leads_to_https:
         question = _Question(config, "https")
-        answer = await question.ask(app, end)
+        answer = await question.ask(app, end, in_flight)
     if answer.status >= _BAD:
         raise question.failure(f"was answered {answer.status}", late=answer.status == _TOO_LATE)
 
@@ -124,7 +129,9 @@ class _Question:
         why = f": {self._heard.reason}" if self._heard.reason else ""
         return ProbeError(f"the probe {self} {what}{why}", self._heard.traceback, late=late)
 
-    async def ask(self, app: ASGIApp, end: float) -> _Answer:
+    async def ask(
+        self, app: ASGIApp, end: float, in_flight: Callable[[], Iterable[str]]
+    ) -> _Answer:
         """Return the answer; raises `ProbeError` if there is none before the moment ``end``."""
         asking = asyncio.create_task(self._put_to(app), name=f"probe {self._name}")
         either: set[asyncio.Future[Any]] = {asking, self._answered}
@@ -139,6 +146,7 @@ class _Question:
                 return self._answered.result()
             if asking.done():
                 raise self.failure("ended without an answer")
+            self._heard.traceback = "\n".join(in_flight())
             raise self.failure(f"took over {self._timeout:g} s", late=True)
         finally:
             # The rest of a page is of no interest, and a stream may have no end.

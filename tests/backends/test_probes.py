@@ -72,9 +72,9 @@ def site(folder: Path, view: str = FAILS, **more: Any) -> SiteConfig:
     return SiteConfig("shop", ("shop.example",), folder, "app:application", env={})
 
 
-async def failure(code: InProcessCode, config: SiteConfig) -> ProbeError:
+async def failure(code: InProcessCode, config: SiteConfig, *more: Any) -> ProbeError:
     with pytest.raises(ProbeError) as caught:
-        await probe(code, config)
+        await probe(code, config, *more)
     return caught.value
 
 
@@ -162,7 +162,9 @@ async def test_a_probe_is_not_mailed_after_its_time_either(
     """
     config = replace(site(tmp_path, view), limits=Limits(probe_timeout=0.2))
     code = await backend.load(config, 1)
-    assert (await failure(code, config)).late
+    error = await failure(code, config, code.in_flight)
+    assert error.late and error.reason == "the probe GET / took over 0.2 s"
+    assert "it is here:\n" in error.traceback and "in front" in error.traceback
     begin.touch()
     await until(end.exists)
     await ask(code)  # two by a visitor; by then, those of the probe would be there, too
