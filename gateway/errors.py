@@ -55,11 +55,23 @@ class LoadError(GatewayError):
     """
 
     status = 503
+    what: ClassVar[str] = "did not load"
+    """What the generation did, for the log."""
 
     def __init__(self, reason: str, traceback: str = "") -> None:
         self.reason = reason
         self.traceback = traceback
         super().__init__(reason)
+
+
+class ProbeError(LoadError):
+    """A generation was loaded, and did not pass its probe; ``late`` if no answer came in time."""
+
+    what = "did not pass its probe"
+
+    def __init__(self, reason: str, traceback: str = "", *, late: bool = False) -> None:
+        self.late = late
+        super().__init__(reason, traceback)
 
 
 def one_line(error: BaseException) -> str:

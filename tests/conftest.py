@@ -51,6 +51,8 @@ class FakeCode:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert not self.closed, "a generation was used after it was unloaded"
         self.backend.asked.append((self.number, scope))
+        if self.number in self.backend.broken:
+            raise RuntimeError("the password is open-sesame")
         match scope["path"]:
             case "/slow":
                 self.backend.busy.set()
@@ -76,10 +78,14 @@ class FakeCode:
 
 
 class FakeBackend:
-    """Loads at once, unless a site is to fail (``errors``) or its load is held (``hold``)."""
+    """Loads at once, unless a site is to fail (``errors``) or its load is held (``hold``).
+
+    Generations in ``broken`` answer no request.
+    """
 
     def __init__(self) -> None:
         self.errors: dict[str, BaseException] = {}
+        self.broken: set[int] = set()
         self.loads: list[tuple[str, int]] = []
         self.configs: list[SiteConfig] = []
         self.read: Callable[[Sources | None], object] = lambda _: None

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import log
 from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
-from gateway.django import connections, migrations, templates, urls
+from gateway.django import connections, migrations, probes, templates, urls
 from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
@@ -357,6 +357,7 @@ def _import_site(
     log.mark_records(namespace.import_module("logging"), config.name, number)
     application = _find_application(namespace, config.wsgi)
     urls.load(namespace)
+    probes.attend(namespace)
     _check_migrations(namespace, config, reporter)
     for patched in namespace.confine_patches():
         reporter.logger(_LOG).info("replaces %s, for itself alone", patched)

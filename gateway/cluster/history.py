@@ -39,8 +39,8 @@ class History:
     def __call__(self, event: Happening) -> None:
         """Write an event into the history, if it is of a kind that belongs there."""
         match event:
-            case Loaded(site, generation, cause, seconds):
-                self._ended(cause, Result.LOADED, site, generation, seconds, None)
+            case Loaded(site, generation, cause, seconds, warning):
+                self._ended(cause, Result.LOADED, site, generation, seconds, warning)
             case Failed(site, generation, cause, seconds, reason):
                 self._ended(cause, Result.FAILED, site, generation, seconds, reason)
             case Removed(site, generation, cause):

@@ -188,7 +188,8 @@ class SiteEntry(_Strict):
     probe: ProbePath | Literal[False] = Field(
         default="/",
         description="The path that a reload asks of the new code before that takes over: an answer "
-        "of 500 or above, or none in time, leaves the old code in place. `false` for no probe.",
+        "of 500 or above, or none in time, leaves the old code in place, unless that fails in the "
+        "same way. `false` for no probe.",
         examples=["/health/"],
     )
     probe_host: Host | None = Field(

@@ -86,11 +86,16 @@ class Loading(SiteEvent):
 
 @dataclass(frozen=True, slots=True)
 class Loaded(SiteEvent):
-    """A generation came up and serves from now on."""
+    """A generation came up and serves from now on.
+
+    The ``warning`` is why it did not pass its probe; the code that it replaced did not, either. It
+    is masked.
+    """
 
     generation: int
     cause: Cause
     seconds: float
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

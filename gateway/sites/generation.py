@@ -82,6 +82,7 @@ class Generation:
         self.code = code
         self.number = code.number
         self.log = reporter.logger("gateway.site")
+        self.mask = reporter.mask
         self.in_flight = 0
         self.used_at = clock()
         """The moment when the last request ended, or when this was made."""

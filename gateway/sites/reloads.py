@@ -48,12 +48,16 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome for one site: ``generation`` serves now (0: none), ``error`` is one line."""
+    """The outcome for one site: ``generation`` serves now (0: none), ``error`` is one line.
+
+    With a ``warning``, also one line, the new code serves although it did not pass its probe.
+    """
 
     outcome: Result
     generation: int
     duration_ms: float = 0.0
     error: str | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +281,7 @@ class Reloads:
         if after.failure:
             return Outcome(Result.FAILED, after.generation, duration, after.failure.reason)
         result = Result.RELOADED if before.generation else Result.LOADED
-        return Outcome(result, after.generation, duration)
+        return Outcome(result, after.generation, duration, warning=after.warning)
 
     async def _read_for(self, demand: _Demand) -> tuple[Config, _Demand, tuple[Fault, ...]]:
         """Return what is to be served, what is left of the demand, and the faults of the file.

@@ -36,7 +36,7 @@ from gateway.sites.events import (
 )
 from gateway.sites.gate import Client, Gate, Mode, own_page
 from gateway.sites.generation import Backend, Generation, Hung
-from gateway.sites.probe import probe
+from gateway.sites.probe import try_out
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
 from gateway.sites.state import Event, State, advance
@@ -66,8 +66,9 @@ class SiteStatus:
     """A site at one moment, for operators.
 
     ``generation`` is the number of the one that serves, 0 if none does. ``loaded_at`` (UTC in
-    ISO 8601) and ``load_ms`` (milliseconds) are of the last generation that came up. A ``failure``
-    beside the state ``ready`` means that a reload failed and the old code goes on.
+    ISO 8601), ``load_ms`` (milliseconds) and ``warning`` (why it did not pass its probe) are of the
+    last generation that came up. A ``failure`` beside the state ``ready`` means that a reload
+    failed and the old code goes on.
     """
 
     name: str
@@ -78,6 +79,7 @@ class SiteStatus:
     loaded_at: str | None = None
     load_ms: float | None = None
     failure: Failure | None = None
+    warning: str | None = None
     survivors: tuple[str, ...] = ()
     """What is left in memory of its unloaded generations, and what holds it."""
     hung: tuple[Hung, ...] = ()
@@ -89,9 +91,9 @@ class Site:
 
     After a failed attempt, a request may start another one when ``retry`` seconds have passed; the
     time doubles with each failure. A request waits at most ``load_wait`` seconds for a load.
-    ``generations`` is the number of generations that an earlier site of this name had, because no
-    number is used twice. What happens is published in ``events``. ``changed`` is called whenever
-    ``state`` or ``failure`` may have changed.
+    ``generations`` is the number of generations that an earlier site of this name had: each attempt
+    makes one, and no number is used twice. What happens is published in ``events``. ``changed`` is
+    called whenever ``state`` or ``failure`` may have changed.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Site:
         self._retry_at = 0.0
         self._loaded_at: str | None = None
         self._load_ms: float | None = None
+        self._warning: str | None = None
         self._serving: Generation | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._next_attempt: asyncio.Task[None] | None = None
@@ -236,6 +239,7 @@ class Site:
             loaded_at=self._loaded_at,
             load_ms=self._load_ms,
             failure=self.failure,
+            warning=self._warning,
             survivors=tuple(self._backend.survivors(self.config.name)),
             hung=tuple(self._backend.hung(self.config.name)),
         )
@@ -279,9 +283,13 @@ class Site:
         assert self._attempt is None, "a site has one attempt at a time"
         if self._serving is None:
             self._advance(Event.LOAD, self.failure)
+        # Not in the task: a site may leave before that begins, and its successor goes on from here.
+        self.generations += 1
         # With an empty context, because the code must not keep the context of the request.
         self._attempt = asyncio.get_running_loop().create_task(
-            self._try_load(cause), name=f"load {self.config.name}", context=contextvars.Context()
+            self._try_load(self.generations, cause),
+            name=f"load {self.config.name}",
+            context=contextvars.Context(),
         )
         # Before all who wait for it; and also if it is cancelled before its first step.
         self._attempt.add_done_callback(self._end_attempt)
@@ -290,10 +298,9 @@ class Site:
     def _end_attempt(self, _: asyncio.Task[None]) -> None:
         self._attempt = None
 
-    async def _try_load(self, cause: Cause) -> None:
+    async def _try_load(self, number: int, cause: Cause) -> None:
         started = self._clock()
-        # Both are kept here, because the entry may change before the attempt ends.
-        config, number = self.config, self.generations + 1
+        config = self.config  # the entry may change before the attempt ends
         reporter = self.reporter = Reporter(config.name, config.env)
         sources = Sources()
         outcomes: list[SiteEvent]
@@ -304,26 +311,25 @@ class Site:
                 config, number, sources if config.watch else None, cause
             )
             new = Generation(code, reporter, self._clock)
-            self.generations = number  # it is used, also if this does not take over
-            if self._serving is not None:
-                # Without old code, the request that waits is the probe.
-                with new:
-                    await probe(new.code, config)
+            # Without old code, the request that waits is the probe.
+            old = self._serving
+            warning = None if old is None else await try_out(new, old, config)
             replaced = self._take_over(new, cause)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if new is not None:
                 self._retire(new, cause)
             if self.state is State.CLOSED:
                 return
-            reason = self._failed(error, reporter).reason
+            reason = self._failed(error, number, reporter).reason
             self.sources.take(sources)
             outcomes = [Failed(config.name, number, cause, self._clock() - started, reason)]
         else:
             seconds = self._clock() - started
             self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
             self._load_ms = round(seconds * 1000, 1)
+            self._warning = warning
             self.sources = sources
-            outcomes = [Loaded(config.name, number, cause, seconds)]
+            outcomes = [Loaded(config.name, number, cause, seconds, warning)]
             if replaced:
                 outcomes.append(Swapped(config.name, number, cause, replaced))
             new.log.info("generation %d loaded in %.0f ms", number, self._load_ms)
@@ -339,7 +345,8 @@ class Site:
             self._retire(old, cause)
         return old.number if old is not None else 0
 
-    def _failed(self, error: BaseException, reporter: Reporter) -> Failure:
+    def _failed(self, error: BaseException, number: int, reporter: Reporter) -> Failure:
+        what = error.what if isinstance(error, LoadError) else LoadError.what
         failure = Failure(_error_id(), type(error).__name__, "")
         with contextlib.suppress(Exception):  # telling it may fail as well: without memory, for one
             if isinstance(error, LoadError):
@@ -351,7 +358,9 @@ class Site:
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
         reporter.logger("gateway.site").error(
-            "did not load (error %s): %s%s\n%s",
+            "generation %d %s (error %s): %s%s\n%s",
+            number,
+            what,
             failure.error_id,
             failure.reason,
             "; the old code goes on serving" if self._serving else "",

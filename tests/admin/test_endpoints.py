@@ -419,6 +419,7 @@ async def test_a_site_that_does_not_come_up_is_500(
         "generation": 1,
         "duration_ms": 0,
         "error": "SyntaxError",
+        "warning": None,
     }
 
 

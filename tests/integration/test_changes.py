@@ -61,9 +61,10 @@ def test_a_reload_that_fails_leaves_the_old_code_serving(
     assert done.json()["sites"] == {
         "steady": {
             "outcome": "reloaded",
-            "generation": 2,
+            "generation": 3,
             "duration_ms": done.json()["sites"]["steady"]["duration_ms"],
             "error": None,
+            "warning": None,
         }
     }
     assert front(gateway, site).json()["release"] == "second"

@@ -121,6 +121,50 @@ def test_a_bad_deploy_costs_one_load_and_changes_nothing(workers: Gateway, site:
     until(lambda: workers.health()["status"] == "ok", "every worker is well again")
 
 
+def test_a_site_whose_page_was_broken_before_is_mended_in_all(
+    site: BuiltSite, tmp_path: Path
+) -> None:
+    append(site, "core/views.py", '\ndef broken(request): raise LookupError("no such table")\n')
+    append(site, "core/urls.py", '\nurlpatterns.append(path("broken", views.broken))\n')
+    site = BuiltSite(site.name, {**site.entry, "probe": "/broken"})
+    options = ("--workers", str(WORKERS), *PROTOCOL)
+    with Gateway(tmp_path, {site.name: site.entry}, options=options) as workers:
+        _all_say(workers, site, "first", patience=60)
+        repair = append(site, "core/views.py", "\nimport no_such_library\n")
+        assert reload(workers, site).status_code == 500
+        repair()
+        _release(site, "second")
+        with Visitors(workers, site) as visitors:
+            answer = reload(workers, site)
+        assert answer.status_code == 200, answer.text
+        assert visitors.lost == []
+        told = answer.json()
+        outcomes = {id: other["sites"][site.name] for id, other in told["workers"].items()}
+        outcomes[told["worker"]] = told["sites"][site.name]
+        assert len(outcomes) == WORKERS
+        for outcome in outcomes.values():
+            assert outcome["outcome"] == "reloaded"
+            assert "was answered 500: LookupError: no such table" in outcome["warning"]
+        _all_say(workers, site, "second")
+        # The one that tried the bad deploy has counted it. What they say agrees with the history.
+        generations = {id: outcome["generation"] for id, outcome in outcomes.items()}
+        assert sorted(generations.values()) == [2, 2, 3]
+        until(
+            lambda: (
+                {id: (each or {}).get("generation") for id, each in _told(workers, site).items()}
+                == generations
+            ),
+            "all workers tell their generation",
+            patience=AGREED_WITHIN,
+        )
+        entries = workers.operator().get("/_history", params={"site": site.name}).json()["entries"]
+        reloads = [entry for entry in entries if entry["event"] == "reload"]
+        loaded = [entry for entry in reloads if entry["result"] == "loaded"]
+        assert {entry["worker"]: entry["generation"] for entry in loaded} == generations
+        assert all("no such table" in entry["reason"] for entry in loaded)
+        assert [entry["generation"] for entry in reloads if entry["result"] == "failed"] == [2]
+
+
 def test_an_edit_of_the_file_is_seen_by_all(workers: Gateway, site: BuiltSite) -> None:
     env = {**site.entry["env"], "GREETING": ", hello"}
     with Visitors(workers, site) as visitors:

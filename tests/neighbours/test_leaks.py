@@ -158,6 +158,9 @@ async def test_10_a_late_load_is_not_unloaded_on_the_event_loop(tmp_path: Path) 
         f"""
         import atexit
         import threading
+        import time
+
+        time.sleep(0.2)  # it is still loading when the loop is held
 
         def note():
             with open({str(unloaded)!r}, "w") as file:

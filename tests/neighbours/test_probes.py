@@ -17,7 +17,6 @@ from .hostile import append, django_site, plain_site, write
 from .steady import SteadyLoad, ask
 
 pytestmark = pytest.mark.timed
-unmended = pytest.mark.xfail(run=False, reason="known, and not mended yet")
 
 _BROKEN: Final = """
 def front(request):
@@ -26,7 +25,6 @@ def front(request):
 _ATTEMPTS: Final = 6
 
 
-@unmended
 def test_12_a_site_that_sends_visitors_to_https(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -53,7 +51,6 @@ def test_12_a_site_that_sends_visitors_to_https(
         assert answer.status_code == 500, answer.text
 
 
-@unmended
 def test_12_a_probe_that_fails_is_told_as_that(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -72,7 +69,6 @@ def test_12_a_probe_that_fails_is_told_as_that(
         load.goes_on()
 
 
-@unmended
 def test_12_a_probe_that_fails_sends_no_mail(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -104,7 +100,6 @@ def test_12_a_probe_that_fails_sends_no_mail(
     assert len(list(mail.iterdir())) == before, "the probe was mailed"
 
 
-@unmended
 def test_12_a_site_whose_page_was_broken_before_can_be_mended(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -126,7 +121,6 @@ def test_12_a_site_whose_page_was_broken_before_can_be_mended(
         load.goes_on()
 
 
-@unmended
 def test_13_attempts_that_fail_have_numbers_of_their_own(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -151,7 +145,6 @@ def _failed_numbers(gateway: DoomedGateway, site: BuiltSite) -> list[int]:
     return numbers if len(numbers) == _ATTEMPTS else []
 
 
-@unmended
 def test_13_what_is_gone_is_said_once_and_no_survivor(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ async def test_the_life_of_a_site_and_who_wanted_it(
     await served.reloads.refresh(edit)
     await backend.unloaded.wait()
     await asyncio.sleep(0)
-    assert served.take() == [Removed("shop", 2, edit), Unloaded("shop", 2, edit)]
+    assert served.take() == [Removed("shop", 3, edit), Unloaded("shop", 2, edit)]
 
 
 async def test_an_idle_site_and_the_end(served: Served, get: Any, config: Any) -> None:
@@ -121,9 +121,10 @@ async def test_an_idle_site_and_the_end(served: Served, get: Any, config: Any) -
 
 
 async def test_new_code_that_does_not_pass_its_probe_is_unloaded_for_who_wanted_it(
-    config: Any, entry: Any, backend: Any, clock: Any
+    config: Any, backend: Any, clock: Any
 ) -> None:
-    sites, told = config(entry("shop", probe="/raise")), []
+    sites, told = config("shop"), []
+    backend.broken = {2}
     events = Events()
     events.subscribe(told.append)
     async with Registry(sites, backend, clock=clock, events=events) as registry:
@@ -136,6 +137,31 @@ async def test_new_code_that_does_not_pass_its_probe_is_unloaded_for_who_wanted_
         await asyncio.sleep(0)
         assert [type(event) for event in told] == [Loading, Failed, Unloaded]
         assert told[-1] == Unloaded("shop", 2, OPERATOR)
+
+
+async def test_new_code_that_does_not_pass_a_probe_that_the_old_does_not_pass_either(
+    config: Any, backend: Any, clock: Any
+) -> None:
+    sites, told = config("shop"), []
+    backend.broken = {1, 2}
+    events = Events()
+    events.subscribe(told.append)
+    async with (
+        Registry(sites, backend, clock=clock, events=events) as registry,
+        Reloads(registry, lambda _: sites, clock=clock) as reloads,
+    ):
+        await reloads.reload(["shop"], OPERATOR)
+        report = await reloads.reload(["shop"], OPERATOR)
+        outcome = report.sites["shop"]
+        assert (outcome.outcome, outcome.generation, outcome.error) == ("reloaded", 2, None)
+        assert outcome.warning == (
+            "the probe GET / failed: RuntimeError: the password is ********; "
+            "that of generation 1, which it replaces, failed too"
+        )
+        assert Loaded("shop", 2, OPERATOR, 0.0, outcome.warning) in told
+        # It is said of the generation that it was true for.
+        report = await reloads.reload(["shop"], OPERATOR)
+        assert report.sites["shop"].warning is None
 
 
 async def test_two_who_share_a_reload_are_told_apart(config: Any, backend: Any, clock: Any) -> None:

@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.config import Config, SiteConfig
 from gateway.config.limits import Limits
 from gateway.errors import LoadError
-from gateway.sites.events import IDLENESS, Cause
+from gateway.sites.events import IDLENESS, Cause, Happening, Swapped
 from gateway.sites.gate import Mode
 from gateway.sites.generation import Hung
 from gateway.sites.registry import Registry
@@ -42,13 +42,13 @@ class Code:
         self.running = 0
         self.closed = False
         self._world = world
-        self._bad_page = bad_page
+        self.bad_page = bad_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert not self.closed, "unloaded code was used"
         self.running += 1
         try:
-            status = 500 if self._bad_page and scope["path"] == "/" else 200
+            status = 500 if self.bad_page and scope["path"] == "/" else 200
             await send({"type": "http.response.start", "status": status, "headers": []})
             if scope["path"] == "/stream":
                 await self._world.stream_ends.wait()
@@ -71,6 +71,7 @@ class World:
 
     def __init__(self) -> None:
         self.codes: dict[str, list[Code]] = defaultdict(list)
+        self.numbers: dict[str, list[int]] = defaultdict(list)
         self.faults: list[str] = []
         self.fails: set[str] = set()
         self.bad_pages: set[str] = set()
@@ -103,6 +104,7 @@ class World:
 
     async def load(self, config: SiteConfig, number: int, sources: object, cause: Cause) -> Code:
         name = config.name
+        self.numbers[name].append(number)
         if name in self.held:
             await self.held[name].wait()
         if name in self.fails:
@@ -110,6 +112,13 @@ class World:
         code = Code(self, name, number, name in self.bad_pages)
         self.codes[name].append(code)
         return code
+
+    def look(self, event: Happening) -> None:
+        """Note it if code with a bad page takes the place of code with a good one."""
+        if isinstance(event, Swapped):
+            bad = {code.number: code.bad_page for code in self.codes[event.site]}
+            if bad[event.generation] and not bad[event.replaced]:
+                self.faults.append(f"{event.site} {event.generation} took over with a bad page")
 
 
 class Visit:
@@ -150,6 +159,7 @@ class Lifecycle(RuleBasedStateMachine):
     async def _open(self) -> None:
         self.world = World()
         self.registry = Registry(self.world.file, self.world, retry=1e-9)
+        self.registry.events.subscribe(self.world.look)
         self.reloads = Reloads(self.registry, lambda _: self.world.file)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -285,6 +295,11 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def nothing_is_unloaded_in_use(self) -> None:
         assert not self.world.faults
+
+    @invariant()
+    def no_number_is_used_twice(self) -> None:
+        for numbers in self.world.numbers.values():
+            assert len(numbers) == len(set(numbers))
 
     @invariant()
     def nothing_fails_but_for_a_reason(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -36,3 +37,18 @@ async def test_a_new_configuration_changes_routes_at_once_and_no_code(
         assert registry.find("shop.example") is registry.find("blog.example") is None
         assert (await get(registry.find("new.example"))).text == "shop 1"
         assert backend.loads == [("shop", 1)]
+
+
+async def test_a_site_that_comes_back_has_other_numbers_than_loads_that_were_under_way(
+    config: Any, backend: Any
+) -> None:
+    async with Registry(config("shop"), backend) as registry:
+        hold = backend.hold("shop")
+        load = asyncio.create_task(registry.find("shop.example").load())  # type: ignore[union-attr]
+        await asyncio.sleep(0)  # the attempt is there, and has not begun
+        registry.adopt(config(), A_REQUEST)
+        registry.adopt(config("shop"), A_REQUEST)
+        hold.set()
+        await registry.find("shop.example").load()  # type: ignore[union-attr]
+        await load
+        assert backend.loads == [("shop", 1), ("shop", 2)]

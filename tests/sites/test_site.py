@@ -81,7 +81,7 @@ async def test_a_failed_site_is_tried_again_only_after_a_back_off_that_doubles(
         assert len(backend.loads) == attempts, "an attempt came too early"
         clock.now += 1
     backend.errors.clear()
-    assert (await get(site)).text == "shop 1"
+    assert (await get(site)).text == "shop 7"
     assert site.failure is None
 
 
@@ -93,7 +93,7 @@ async def test_success_ends_the_back_off(site: Site, backend: Any, clock: Any, g
     await site.reload()
     backend.errors["shop"] = LoadError("no")
     await site.reload()
-    assert (await get(site)).text == "shop 1"
+    assert (await get(site)).text == "shop 4"
 
 
 @pytest.mark.parametrize("path", ["/raise", "/exit"])
@@ -204,7 +204,7 @@ async def test_a_reload_that_fails_keeps_the_old_generation(
     assert "the old code goes on serving" in caplog.text
     backend.errors.clear()
     await site.reload()
-    assert (await get(site)).text == "shop 2"
+    assert (await get(site)).text == "shop 3"
     assert site.status().failure is None
 
 
@@ -255,8 +255,8 @@ async def test_numbers_go_on_after_failures_and_after_an_earlier_site(
     await site.reload()
     backend.errors.clear()
     await site.reload()
-    assert backend.loads == [("shop", 8), ("shop", 9), ("shop", 9)]
-    assert site.status().generation == 9
+    assert backend.loads == [("shop", 8), ("shop", 9), ("shop", 10)]
+    assert site.status().generation == 10
 
 
 # Closing
@@ -347,20 +347,64 @@ async def test_a_first_load_is_not_probed_and_a_reload_is(
 
 
 async def test_code_that_does_not_pass_the_probe_is_unloaded_and_the_old_goes_on(
-    site: Site, backend: Any, get: Any, entry: Any
+    site: Site, backend: Any, get: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     await get(site)
-    site.config = entry("shop", probe="/raise")
+    backend.broken = {2}
     await site.reload()
     await asyncio.wait_for(backend.unloaded.wait(), 5)
     assert backend.closed == [("shop", 2)]
     assert site.failure is not None
-    assert site.failure.reason.startswith("the probe GET /raise failed: ")
+    assert site.failure.reason.startswith("the probe GET / failed: ")
+    assert "shop: generation 2 did not pass its probe (error " in caplog.text
+    assert "did not load" not in caplog.text
     assert "open-sesame" not in site.failure.reason + site.failure.traceback
     assert (site.state, (await get(site)).text) == (State.READY, "shop 1")
-    site.config = entry("shop")
     await site.reload()
     assert (site.failure, (await get(site)).text) == (None, "shop 3")
+
+
+async def test_code_that_does_not_pass_a_probe_as_the_old_code_does_not_replaces_it(
+    site: Site, backend: Any, get: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.broken = {1, 2}
+    await get(site)
+    await site.reload()
+    await asyncio.wait_for(backend.unloaded.wait(), 5)
+    assert backend.closed == [("shop", 1)]
+    assert [number for number, _ in backend.asked] == [1, 2, 1]
+    status = site.status()
+    assert (status.generation, status.failure) == (2, None)
+    assert "generation 2 takes over without passing: the probe GET / failed: " in caplog.text
+    assert "Traceback" in caplog.text
+    assert "open-sesame" not in f"{status.warning}{caplog.text}"
+    await site.reload()
+    assert ((await get(site)).text, site.status().warning) == ("shop 3", None)
+
+
+async def test_code_that_does_not_answer_does_not_replace_what_answers_with_an_error(
+    site: Site, backend: Any, get: Any, entry: Any
+) -> None:
+    site.config = entry("shop", probe="/slow", limits=Limits(probe_timeout=0.05))
+    backend.broken = {1}
+    await get(site)
+    await site.reload()
+    assert site.failure is not None
+    assert site.failure.reason == "the probe GET /slow took over 0.05 s"
+    assert site.status().generation == 1
+
+
+async def test_closing_while_the_old_code_is_probed_unloads_both(
+    site: Site, backend: Any, get: Any, entry: Any
+) -> None:
+    await get(site)
+    site.config = entry("shop", probe="/slow")
+    backend.broken = {2}
+    reload = asyncio.create_task(site.reload())
+    await backend.busy.wait()
+    await site.close(THE_STOP, 0)
+    await reload
+    assert sorted(backend.closed) == [("shop", 1), ("shop", 2)]
 
 
 async def test_closing_during_the_probe_unloads_the_new_code_as_well(

@@ -130,7 +130,7 @@ async def test_a_site_in_use_stays_loaded(
     await shop.reload()
     clock.now += 2 * HOUR
     idle.check()
-    assert idle.unloaded == [("shop", 2, "idle")]
+    assert idle.unloaded == [("shop", 3, "idle")]
 
 
 async def test_the_least_recently_used_go_first_as_many_as_are_worth_the_excess(
