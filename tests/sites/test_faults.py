@@ -27,7 +27,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from hypothesis.strategies import lists, sampled_from, sets, tuples
+from hypothesis.strategies import booleans, lists, sampled_from, sets, tuples
 
 from gateway.backends import inprocess
 from gateway.backends.inprocess import _TURNS, InProcessBackend
@@ -283,7 +283,7 @@ class Faults(RuleBasedStateMachine):
     def it_hangs(self, points: set[tuple[str, str]]) -> None:
         self.world.hangs |= points
 
-    @rule(settles=sampled_from([True, False]))
+    @rule(settles=booleans())
     def what_hangs_goes_on(self, settles: bool) -> None:
         self.world.let_go()
         if settles:
@@ -304,8 +304,10 @@ class Faults(RuleBasedStateMachine):
 
     # What visitors, developers and operators do
 
-    @rule(name=names, settles=sampled_from([True, False]))
-    def visit(self, name: str, settles: bool) -> None:
+    @rule(name=names, hangs=booleans(), settles=booleans())
+    def visit(self, name: str, hangs: bool, settles: bool) -> None:
+        if hangs:
+            self.world.hangs.add(("answer", name))
         if (site := self.registry.find(f"{name}.example")) is not None:
             self.visits.append(self.loop.create_task(self._ask(site)))
         self.turn(settles)
@@ -313,18 +315,18 @@ class Faults(RuleBasedStateMachine):
     async def _ask(self, app: Any) -> int:
         return (await Client().ask(app)).status
 
-    @rule(wanted=sets(names), settles=sampled_from([True, False]))
+    @rule(wanted=sets(names), settles=booleans())
     def reload(self, wanted: set[str], settles: bool) -> None:
         self.asked.append(self.loop.create_task(self.reloads.reload(wanted, OPERATOR)))
         self.turn(settles)
 
-    @rule(left=sets(names), settles=sampled_from([True, False]))
+    @rule(left=sets(names), settles=booleans())
     def edit_the_file(self, left: set[str], settles: bool) -> None:
         self.file = self.config(left)
         self.asked.append(self.loop.create_task(self.reloads.refresh(OPERATOR)))
         self.turn(settles)
 
-    @rule(name=names, settles=sampled_from([True, False]))
+    @rule(name=names, settles=booleans())
     def leave_and_return(self, name: str, settles: bool) -> None:
         async def both() -> None:
             self._look()
