@@ -101,7 +101,9 @@ class World:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(self, config: SiteConfig, number: int, sources: object, cause: Cause) -> Code:
+    async def load(
+        self, config: SiteConfig, number: int, sources: object, cause: Cause, begin: object
+    ) -> Code:
         name = config.name
         if name in self.held:
             await self.held[name].wait()
