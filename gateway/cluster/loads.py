@@ -92,10 +92,7 @@ class Loads:
 
     async def suspects(self) -> Suspects:
         """Return the sites under suspicion; none if the store does not work."""
-        try:
-            found = await self._store_thread.ask(lambda store: store.marks.suspects())
-        except StoreError:
-            return Suspects()
+        found = await self._ask(lambda store: store.marks.suspects()) or []
         return Suspects(
             frozenset(suspect.site for suspect in found if not suspect.alone),
             frozenset(suspect.site for suspect in found if suspect.alone),
@@ -103,10 +100,7 @@ class Loads:
 
     async def pardon(self, sites: Collection[str]) -> None:
         """Let sites be loaded, alone, whose code is refused; an operator asks for that."""
-        try:
-            await self._store_thread.ask(lambda store: store.marks.pardon(sites))
-        except StoreError as error:
-            self.trouble = str(error)
+        await self._ask(lambda store: store.marks.pardon(sites))
 
     def store_works(self) -> None:
         """Take the marks off that could not be taken off before: the store has just answered."""
@@ -131,29 +125,18 @@ class Loads:
             self._ended.pop(key, None)
 
     async def _claimed(self, mark: Mark, *, alone: bool) -> Verdict:
-        def claim(store: Store) -> Verdict:
-            return store.marks.claim(mark, alone=alone)
-
         try:
-            verdict = await self._store_thread.ask(claim)
-        except StoreError as error:
-            self.trouble = str(error)
-            verdict = Verdict(Answer.GO)
+            verdict = await self._ask(lambda store: store.marks.claim(mark, alone=alone))
         except asyncio.CancelledError:
             # The thread may carry the question out all the same.
             self._end(mark, Outcome.LEFT)
             raise
-        else:
-            self.trouble = None
-        return verdict
+        return verdict or Verdict(Answer.GO)
 
     @asynccontextmanager
     async def _marked(self, mark: Mark, suspect: Suspect | None) -> AsyncIterator[Begin]:
         async def begin() -> None:
-            try:
-                await self._store_thread.ask(lambda store: store.marks.begin(mark.key))
-            except StoreError as error:
-                self.trouble = str(error)
+            await self._ask(lambda store: store.marks.begin(mark.key))
             if suspect is not None:
                 logger.warning(
                     "%s: is loaded alone now, because worker %s ended while it loaded",
@@ -170,6 +153,17 @@ class Loads:
             raise
         finally:
             self._end(mark, outcome)
+
+    async def _ask(self, question: Callable[[Store], T]) -> T | None:
+        """Put a question to the store; ``None`` if it has no answer, whatever is wrong with it."""
+        try:
+            return await self._store_thread.ask(question)
+        except StoreError as error:
+            self.trouble = str(error)
+        except Exception as error:
+            logger.exception("the store could not be asked about a load, which goes on")
+            self.trouble = repr(error)
+        return None
 
     def _end(self, mark: Mark, outcome: Outcome) -> None:
         self._ended[mark.key] = outcome

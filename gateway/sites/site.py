@@ -295,6 +295,7 @@ class Site:
             self._events.publish(Loading(config.name, number, cause))
             watched = sources if config.watch else None
             async with self._loads.claim(config, number, watched) as begin:
+                started = self._clock()
                 code = await self._backend.load(config, number, watched, cause, begin)
                 new = Generation(code, reporter, self._clock)
                 if self._serving is not None:
