@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -124,18 +129,21 @@ def _reload_and_see_it_die(gateway: DoomedGateway, site: BuiltSite) -> None:
     assert answer.status_code >= 500, answer.text
 
 
+@pytest.mark.parametrize("watched", [False, True], ids=["entry", "code"])
 def test_07_an_edit_of_the_file_that_ends_each_process_that_follows_it(
-    start: Start, neighbour: BuiltSite, tmp_path: Path
+    start: Start, neighbour: BuiltSite, tmp_path: Path, watched: bool
 ) -> None:
     deaths = tmp_path / "deaths"
     hostile = plain_site(tmp_path, "hostile")
+    hostile.entry["watch"] = watched
     gateway = start(neighbour, hostile, workers=_WORKERS)
     _in_use(gateway, neighbour, hostile)
     with SteadyLoad(gateway, neighbour) as load:
         load.goes_on()
         write(hostile, _deadly(deaths))
-        edited = {**hostile.entry, "env": {"EDITED": "yes"}}
-        gateway.write_sites({**gateway.sites, hostile.name: edited})
+        if not watched:
+            edited = {**hostile.entry, "env": {"EDITED": "yes"}}
+            gateway.write_sites({**gateway.sites, hostile.name: edited})
         until(lambda: _deaths(deaths) > 0, "the new code is tried")
         forgiven = _TRIALS * load.visitors
         load.goes_on(400, forgiven=forgiven)
@@ -165,6 +173,60 @@ def test_07_a_restart_that_would_load_what_ends_the_process(
             load.goes_on(100)
         return
     raise AssertionError(f"no start succeeds: {errors}")
+
+
+def test_07_one_worker_without_a_supervisor(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    deaths = tmp_path / "deaths"
+    hostile = plain_site(tmp_path, "hostile")
+    write(hostile, _deadly(deaths))
+    for death in (1, 2):
+        gateway = start(neighbour, hostile)
+        assert ask(gateway, neighbour)[0] == 200
+        try_to_ask(gateway, hostile)
+        until(lambda gateway=gateway: gateway.ended, "it ends")
+        assert _deaths(deaths) == death
+    gateway = start(neighbour, hostile)
+    with SteadyLoad(gateway, neighbour) as load:
+        assert try_to_ask(gateway, hostile) == 503
+        load.goes_on()
+    assert "loading it ended the process" in gateway.health()["sites"][hostile.name]["error"]
+    assert _deaths(deaths) == 2
+
+
+def test_07_who_kills_a_gateway_that_stops_has_no_site_blamed(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    hostile = plain_site(
+        tmp_path,
+        "hostile",
+        f"""
+        import os, time
+        while not os.path.exists({str(mended)!r}):
+            time.sleep(0.05)
+        """,
+    )
+    for _ in range(2):
+        gateway = start(neighbour, hostile)
+        assert try_to_ask(gateway, hostile, timeout=0.5) is None, "it hangs"
+        assert gateway.health()["sites"][hostile.name]["state"] == "loading"
+        os.kill(gateway.pid, signal.SIGTERM)
+        until(lambda gateway=gateway: _has_said_that_it_stops(gateway), "the others know")
+        gateway.kill()
+    gateway = start(neighbour, hostile)
+    mended.touch()
+    assert ask(gateway, hostile)[0] == 200
+    assert "is loaded alone" not in gateway.output
+
+
+def _has_said_that_it_stops(gateway: DoomedGateway) -> bool:
+    """What the store has of it: it takes no more questions."""
+    (store,) = (gateway.folder / ".gateway").rglob("*.db")
+    with closing(sqlite3.connect(store)) as db:
+        reports = db.execute("SELECT health FROM workers WHERE pid = ?", (gateway.pid,))
+        return [json.loads(health)["status"] for (health,) in reports] == ["stopping"]
 
 
 @unmended
