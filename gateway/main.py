@@ -19,7 +19,7 @@ from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
 from gateway.admin.token_watch import TokenWatch
 from gateway.backends.inprocess import InProcessBackend
-from gateway.cluster import Control, History, Identity
+from gateway.cluster import Control, History, Identity, Loads
 from gateway.cluster.store.sqlite import SqliteStore, store_path
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS
@@ -94,6 +94,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     identity = Identity.mine()
     budget = Budget(settings.memory_budget << 20)
     store_thread = StoreThread(partial(SqliteStore, path))
+    loads = Loads(store_thread, identity.id)
     events = Events()
     events.subscribe(History(store_thread, identity.id))
     async with (
@@ -104,10 +105,11 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             backend,
             faults=faults,
             retry=settings.load_retry,
+            loads=loads,
             events=events,
         ) as registry,
         Reloads(registry, file.read) as reloads,
-        Control(registry, reloads, store_thread, identity) as control,
+        Control(registry, reloads, store_thread, identity, loads) as control,
         IdleSites(registry, budget, backend.reclaim),
         Watch(registry, control.refresh),
         CodeWatch(registry, control.follow),

@@ -7,11 +7,10 @@ import concurrent.futures
 import contextlib
 import functools
 import os
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, probes, templates, urls
 from gateway.errors import LoadError, reason_of, traceback_of
+from gateway.execution.errands import on_daemon_thread
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
 from gateway.memory.budget import Budget
@@ -29,10 +29,9 @@ from gateway.namespace import EnvironmentError_, Namespace, installed, private_c
 from gateway.namespace.survivors import Trace
 from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.generation import Hung
+from gateway.sites.loads import Begin, nothing_to_do
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
-
-T = TypeVar("T")
 
 _LOG: Final = "gateway.backends.inprocess"
 _PATIENCE: Final = 5.0
@@ -106,15 +105,18 @@ class InProcessBackend:
         number: int,
         sources: Sources | None = None,
         cause: Cause = A_REQUEST,
+        begin: Begin = nothing_to_do,
     ) -> InProcessCode:
         """Load the code of a site into a new namespace.
 
-        Loads wait for their turn. The names of the files that are read are added to ``sources``.
+        Loads wait for their turn, and then for ``begin``. The names of the files that are read are
+        added to ``sources``.
         Raises `LoadError` if the code does not load, or does not load in time, or if too many
         unloaded generations of the site are still in memory.
         """
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
+            await begin()
             with held(staying=True):  # here and not on the loading thread, which may hang
                 return await self._load(config, number, sources, cause)
 
@@ -182,7 +184,7 @@ class InProcessBackend:
             self._unloading,
             keep_failed=self._keep_failed,
         )
-        thread, future = _on_daemon_thread(f"{config.name} loader", build)
+        thread, future = on_daemon_thread(f"{config.name} loader", build)
         timeout = config.limits.load_timeout
         try:
             async with asyncio.timeout(timeout):
@@ -234,7 +236,7 @@ class InProcessCode:
         """
         self._bridge.close()
         self._cause = cause or self._cause
-        _, unloading = _on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
+        _, unloading = on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
         await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
@@ -354,26 +356,6 @@ def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
     if not callable(application):
         raise TypeError(f"{wsgi} is not callable: it is no WSGI application")
     return application  # type: ignore[no-any-return]
-
-
-def _on_daemon_thread(
-    name: str, function: Callable[[], T]
-) -> tuple[threading.Thread, concurrent.futures.Future[T]]:
-    """Run ``function`` on a thread of its own. If it hangs, the process can end nevertheless."""
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
-
-    def run() -> None:
-        try:
-            result = function()
-        except BaseException as exc:
-            future.set_exception(exc)
-        else:
-            future.set_result(result)
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    return thread, future
 
 
 def _unload_unwanted(future: concurrent.futures.Future[InProcessCode]) -> None:

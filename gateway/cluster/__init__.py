@@ -3,5 +3,6 @@
 from gateway.cluster.control import Control, Round
 from gateway.cluster.history import History
 from gateway.cluster.identity import Identity
+from gateway.cluster.loads import Loads
 
-__all__ = ["Control", "History", "Identity", "Round"]
+__all__ = ["Control", "History", "Identity", "Loads", "Round"]

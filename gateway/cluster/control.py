@@ -27,6 +27,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from gateway.cluster.crashes import Crashes
 from gateway.cluster.identity import Identity, seconds_of_life
+from gateway.cluster.loads import Loads
 from gateway.cluster.modes import Modes
 from gateway.cluster.stopping import StopSignal
 from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
@@ -123,9 +124,11 @@ class Control:
         reloads: Reloads,
         store_thread: StoreThread,
         identity: Identity,
+        loads: Loads,
     ) -> None:
         self._registry = registry
         self._reloads = reloads
+        self._loads = loads
         self._store_thread = store_thread
         self._identity = identity
         self._stop_signal = StopSignal()
@@ -157,29 +160,35 @@ class Control:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        worker = self._worker(self._health(), ended=True)
+        # Also without a signal: the loads that it leaves have not ended it.
+        worker = self._worker({**self._health(), "status": "stopping"}, ended=True)
         self._store_thread.tell(lambda store: store.report(worker))
 
     async def warm(self) -> None:
         """Load the sites with ``preload`` and those in use; wait for the latter while time is left.
 
-        A site is in use if a worker, running or ended, had it loaded at its last report.
+        A site is in use if a worker, running or ended, had it loaded at its last report. Sites
+        whose load may have ended a worker are left to those who ask for them, so that every worker
+        comes to serve. Those whose code is refused fail at once.
         """
-        names = frozenset(
+        suspects = await self._loads.suspects()
+        names = suspects.refused.union(
             name
             for worker in self._workers.values()
             for name, site in worker.health.get("sites", {}).items()
             if site["state"] == State.READY
         )
-        loading = self._start(self._load_at_start(names), "load sites at the start")
+        loading = self._start(
+            self._load_at_start(names, suspects.suspected), "load sites at the start"
+        )
         # If the age is not known, the imports are assumed to have used half of the time.
         age = seconds_of_life()
         left = READY_WITHIN - age if age is not None else READY_WITHIN / 2
         if names and left > 0:
             await asyncio.wait({loading}, timeout=left)
 
-    async def _load_at_start(self, names: frozenset[str]) -> None:
-        await self._reloads.preload(names, THE_START)
+    async def _load_at_start(self, names: frozenset[str], left_out: frozenset[str]) -> None:
+        await self._reloads.preload(names, THE_START, left_out=left_out)
 
     # Requests of operators
 
@@ -190,6 +199,8 @@ class Control:
         `UnknownSiteError`.
         """
         named = sorted(set(names))
+        if named and attempt == 1:
+            await self._loads.pardon(named)
         async with self._takeovers.announced(named, asker, attempt):
             try:
                 report = await self._reload(named, asker)
@@ -251,7 +262,7 @@ class Control:
     @property
     def trouble(self) -> str | None:
         """The reason why the workers cannot agree at the moment, or ``None``."""
-        return self._store_thread.error
+        return self._store_thread.error or self._loads.trouble
 
     def others(self) -> dict[str, Mapping[str, Any]]:
         """Return the last report of each other worker that can be reached, by id."""
@@ -380,6 +391,7 @@ class Control:
             self._described_at = self._reported_at = -math.inf
             return
         self._missed = False
+        self._loads.store_works()
         if news is not None:
             self._take(news)
         with suppress(StoreError):

@@ -31,6 +31,7 @@ from gateway.sites.events import (
 )
 from gateway.sites.gate import Mode
 from gateway.sites.generation import Backend
+from gateway.sites.loads import Loads
 from gateway.sites.site import Site, SiteStatus, UnusableSite
 from gateway.sites.state import State
 
@@ -108,9 +109,9 @@ def _logged() -> Events:
 class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
-    ``config`` may come from a lenient reading; ``faults`` are those of the file on disk. ``retry``
-    and ``clock`` are those of `Site`. What happens is published in ``events``; by default, faults
-    are logged.
+    ``config`` may come from a lenient reading; ``faults`` are those of the file on disk. ``retry``,
+    ``loads`` and ``clock`` are those of `Site`. What happens is published in ``events``; by
+    default, faults are logged.
     """
 
     def __init__(
@@ -120,10 +121,12 @@ class Registry:
         *,
         faults: Iterable[Fault] = (),
         retry: float = 5.0,
+        loads: Loads | None = None,
         clock: Callable[[], float] = time.monotonic,
         events: Events | None = None,
     ) -> None:
         self._backend = backend
+        self._loads = loads
         self.events = events or _logged()
         self._retry = retry
         self._clock = clock
@@ -321,6 +324,7 @@ class Registry:
             retry=self._retry,
             generations=self._generations.get(entry.name, 0),
             mode=self._modes.get(entry.name, Mode.OPEN),
+            loads=self._loads,
             clock=self._clock,
             events=self.events,
             changed=self._follow,

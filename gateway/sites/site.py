@@ -35,6 +35,7 @@ from gateway.sites.events import (
 )
 from gateway.sites.gate import Client, Gate, Mode, own_page
 from gateway.sites.generation import Backend, Generation, Hung
+from gateway.sites.loads import FreeLoads, Loads
 from gateway.sites.probe import try_out
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
@@ -91,8 +92,9 @@ class Site:
     After a failed attempt, a request may start another one when ``retry`` seconds have passed; the
     time doubles with each failure. A request waits at most ``load_wait`` seconds for a load.
     ``generations`` is the number of generations that an earlier site of this name had: each attempt
-    makes one, and no number is used twice. What happens is published in ``events``. ``changed`` is
-    called whenever ``state`` or ``failure`` may have changed.
+    makes one, and no number is used twice. ``loads`` are asked before code is loaded. What happens
+    is published in ``events``. ``changed`` is called whenever ``state`` or ``failure`` may have
+    changed.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Site:
         mode: Mode = Mode.OPEN,
         clock: Callable[[], float] = time.monotonic,
         load_wait: float = LOAD_WAIT,
+        loads: Loads | None = None,
         events: Events | None = None,
         changed: Callable[[Site], None] = lambda _: None,
     ) -> None:
@@ -117,6 +120,7 @@ class Site:
         self.reporter = Reporter(config.name, config.env)
         """The reporter of the last attempt."""
         self._backend = backend
+        self._loads = loads or FreeLoads()
         self._clock = clock
         self._events = events or Events()
         self._changed = changed
@@ -297,13 +301,14 @@ class Site:
         outcomes: list[SiteEvent]
         try:
             self._events.publish(Loading(config.name, number, cause))
-            code = await self._backend.load(
-                config, number, sources if config.watch else None, cause
-            )
-            new = Generation(code, reporter, self._clock)
-            # Without old code, the request that waits is the probe.
-            old = self._serving
-            warning = None if old is None else await self._try_out(new, old, config, cause)
+            watched = sources if config.watch else None
+            async with self._loads.claim(config, number, watched) as begin:
+                started = self._clock()
+                code = await self._backend.load(config, number, watched, cause, begin)
+                new = Generation(code, reporter, self._clock)
+                # Without old code, the request that waits is the probe.
+                old = self._serving
+                warning = None if old is None else await self._try_out(new, old, config, cause)
         except (Exception, SystemExit) as error:
             reason = self._failed(error, number, reporter).reason
             self.sources.take(sources)

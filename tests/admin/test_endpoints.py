@@ -23,7 +23,7 @@ import gateway
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import Token, TokenError, obtain_token
-from gateway.cluster import Control, Identity
+from gateway.cluster import Control, Identity, Loads
 from gateway.cluster.store.sqlite import SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS, Config
@@ -76,7 +76,9 @@ async def control(sites: Registry, reloads: Reloads, tmp_path: Path) -> AsyncIte
     identity = Identity.mine()
     async with (
         StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as store_thread,
-        Control(sites, reloads, store_thread, identity) as control,
+        Control(
+            sites, reloads, store_thread, identity, Loads(store_thread, identity.id)
+        ) as control,
     ):
         yield control
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cluster import Control, History, Identity, control
+from gateway.cluster import Control, History, Identity, Loads, control
 from gateway.cluster.identity import _born
 from gateway.cluster.store import UNKNOWN, Worker
 from gateway.cluster.store.sqlite import BOUNDS, SqliteStore
@@ -95,10 +95,13 @@ async def join(
                     crashes.append((number, event))
 
             events.subscribe(record)
-            registry = await stack.enter_async_context(Registry(entries, backend, events=events))
+            loads = Loads(store_thread, identity.id)
+            registry = await stack.enter_async_context(
+                Registry(entries, backend, events=events, loads=loads)
+            )
             reloads = await stack.enter_async_context(Reloads(registry, lambda _: entries))
             member = await stack.enter_async_context(
-                Control(registry, reloads, store_thread, identity)
+                Control(registry, reloads, store_thread, identity, loads)
             )
             return Member(backend, registry, member)
 

@@ -95,7 +95,7 @@ async def test_a_body_arrives_whole(site: Site, backend: Any) -> None:
         async def close(self, cause: Any) -> None:
             pass
 
-    async def load(config: Any, number: int, sources: Any, cause: Any) -> Any:
+    async def load(config: Any, number: int, sources: Any, cause: Any, begin: Any) -> Any:
         return Reads()
 
     backend.load = load

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from gateway.cluster.store.marks import Marks
 from gateway.errors import GatewayError
 
 UNKNOWN: Final = "unknown"
@@ -86,6 +87,10 @@ class Store(Protocol):
     def identity(self) -> str:
         """A name that changes if the store was lost and made again. Then all numbers begin anew."""
 
+    @property
+    def marks(self) -> Marks:
+        """The marks of the loads that are under way."""
+
     def changed(self) -> bool:
         """Tell whether anybody else may have written since the last call; cheap."""
 
@@ -102,7 +107,10 @@ class Store(Protocol):
         """
 
     def forget(self, before: float) -> None:
-        """Remove the workers that reported last before a time (seconds since the epoch)."""
+        """Remove the workers that reported last before a time (seconds since the epoch).
+
+        Those stay of whose loads there are marks.
+        """
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
         """Add an order, and return its number."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.cluster.store import UNKNOWN, Entry, Held, Order, StoreError, Worker
+from gateway.cluster.store.sqlite_marks import SCHEMA as MARKS
+from gateway.cluster.store.sqlite_marks import SqliteMarks
 from gateway.disk.statefolder import StateFolder, store_name
 from gateway.disk.trustedfolder import StateError
 
@@ -56,6 +58,7 @@ _SCHEMA: Final = (
     ALTER TABLE modes ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX modes_by_number ON modes (number);
     """,
+    MARKS,
 )
 """The steps from each version of the file to the next; a new file has version 0."""
 
@@ -105,6 +108,7 @@ class SqliteStore:
                 # A power cut may lose the newest transactions, but never damages the file.
                 self._db.execute("PRAGMA synchronous = NORMAL")
             self._prepare()
+            self.marks = SqliteMarks(self._db, self._transaction)
             self.identity = str(self._rows("SELECT name FROM identity")[0][0])
         except BaseException:
             self.close()
@@ -155,9 +159,17 @@ class SqliteStore:
             return marked.rowcount == 1
 
     def forget(self, before: float) -> None:
-        """Remove the workers whose last report is older than ``before``."""
+        """Remove the workers whose last report is older than ``before``.
+
+        A worker stays while it has marks, so that whoever finds it dead knows of them.
+        """
         with self._transaction():
-            self._db.execute("DELETE FROM workers WHERE seen < ?", (before,))
+            self._db.execute(
+                "DELETE FROM workers WHERE seen < ?"
+                " AND id NOT IN (SELECT worker FROM loads WHERE stage != 'up')",
+                (before,),
+            )
+            self.marks.forget()
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
         """Add an order, return its number, and remove those before the newest `Bounds.orders`."""
