@@ -42,10 +42,10 @@ STANDS: Final = 3.0
 """Seconds since its last turn after which the loop stands still; it turns once a second."""
 HELD: Final = 4.0
 """Seconds for which the GIL is held. uvicorn's supervisor kills a worker after five of them."""
-_CONTESTED: Final = 0.3
+_CONTESTED: Final = 0.2
 """Seconds that the thread waits for the GIL, at most, while the thread in C is armed."""
 _CALM: Final = 6
-"""Looks without such a wait before it is armed."""
+"""Looks without such a wait before it is armed again."""
 _SHOWN: Final = 1 << 16
 """Bytes of the stacks that go into the log."""
 _SELDOM: Final = 60.0
@@ -69,7 +69,7 @@ class Stacks:
         self._end = threading.Event()
         self._loop_thread = threading.get_ident()
         self._beat_at = time.monotonic()
-        self._calm = 0
+        self._calm = _CALM
         # Whether this standstill was written down by the thread, and when stacks were last logged.
         self._written = False
         self._logged_at = -_SELDOM
@@ -108,18 +108,20 @@ class Stacks:
 
     def _run(self) -> None:
         try:
+            self._arm()
             while not self._end.wait(BEAT):
                 # First: while this thread waits for a disk, others run.
                 faulthandler.cancel_dump_traceback_later()
-                try:
-                    self._look()
-                except OSError as error:
-                    logger.warning("the stacks could not be written: %s", error)
-                    return
-                if self._calm >= _CALM:
-                    faulthandler.dump_traceback_later(HELD, file=self._descriptor)
+                self._look()
+                self._arm()
+        except OSError as error:
+            logger.warning("the stacks could not be written: %s", error)
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+    def _arm(self) -> None:
+        if self._calm >= _CALM:
+            faulthandler.dump_traceback_later(HELD, file=self._descriptor)
 
     def _look(self) -> None:
         now = time.monotonic()
