@@ -103,15 +103,13 @@ async def health(request: Request) -> Response:
     if verdict is Verdict.FOREIGN:
         return _foreign()
     others = control.others()
-    condition = control.sightings.condition
     troubled = (
         registry.degraded
         or control.trouble
         or _authority(request).trouble
         or any(other["status"] in _TROUBLED for other in others.values())
     )
-    if troubled and condition is Condition.OK:
-        condition = Condition.DEGRADED
+    condition = control.sightings.condition(troubled=bool(troubled))
     body: dict[str, Any] = {"status": "stopping" if control.stopping else condition}
     if verdict is Verdict.TRUSTED:
         body |= _details(registry.status()) | _agreement(control.me, control.trouble, others)

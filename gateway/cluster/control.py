@@ -440,16 +440,10 @@ class Control:
     def _health(self) -> dict[str, Any]:
         """Return the health of this worker, without cold sites: there may be thousands of them."""
         status = self._registry.status(cold=False)
-        condition = self.sightings.condition
-        if self.stopping:
-            described = "stopping"
-        elif status.degraded and condition is Condition.OK:
-            described = Condition.DEGRADED
-        else:
-            described = condition
+        condition = self.sightings.condition(troubled=status.degraded)
         seen = self.sightings.document()
         return {
-            "status": described,
+            "status": "stopping" if self.stopping else condition,
             **({"seen": seen} if seen else {}),
             "sites": {
                 site.name: {

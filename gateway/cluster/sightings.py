@@ -62,14 +62,13 @@ class Sightings:
         self._lasting.update(new)
         return [sighting.what for sighting in new.values()]
 
-    @property
-    def condition(self) -> Condition:
-        """How the worker is, as far as these tell."""
+    def condition(self, *, troubled: bool = False) -> Condition:
+        """Tell how the worker is; ``troubled`` if an operator is needed for another reason."""
         now = self._clock()
         if any(each.grave and _within(each, now, AVOIDED) for each in self._known()):
             return Condition.STALLED
         known = any(_within(each, now, KEPT) for each in self._known())
-        return Condition.DEGRADED if known else Condition.OK
+        return Condition.DEGRADED if known or troubled else Condition.OK
 
     def document(self) -> list[dict[str, Any]]:
         """Return what was seen as JSON, the oldest first; empty if there is nothing to tell."""
