@@ -20,10 +20,12 @@ from gateway.admin.token import obtain_token
 from gateway.admin.token_watch import TokenWatch
 from gateway.backends.inprocess import InProcessBackend
 from gateway.cluster import Control, History, Identity, Loads
+from gateway.cluster.sightings import Sightings
 from gateway.cluster.store.sqlite import SqliteStore, store_path
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS
 from gateway.config.file import SitesFile
+from gateway.disk.statefolder import StateFolder
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
 from gateway.front import head, pages, proxies, server
 from gateway.front.head import HeadLimits, RefusedError
@@ -38,6 +40,7 @@ from gateway.sites.reloads import Reloads
 from gateway.upkeep.code_watch import CodeWatch
 from gateway.upkeep.file_watch import Watch
 from gateway.upkeep.idle import IdleSites
+from gateway.upkeep.selfwatch import SelfWatch
 
 START_FAILED: Final = "lifespan.startup.failed"
 
@@ -95,11 +98,13 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     budget = Budget(settings.memory_budget << 20)
     store_thread = StoreThread(partial(SqliteStore, path))
     loads = Loads(store_thread, identity.id)
+    sightings = Sightings()
     events = Events()
     events.subscribe(History(store_thread, identity.id))
     async with (
         store_thread,
         InProcessBackend(settings.threads, budget, events=events) as backend,
+        SelfWatch(backend.audit, sightings, StateFolder(settings.state_dir), identity.id),
         Registry(
             config,
             backend,
@@ -109,7 +114,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             events=events,
         ) as registry,
         Reloads(registry, file.read) as reloads,
-        Control(registry, reloads, store_thread, identity, loads) as control,
+        Control(registry, reloads, store_thread, identity, loads, sightings) as control,
         IdleSites(registry, budget, backend.reclaim),
         Watch(registry, control.refresh),
         CodeWatch(registry, control.follow),

@@ -25,6 +25,7 @@ import gateway
 from gateway.admin import page
 from gateway.admin.auth import Authority, Verdict
 from gateway.cluster import Control
+from gateway.cluster.sightings import Condition
 from gateway.cluster.store import Entry, StoreError
 from gateway.errors import ConfigError, Fault, UnknownSiteError
 from gateway.sites.gate import CHANGES, ModeError
@@ -41,6 +42,8 @@ MOST_HISTORY: Final = 1000
 
 MOST_PATIENCE: Final = 50.0
 """The most seconds that a change of mode can wait for requests in flight (``?wait=``)."""
+
+_TROUBLED: Final = frozenset({Condition.DEGRADED, Condition.STALLED})
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -91,8 +94,9 @@ async def overview(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """Answer ``GET /_health``: liveness for everybody, details for operators.
 
-    The status is 200 while this worker serves, and 503 as soon as it was asked to end. Liveness
-    costs the same with any number of sites, because anybody may ask for it often.
+    The status is 200 while this worker serves, and 503 as soon as it was asked to end, or if it
+    cannot be relied on (`Condition.STALLED`). Liveness costs the same with any number of sites,
+    because anybody may ask for it often.
     """
     registry, control = _registry(request), _control(request)
     verdict = _authority(request).judge(request)
@@ -103,16 +107,18 @@ async def health(request: Request) -> Response:
         registry.degraded
         or control.trouble
         or _authority(request).trouble
-        or any(other["status"] == "degraded" for other in others.values())
+        or any(other["status"] in _TROUBLED for other in others.values())
     )
-    body: dict[str, Any] = {"status": "degraded" if troubled else "ok"}
-    if control.stopping:
-        body["status"] = "stopping"
+    condition = control.sightings.condition(troubled=bool(troubled))
+    body: dict[str, Any] = {"status": "stopping" if control.stopping else condition}
     if verdict is Verdict.TRUSTED:
         body |= _details(registry.status()) | _agreement(control.me, control.trouble, others)
         if trouble := _authority(request).trouble:
             body["token"] = trouble
-    return JSONResponse(body, 503 if control.stopping else 200)
+        if seen := control.sightings.document():
+            body["seen"] = seen
+    unfit = control.stopping or condition is Condition.STALLED
+    return JSONResponse(body, 503 if unfit else 200)
 
 
 async def site_health(request: Request) -> Response:

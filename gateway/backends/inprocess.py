@@ -8,7 +8,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, probes, templates, urls
 from gateway.errors import LoadError, reason_of, traceback_of
+from gateway.execution.audit import Finding
 from gateway.execution.errands import on_daemon_thread
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
@@ -123,6 +124,10 @@ class InProcessBackend:
     def hung(self, site: str) -> list[Hung]:
         """See ``generation.Backend``."""
         return self._traffic.hangs.of(site) if self._traffic is not None else []
+
+    def audit(self) -> Mapping[Hashable, Finding]:
+        """See `Audit.look`; nothing before the backend is entered."""
+        return self._traffic.audit.look() if self._traffic is not None else {}
 
     def survivors(self, site: str) -> list[str]:
         """Return what is left of unloaded generations of ``site``, a masked line for each."""

@@ -29,6 +29,7 @@ from gateway.cluster.crashes import Crashes
 from gateway.cluster.identity import Identity, seconds_of_life
 from gateway.cluster.loads import Loads
 from gateway.cluster.modes import Modes
+from gateway.cluster.sightings import Condition, Sightings
 from gateway.cluster.stopping import StopSignal
 from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
@@ -51,6 +52,8 @@ BEAT: Final = 2.0
 """Seconds after which a worker reports again, even if nothing has changed."""
 DEADLINE: Final = 60.0
 """Seconds that an answer waits for an order. A late worker still carries the order out."""
+STALLED_AFTER: Final = 10.0
+"""Seconds without a report after which another worker is said to stand still, if it lives."""
 REMEMBERED: Final = 3600.0
 """Seconds after which the store forgets a worker that has ended, and the sites it had in use."""
 READY_WITHIN: Final = 3.0
@@ -125,7 +128,10 @@ class Control:
         store_thread: StoreThread,
         identity: Identity,
         loads: Loads,
+        sightings: Sightings | None = None,
     ) -> None:
+        self.sightings = sightings or Sightings()
+        """What this worker has seen of itself."""
         self._registry = registry
         self._reloads = reloads
         self._loads = loads
@@ -265,12 +271,22 @@ class Control:
         return self._store_thread.error or self._loads.trouble
 
     def others(self) -> dict[str, Mapping[str, Any]]:
-        """Return the last report of each other worker that can be reached, by id."""
+        """Return the last report of each other worker that lives, by id.
+
+        One that has not reported for `STALLED_AFTER` seconds is said to be stalled.
+        """
         return {
-            worker.id: worker.health
+            worker.id: self._told_by(worker)
             for worker in self._workers.values()
-            if worker.id != self.me and self._identity.can_reach(worker)
+            if worker.id != self.me
+            and (self._identity.can_reach(worker) or self._identity.lives(worker))
         }
+
+    def _told_by(self, worker: Worker) -> Mapping[str, Any]:
+        silent = self._crashes.silence(worker)
+        if silent < STALLED_AFTER:
+            return worker.health
+        return {**worker.health, "status": Condition.STALLED, "silent": round(silent, 1)}
 
     # Orders
 
@@ -436,8 +452,11 @@ class Control:
     def _health(self) -> dict[str, Any]:
         """Return the health of this worker, without cold sites: there may be thousands of them."""
         status = self._registry.status(cold=False)
+        condition = self.sightings.condition(troubled=status.degraded)
+        seen = self.sightings.document()
         return {
-            "status": "stopping" if self.stopping else "degraded" if status.degraded else "ok",
+            "status": "stopping" if self.stopping else condition,
+            **({"seen": seen} if seen else {}),
             "sites": {
                 site.name: {
                     "state": site.state,

@@ -70,6 +70,14 @@ class Crashes:
                 if first:
                     self._publish(_crashed(worker))
 
+    def silence(self, worker: Worker) -> float:
+        """Return for how many seconds a worker had not reported at the last check.
+
+        Times at which this worker itself did not look do not count.
+        """
+        seen, since = self._watched.get(worker.id, (worker.seen, self._checked_at))
+        return self._checked_at - since if seen == worker.seen else 0.0
+
     def _watch(self, worker: Worker, now: float) -> tuple[float, float]:
         before = self._watched.get(worker.id)
         return before if before and before[0] == worker.seen else (worker.seen, now)

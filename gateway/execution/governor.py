@@ -90,6 +90,8 @@ _LONGEST: Final = 1_000_000_000
 """Nanoseconds of CPU for which a request keeps the place of the long lane from others."""
 _THREAD_WITHIN: Final = 0.05
 """Seconds after which a request that still has no thread gives its place to others."""
+_STALE: Final = 1.0
+"""Seconds without a look after which the holder of the fast lane should have lost it."""
 _PART: Final = 8
 """One part in so many of the places of a site is kept for each new generation, and one in so many
 of all places for other sites."""
@@ -276,6 +278,11 @@ class Ticket:
         """Tell whether its turn has not come yet."""
         return self.stage is _Stage.WAITING
 
+    @property
+    def runs(self) -> bool:
+        """Tell whether its turn has come and its work has neither ended nor parked."""
+        return self.stage is _Stage.RUNNING
+
 
 _Entry: TypeAlias = tuple[float, int, Account]
 """A site in the queue of a lane: its turn when it was queued, a number, the site."""
@@ -354,7 +361,7 @@ class Governor:
             ticket.work = None
             self._dequeue(ticket)
             if ticket.held is not None:
-                self._count(ticket.held, False)
+                self._release(ticket.held)
             return True
 
     def hurry(self, ticket: Ticket, work: Work) -> bool:
@@ -394,6 +401,20 @@ class Governor:
         """Return the work that has a place or was set aside, and has not ended."""
         with self._lock:
             return [ticket.work for ticket in self._running() if ticket.work is not None]
+
+    def holders(self) -> list[Ticket]:
+        """Return the tickets that have a place of whatever kind, or were set aside."""
+        with self._lock:
+            return list({*self._taken, *self._aside, *filter(None, self._places)})
+
+    def overstays(self) -> Ticket | None:
+        """Return who has the fast lane and was not looked at by `tick` for a second.
+
+        `tick` moves to another lane what is blocked or computes for long.
+        """
+        ticket = self._places[Lane.FAST]
+        stale = ticket is not None and self._clocks.now() - ticket.moved > _STALE
+        return ticket if stale else None
 
     @property
     def places(self) -> Places:
@@ -474,8 +495,14 @@ class Governor:
             self._aside.discard(ticket)
         self._count(ticket, holds)
         self._give_up_place(ticket)
-        ticket.work = None
+        if not holds:
+            ticket.work = None
         ticket.stage = _Stage.OVER
+
+    def _release(self, held: Ticket) -> None:
+        """Let a ticket that was held count no more: the next one of its request takes over."""
+        self._count(held, False)
+        held.work = None
 
     def _count(self, ticket: Ticket, counts: bool) -> None:
         """Let a ticket count against the limits, or not; done twice is done once."""
@@ -530,7 +557,7 @@ class Governor:
         ticket.moved = self._clocks.now()
         account = ticket.account
         if ticket.held is not None:
-            self._count(ticket.held, False)
+            self._release(ticket.held)
         self._count(ticket, True)
         # What was used while nobody else wanted it is not held against a site later.
         self._floor = max(self._floor, account.used)

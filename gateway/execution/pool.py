@@ -116,6 +116,16 @@ class Pool:
             errand.fail(RuntimeError("its thread has ended"))
             errand.released()
 
+    def carried(self) -> set[Errand]:
+        """Return the errands that a living thread has, and those that wait for a thread."""
+        with self.lock:
+            errands = {errand for _, errand in self._waiting}
+            workers = [(w.thread, (w.errand, w.over, *w.inbox)) for w in self._workers]
+        for thread, had in workers:
+            if thread.is_alive():
+                errands.update(errand for errand in had if errand is not None)
+        return errands
+
     def figures(self) -> PoolFigures:
         """Return the state of the pool as numbers. From any thread."""
         with self.lock:

@@ -10,6 +10,7 @@ import _frozen_importlib
 import _thread
 import contextlib
 import copy
+import faulthandler
 import functools
 import shutil
 import socket
@@ -200,10 +201,23 @@ def _exit_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
     return __exit__
 
 
+def _left_alone_by_sites(before: Callable[..., None]) -> Callable[..., None]:
+    """Do nothing if a site calls: the process has one such timer, and that is the gateway's."""
+
+    @functools.wraps(before)
+    def function(*args: Any, **kwargs: Any) -> None:
+        if _asking() is None:
+            before(*args, **kwargs)
+
+    return function
+
+
 _redirect: Any = contextlib.redirect_stdout.__base__
 
 _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (_frozen_importlib, "_lock_unlock_module", standins.waiting),
+    (faulthandler, "dump_traceback_later", _left_alone_by_sites),
+    (faulthandler, "cancel_dump_traceback_later", _left_alone_by_sites),
     (sys, "displayhook", _displayhook_of_the_asker),
     (warnings, "_add_filter", _of_the_warnings_of_the_asker),
     (warnings, "resetwarnings", _of_the_warnings_of_the_asker),

@@ -20,7 +20,7 @@ NO_TEXT_OF_A_SITE = {
     "execution/hangs.py", "execution/pool.py", "execution/wsgi/traffic.py", "log.py",
     "memory/collector.py", "protocol.py", "sites/events.py",
     "sites/registry.py", "sites/reporting.py", "upkeep/code_watch.py", "upkeep/file_watch.py",
-    "upkeep/idle.py",
+    "upkeep/idle.py", "upkeep/selfwatch.py", "upkeep/stacks.py",
 }  # fmt: skip
 """What has a logger of its own: for settings, files and errors of the gateway, and numbers."""
 

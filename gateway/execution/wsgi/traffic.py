@@ -7,6 +7,7 @@ import logging
 from typing import Final, Self
 from weakref import WeakValueDictionary
 
+from gateway.execution.audit import Audit
 from gateway.execution.governor import Governor, Share
 from gateway.execution.hangs import Hangs
 from gateway.execution.loop_queue import LoopQueue
@@ -35,6 +36,7 @@ class Traffic:
         self.loop_queue = LoopQueue(self.loop)
         self.intake = intake or Intake()
         self.hangs = Hangs(self.loop, self.governor, self.pool)
+        self.audit = Audit(self.governor, self.pool, self.loop.time)
         self._shares: WeakValueDictionary[str, Share] = WeakValueDictionary()
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
