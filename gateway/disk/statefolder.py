@@ -30,6 +30,7 @@ logger = logging.getLogger("gateway.statefolder")
 TOKEN: Final = "admin-token"
 _STORE: Final = "gateway-{}.db"
 _LAST_GOOD: Final = "last-good-sites-{}.json"
+_EVIDENCE: Final = "crash-{}-"
 
 
 def store_name(sites: Path) -> str:
@@ -44,6 +45,14 @@ def store_name(sites: Path) -> str:
 def last_good_name(sites: Path) -> str:
     """Return the file name of the last good copy of the file ``sites``."""
     return _LAST_GOOD.format(_key(sites))
+
+
+def evidence_prefix(sites: Path) -> str:
+    """Return how the names of files begin in which workers that serve ``sites`` say how they end.
+
+    The id of the worker follows.
+    """
+    return _EVIDENCE.format(_key(sites))
 
 
 def is_store_name(name: str) -> bool:
@@ -138,6 +147,41 @@ class StateFolder:
         """Give a file another name; do nothing if it does not exist."""
         with self._opened() as folder, suppress(FileNotFoundError):
             folder.rename(old, new)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; do nothing if it does not exist."""
+        with self._opened() as folder, suppress(FileNotFoundError):
+            folder.unlink(name)
+
+    def make_locked(self, name: str) -> int:
+        """Make a file to append to; return its descriptor, which the caller closes.
+
+        It is locked until then, and the system releases the lock of a process that dies.
+        """
+        with self._opened() as folder:
+            descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BaseException:
+                os.close(descriptor)
+                folder.unlink(name)
+                raise
+            return descriptor
+
+    def is_locked(self, name: str) -> bool:
+        """Tell whether a file has the lock of `make_locked`; false if it does not exist."""
+        with self._opened() as folder:
+            try:
+                descriptor = folder.open(name, os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(descriptor)
+            return False
 
     def prepare(self, name: str, *beside: str) -> FileOfStore:
         """Make a file for SQLite, which opens it by its path, if there is none.

@@ -131,7 +131,6 @@ def test_07_a_restart_that_would_load_what_ends_the_process(
     raise AssertionError(f"no start succeeds: {errors}")
 
 
-@unmended
 def test_08_an_exit_status_that_means_something_to_the_supervisor(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
