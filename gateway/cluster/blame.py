@@ -122,8 +122,11 @@ class Blame:
         return replace(crash, ending=replace(ending, stack=stack))
 
     def follow(self, known: Known) -> None:
-        """Set those sites aside that the store has, and let the others in."""
-        self.known = known
+        """Set those sites aside that the store has, and let the others in.
+
+        Without a limit, none are.
+        """
+        self.known = known = known if self.limit else known._replace(asides={})
         self._entries = {site: self._entries.get(site, self._config(site)) for site in known.asides}
         self._registry.set_aside(known.asides)
 

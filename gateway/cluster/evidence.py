@@ -93,14 +93,13 @@ class Evidence:
         self._descriptor = self._folder.make_locked(self._name)
         stack.callback(self._close)
         stack.callback(_remove, self._folder, self._name)
-        header = {"slots": ""}
+        path = _MEMORY / f"gateway-{secrets.token_hex(16)}"
+        # Before it is made: whoever finds this file after a death removes that one, too.
+        os.write(self._descriptor, json.dumps({"slots": path.name}).encode() + b"\n")
         if _MEMORY.is_dir():
-            path = _MEMORY / f"gateway-{secrets.token_hex(16)}"
             memory = _make_memory(path)
             stack.callback(path.unlink, missing_ok=True)
             stack.enter_context(slots.kept_in(memory))
-            header["slots"] = path.name
-        os.write(self._descriptor, json.dumps(header).encode() + b"\n")
         if faulthandler.is_enabled():
             stack.callback(_enable_as_at_the_start)
         faulthandler.enable(self._descriptor)
