@@ -26,7 +26,7 @@ from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
 from gateway.memory.budget import Budget
 from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
-from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
+from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd, slots
 from gateway.namespace.survivors import Trace
 from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.generation import Hung
@@ -179,16 +179,20 @@ class InProcessBackend:
         self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
     ) -> InProcessCode:
         assert self._traffic is not None, "the backend has not been entered"
-        build = functools.partial(
-            _build,
-            config,
-            number,
-            sources,
-            cause,
-            self._traffic,
-            self._unloading,
-            keep_failed=self._keep_failed,
-        )
+        traffic = self._traffic
+
+        def build() -> InProcessCode:
+            with slots.working_for(f"{slots.LOADING}{_name(config, number)}"):
+                return _build(
+                    config,
+                    number,
+                    sources,
+                    cause,
+                    traffic,
+                    self._unloading,
+                    keep_failed=self._keep_failed,
+                )
+
         thread, future = on_daemon_thread(f"{config.name} loader", build)
         timeout = config.limits.load_timeout
         try:
@@ -254,8 +258,13 @@ class InProcessCode:
             self._reporter.logger(_LOG).warning(
                 "%d requests of generation %d have not ended", self._threads.seats, self.number
             )
-        _leave(self._namespace, self.number, self._reporter)
+        with slots.working_for(self._namespace.name):
+            _leave(self._namespace, self.number, self._reporter)
         self._unloading.done(unload)
+
+
+def _name(config: SiteConfig, number: int) -> str:
+    return f"{config.name} #{number}"
 
 
 def _build(
@@ -275,7 +284,7 @@ def _build(
         path = config.path.resolve(strict=True)
         own_folder = private_cwd(path)
         namespace = Namespace(
-            f"{config.name} #{number}",
+            _name(config, number),
             path=[path],
             environ=config.env,
             venv=config.venv,
@@ -304,6 +313,7 @@ def _build(
     threads = Threads(
         reporter,
         traffic.pool,
+        name=namespace.name,
         folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
         end=functools.partial(connections.close, namespace),
         leave=functools.partial(connections.take, namespace),

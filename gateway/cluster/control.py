@@ -25,13 +25,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
+from gateway.cluster.blame import Blame, Files, Known
 from gateway.cluster.crashes import Crashes
 from gateway.cluster.identity import Identity, seconds_of_life
 from gateway.cluster.loads import Loads
 from gateway.cluster.modes import Modes
 from gateway.cluster.sightings import Condition, Sightings
 from gateway.cluster.stopping import StopSignal
-from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
+from gateway.cluster.store import End, Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
@@ -116,6 +117,7 @@ class _News(NamedTuple):
     orders: list[Order]
     workers: list[Worker]
     modes: dict[str, Held]
+    known: Known
 
 
 class Control:
@@ -128,7 +130,9 @@ class Control:
         store_thread: StoreThread,
         identity: Identity,
         loads: Loads,
+        files: Files,
         sightings: Sightings | None = None,
+        crash_limit: int = 0,
     ) -> None:
         self.sightings = sightings or Sightings()
         """What this worker has seen of itself."""
@@ -138,7 +142,13 @@ class Control:
         self._store_thread = store_thread
         self._identity = identity
         self._stop_signal = StopSignal()
-        self._crashes = Crashes(store_thread, identity, registry.events.publish)
+        self._blame = Blame(registry, store_thread, identity.id, files, crash_limit)
+        self._crashes = Crashes(
+            store_thread,
+            identity,
+            lambda crash: registry.events.publish(self._blame.masked(crash)),
+            bury=self._blame.bury,
+        )
         self._takeovers = Takeovers(store_thread, identity)
         self._modes = Modes(registry, store_thread, identity.id)
         self._kinds = {
@@ -215,6 +225,7 @@ class Control:
                 await self._order("reload", {"sites": named, "except": []}, asker, deadline=0.0)
                 raise
             failed = sorted(n for n, o in report.sites.items() if o.outcome is Result.FAILED)
+            await self._let_in(set(named) - set(failed), asker)
             if named and not set(named) - set(failed):
                 return Round(report)
             details = {"sites": named, "except": failed}
@@ -227,6 +238,12 @@ class Control:
     async def follow(self, site: Site) -> None:
         """Reload a site whose code has changed in this worker; the others watch it themselves."""
         await site.reload(Cause("reload", "watch"))
+        if not site.failure:
+            await self._let_in({site.config.name}, "watch")
+
+    async def _let_in(self, sites: Collection[str], asker: str) -> None:
+        with suppress(StoreError):  # then they stay set aside, and `/_health` says why
+            await self._blame.forgive(sites, asker)
 
     async def change_mode(
         self, site: str, action: str, asker: str, patience: float = 0.0
@@ -287,6 +304,11 @@ class Control:
         if silent < STALLED_AFTER:
             return worker.health
         return {**worker.health, "status": Condition.STALLED, "silent": round(silent, 1)}
+
+    @property
+    def ends(self) -> list[End]:
+        """The ends of workers that nobody asked for, of the last hour, the newest first."""
+        return self._blame.known.ends
 
     # Orders
 
@@ -414,6 +436,7 @@ class Control:
             if me is not None:  # it has just been written, so the store works
                 await self._modes.offer()
             await self._crashes.check(self._workers.values())
+            await self._blame.look(self._workers.values())
 
     def _take(self, news: _News) -> None:
         self._workers = {worker.id: worker for worker in news.workers}
@@ -421,6 +444,7 @@ class Control:
             self._store_identity, self._carried = news.identity, news.begin
             self._modes.begin_anew()
         self._modes.follow(news.modes)
+        self._blame.follow(news.known)
         for order in news.orders:
             self._carried = order.number
             if order.worker != self.me:
@@ -488,4 +512,4 @@ def _news(
     orders, workers = store.orders(begin), store.workers()
     # After the orders: a worker that carries one out has the mode of that order, or a later one.
     modes = store.modes(-1 if joining else modes_after)
-    return _News(store.identity, begin, orders, workers, modes)
+    return _News(store.identity, begin, orders, workers, modes, Known.of(store))

@@ -33,6 +33,7 @@ _LAST_GOOD: Final = "last-good-sites-{}.json"
 _STACKS: Final = "stacks-{}.txt"
 STACKS: Final = _STACKS.format("*")
 """The pattern of the names that `stacks_name` makes."""
+_EVIDENCE: Final = "crash-{}-"
 
 
 def store_name(sites: Path) -> str:
@@ -52,6 +53,14 @@ def last_good_name(sites: Path) -> str:
 def stacks_name(worker: str) -> str:
     """Return the name of the file in which a worker says where its threads are."""
     return _STACKS.format(worker)
+
+
+def evidence_prefix(sites: Path) -> str:
+    """Return how the names of files begin in which workers that serve ``sites`` say how they end.
+
+    The id of the worker follows.
+    """
+    return _EVIDENCE.format(_key(sites))
 
 
 def is_store_name(name: str) -> bool:
@@ -188,6 +197,36 @@ class StateFolder:
         """Give a file another name; do nothing if it does not exist."""
         with self._opened() as folder, suppress(FileNotFoundError):
             folder.rename(old, new)
+
+    def make_locked(self, name: str) -> int:
+        """Make a file to append to; return its descriptor, which the caller closes.
+
+        It is locked until then, and the system releases the lock of a process that dies.
+        """
+        with self._opened() as folder:
+            descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BaseException:
+                os.close(descriptor)
+                folder.unlink(name)
+                raise
+            return descriptor
+
+    def is_locked(self, name: str) -> bool:
+        """Tell whether a file has the lock of `make_locked`; false if it does not exist."""
+        with self._opened() as folder:
+            try:
+                descriptor = folder.open(name, os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(descriptor)
+            return False
 
     def prepare(self, name: str, *beside: str) -> FileOfStore:
         """Make a file for SQLite, which opens it by its path, if there is none.

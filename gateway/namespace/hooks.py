@@ -12,6 +12,8 @@ import contextlib
 import copy
 import faulthandler
 import functools
+import os
+import posix
 import shutil
 import socket
 import sys
@@ -23,7 +25,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, cast
 from xml.etree import ElementTree
 
-from gateway.namespace import callers, standins
+from gateway.namespace import callers, exits, slots, standins
 from gateway.namespace.namespace import Namespace
 
 
@@ -73,11 +75,12 @@ def _noting_the_starter(before: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(before)
     def start_new_thread(function: Any, args: Any, /, *kwargs: Any) -> int:
-        starter = callers.namespace()
+        starter = cast("Namespace | None", callers.namespace())
         valid = callable(function) and isinstance(args, tuple)
         if starter is None or not valid or [type(item) for item in kwargs] not in ([], [dict]):
             return before(function, args, *kwargs)
-        return before(callers.work_for, (weakref.ref(starter), function, args, dict(*kwargs)))
+        work = (callers.work_for, weakref.ref(starter), function, args, dict(*kwargs))
+        return before(slots.run_for, (starter.name, *work))
 
     return start_new_thread
 
@@ -223,6 +226,8 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (warnings, "resetwarnings", _of_the_warnings_of_the_asker),
     (threading, "excepthook", _excepthook_of_the_thread),
     (_thread, "start_new_thread", _noting_the_starter),
+    (os, "_exit", exits.exit_of_the_asker),
+    (posix, "_exit", exits.exit_of_the_asker),
     (ElementTree, "_namespace_map", _OfTheAsker),
     (shutil, "_ARCHIVE_FORMATS", _OfTheAsker),
     (shutil, "_UNPACK_FORMATS", _OfTheAsker),

@@ -136,6 +136,7 @@ class Registry:
         self._faults: tuple[Fault, ...] = ()
         self._generations: dict[str, int] = {}
         self._modes: dict[str, Mode] = {}
+        self._aside: Mapping[str, str] = {}
         # Kept up to date by `_follow`, for there may be thousands of sites, most of them cold.
         self._warm: dict[str, Site | UnusableSite] = {}
         self._failing: dict[str, Site | UnusableSite] = {}
@@ -175,7 +176,8 @@ class Registry:
     @property
     def preloaded(self) -> frozenset[str]:
         """The sites that want to be loaded before anybody asks for them."""
-        return frozenset(name for name, entry in self._config.sites.items() if entry.preload)
+        wanted = (name for name, entry in self._config.sites.items() if entry.preload)
+        return frozenset(name for name in wanted if name not in self._aside)
 
     @property
     def warm(self) -> frozenset[str]:
@@ -232,7 +234,8 @@ class Registry:
         """True if anything is not as ``sites.json`` wants it. The cost is the same with any number
         of sites.
         """
-        return bool(self._faults or self._failing)
+        aside = any(name in self._sites for name in self._aside)
+        return bool(self._faults or self._failing or aside)
 
     @property
     def faulty(self) -> bool:
@@ -265,6 +268,13 @@ class Registry:
                 site.gate.set(mode)
                 if changed:
                     self.events.publish(ModeChanged(name, mode, cause))
+
+    def set_aside(self, reasons: Mapping[str, str]) -> None:
+        """Set these sites aside, for the reasons given, and let all others in."""
+        before, self._aside = self._aside, reasons
+        for name in before.keys() | reasons.keys():
+            if isinstance(site := self._sites.get(name), Site):
+                site.gate.set_aside(reasons.get(name))
 
     async def quiet(self, name: str, patience: float) -> int:
         """Wait until a site has no request in flight, for ``patience`` seconds at most.
@@ -318,7 +328,7 @@ class Registry:
         if isinstance(site, Site):
             site.config = entry
             return site
-        return Site(
+        made = Site(
             entry,
             self._backend,
             retry=self._retry,
@@ -329,6 +339,8 @@ class Registry:
             events=self.events,
             changed=self._follow,
         )
+        made.gate.set_aside(self._aside.get(entry.name))
+        return made
 
     def _follow(self, site: Site) -> None:
         """Keep the lists of warm and failing sites true when the state of a site has changed."""

@@ -76,6 +76,8 @@ class SiteStatus:
     generation: int
     hosts: tuple[str, ...]
     mode: Mode = Mode.OPEN
+    aside: str | None = None
+    """Why the gateway has set it aside, if it has."""
     loaded_at: str | None = None
     load_ms: float | None = None
     failure: Failure | None = None
@@ -138,7 +140,7 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, loading the site first if nothing is loaded."""
-        if self.gate.mode is not Mode.OPEN:
+        if not self.gate.wide_open:
             client = Client(receive)
             if (page := await self._held_up(client)) is not None:
                 await page(scope, receive, send)
@@ -161,9 +163,10 @@ class Site:
     async def load(self, cause: Cause = A_REQUEST) -> None:
         """Load the site, unless a generation serves already.
 
-        An attempt that is under way is joined. Nothing is raised: `failure` has the error.
+        An attempt that is under way is joined, and a site that is set aside is left alone. Nothing
+        is raised: `failure` has the error.
         """
-        if self._serving is None:
+        if self._serving is None and self.gate.aside is None:
             await asyncio.wait({self._attempt or self._begin(cause)})
 
     async def reload(self, cause: Cause = A_REQUEST) -> None:
@@ -212,6 +215,7 @@ class Site:
         """
         drain = self.config.limits.drain_timeout if drain is None else drain
         self._advance(Event.CLOSE, self.failure)
+        self.gate.set_aside(None)
         self.gate.set(Mode.OPEN)  # those who wait there get the answer that it is closed
         if self._serving is not None:
             self._retire(self._serving, cause)
@@ -236,6 +240,7 @@ class Site:
             generation=self._serving.number if self._serving else 0,
             hosts=self.config.hosts,
             mode=self.gate.mode,
+            aside=self.gate.aside,
             loaded_at=self._loaded_at,
             load_ms=self._load_ms,
             failure=self.failure,
@@ -255,11 +260,13 @@ class Site:
     async def _held_up(self, client: Client) -> ASGIApp | None:
         """Wait at the gate; return the page for a client that is not let in, else ``None``."""
         limits = self.config.limits
-        while self.gate.mode is Mode.PAUSED:
+        while self.gate.mode is Mode.PAUSED and self.gate.aside is None:
             if self.gate.waiting >= limits.queue_length:
                 return pages.busy(limits.pause_timeout)
             if not await self.gate.changed(client, limits.pause_timeout):
                 return None if client.gone else pages.paused(limits.pause_timeout)
+        if self.gate.aside is not None:
+            return pages.set_aside(retry_after=MAINTENANCE_RETRY)
         if self.gate.mode is Mode.MAINTENANCE:
             own = await asyncio.to_thread(own_page, self.config.path)
             return pages.maintenance(own, retry_after=MAINTENANCE_RETRY)

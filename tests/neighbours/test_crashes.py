@@ -21,8 +21,6 @@ from .hostile import plain_site, write
 from .steady import SteadyLoad, ask, try_to_ask
 
 pytestmark = pytest.mark.timed
-unmended = pytest.mark.xfail(run=False, reason="known, and not mended yet")
-
 _WORKERS: Final = 3
 _TRIALS: Final = 3
 """Workers that a deploy may cost: the one that was asked, the one in its stead, one all alone."""
@@ -229,7 +227,6 @@ def _has_said_that_it_stops(gateway: DoomedGateway) -> bool:
         return [json.loads(health)["status"] for (health,) in reports] == ["stopping"]
 
 
-@unmended
 def test_08_an_exit_status_that_means_something_to_the_supervisor(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:

@@ -76,6 +76,22 @@ class Entry:
     worker: str
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a worker that nobody asked for, ``at`` seconds since the epoch.
+
+    ``how`` is for people. ``site`` and ``generation`` say whose code did it, empty and 0 if that
+    is not known. It ``counts`` against the site, or it does not.
+    """
+
+    at: float
+    worker: str
+    how: str
+    site: str
+    generation: int
+    counts: bool
+
+
 class Store(Protocol):
     """The shared memory of the workers.
 
@@ -146,6 +162,26 @@ class Store(Protocol):
 
     def modes(self, after: int = -1) -> dict[str, Held]:
         """Return the modes with numbers above ``after``, by site; by default all modes."""
+
+    def note_end(self, end: End, limit: int, since: float, reason: str) -> bool:
+        """Add the end of a worker; set its site aside for ``reason`` if that was one too many.
+
+        That is if ``limit`` of them count against the site ``since`` then (seconds since the
+        epoch); 0 for no limit. The same step adds an entry to the history. Return whether the site
+        was set aside by this.
+        """
+
+    def ends(self, since: float) -> list[End]:
+        """Return the newest ends of workers since then, the newest first."""
+
+    def asides(self) -> dict[str, str]:
+        """Return the sites that are set aside, with the reasons."""
+
+    def forgive(self, site: str, worker: str, asker: str) -> None:
+        """Let a site that was set aside in again; no end counts against it any more.
+
+        The same step adds an entry to the history.
+        """
 
     def note(self, entry: Entry) -> None:
         """Add an entry to the history; the oldest entries are removed."""

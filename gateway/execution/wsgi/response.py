@@ -12,9 +12,10 @@ import asyncio
 import functools
 import operator
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from a2wsgi.wsgi import WSGIResponder
@@ -451,3 +452,17 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             except BaseException:
                 log = self.passage.threads.reporter.logger("gateway.wsgi")
                 log.exception("close() of a response raised an exception")
+
+
+def request_here() -> str:
+    """Return what request the calling code works for, masked; empty if for none.
+
+    Only on the thread of its view.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is Responder.run.__code__:
+            responder: Responder = frame.f_locals["self"]
+            return responder.passage.threads.reporter.mask(responder.request)
+        frame = frame.f_back
+    return ""
