@@ -28,6 +28,7 @@ from gateway.execution.wsgi.response import Responder, WSGIApplication
 from gateway.execution.wsgi.traffic import Traffic
 from gateway.front import pages
 from gateway.front.head import Rule
+from gateway.front.stalls import RECEIVER, Blind, StalledError
 from gateway.sites.probe import PROBE
 
 _SWEEP: Final = 0.25
@@ -69,7 +70,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             with self.traffic.intake.body() as body:
                 file, length = await body.receive(receive, declared, self.limits)
                 await self._exchange(scope, receive, send, file, length)
-        except ClientLeftError:
+        except (ClientLeftError, StalledError):
             pass  # there is nobody to answer
         except BodyTooLargeError:
             page = pages.too_large(self.limits.max_body, scope["http_version"])
@@ -111,14 +112,24 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         responder = Responder(self.app, environ, passage, traffic.loop_queue, patience)
         passage.enter(responder, at_once=PROBE in scope.get("extensions", ()))
         traffic.watch()
+        blind = None
+        if (receiver := scope.get(RECEIVER)) is not None:
+            receiver.send_timeout = self.limits.send_timeout
+        else:
+            blind = Blind(send, self.limits.send_timeout)
+            send = blind.send
         exchange = Exchange(responder, receive, send)
         self._open.add(exchange)
         if self._sweeper is None:
             self._sweeper = traffic.loop.call_later(_SWEEP, self._sweep)
         try:
+            if blind is not None:
+                traffic.stalls.add(blind)
             await exchange.relay()
         finally:
             self._open.discard(exchange)
+            if blind is not None:
+                traffic.stalls.discard(blind)
 
     def _sweep(self) -> None:
         """Check the limits of all open requests, which costs less than a timer for each."""
