@@ -167,6 +167,17 @@ async def test_a_cancelled_send_is_cancelled() -> None:
     assert task.cancelled()
 
 
+async def test_a_send_that_is_given_up_and_cancelled_is_cancelled() -> None:
+    server = Server(0)
+    blind = Blind(server.send, SHORT)
+    task = asyncio.ensure_future(blind.send({"type": "one"}))
+    await server.full.wait()
+    blind.cut()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
 async def test_an_error_of_the_server_stays_what_it_is() -> None:
     async def fail(message: Message) -> None:
         raise TimeoutError("the server's own")
