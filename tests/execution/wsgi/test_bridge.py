@@ -523,6 +523,31 @@ async def test_write_waits_for_the_client() -> None:
     assert len(client.content) == 10 * HIGH_WATER and client.complete
 
 
+# Other scopes, which are a2wsgi's
+
+
+async def test_a_socket_is_closed() -> None:
+    with bridge(hello) as app:
+        client = Client()
+        await app({"type": "websocket"}, client.receive, client.send)
+    assert client.sent == [{"type": "websocket.close", "code": 1000}]
+
+
+async def test_the_lifespan_is_answered() -> None:
+    messages = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> dict[str, str]:
+        return {"type": next(messages)}
+
+    with bridge(hello) as app:
+        client = Client()
+        await app({"type": "lifespan"}, receive, client.send)
+    assert [message["type"] for message in client.sent] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+
+
 # Limits
 
 
