@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Hashable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
+from a2wsgi.wsgi_typing import WSGIApp
 from starlette.types import Receive, Scope, Send
 
 from gateway import log
@@ -22,7 +23,7 @@ from gateway.errors import LoadError, reason_of, traceback_of
 from gateway.execution.audit import Finding
 from gateway.execution.errands import on_daemon_thread
 from gateway.execution.pool import Threads, stack_of
-from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
+from gateway.execution.wsgi import Bridge, Traffic
 from gateway.memory.budget import Budget
 from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
@@ -325,7 +326,7 @@ def _build(
 
 def _import_site(
     namespace: Namespace, config: SiteConfig, number: int, reporter: Reporter
-) -> WSGIApplication:
+) -> WSGIApp:
     reporter.attend(namespace.import_module("warnings"), namespace.import_module("threading"))
     log.mark_records(namespace.import_module("logging"), config.name, number)
     application = _find_application(namespace, config.wsgi)
@@ -363,7 +364,7 @@ def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Report
     reporter.logger(_LOG).warning("%s; run manage.py migrate", reason)
 
 
-def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
+def _find_application(namespace: Namespace, wsgi: str) -> WSGIApp:
     module_name, _, attribute = wsgi.partition(":")
     application: Any = namespace.import_module(module_name)
     for part in attribute.split("."):

@@ -13,6 +13,7 @@ from gateway.execution.hangs import Hangs
 from gateway.execution.loop_queue import LoopQueue
 from gateway.execution.pool import Pool
 from gateway.execution.wsgi.body import Intake
+from gateway.front.stalls import stalls_of
 
 logger = logging.getLogger("gateway.wsgi")
 
@@ -35,6 +36,7 @@ class Traffic:
         self.pool = Pool(threads)
         self.loop_queue = LoopQueue(self.loop)
         self.intake = intake or Intake()
+        self.stalls = stalls_of(self.loop)
         self.hangs = Hangs(self.loop, self.governor, self.pool)
         self.audit = Audit(self.governor, self.pool, self.loop.time)
         self._shares: WeakValueDictionary[str, Share] = WeakValueDictionary()
