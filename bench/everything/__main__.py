@@ -11,6 +11,9 @@ requests and imports end their processes. It is judged by loss alone, and what w
 worker may be lost. After each of them, everything has to be given back. ``loops`` runs only
 if it is asked for: the time of the processor under the GIL belongs to all sites.
 
+*Nobody* is asked for nothing: if its visitor is late, the machine had other work, and times
+mean little.
+
 It needs PostgreSQL if databases are to be lost, and for root ``setpriv``.
 """
 
@@ -28,7 +31,8 @@ from typing import Any, Final
 
 from bench.everything.course import Course, Phase
 from bench.everything.kinds import CRASHES, KINDS, UNUSUAL
-from bench.everything.verdicts import bar
+from bench.everything.neighbours import NOBODY
+from bench.everything.verdicts import bar, judge_machine
 
 _SLOWEST: Final = 5
 _BEFORE: Final = 2.0
@@ -81,7 +85,9 @@ def _print(course: Course, phases: Mapping[str, Phase]) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name, phase in phases.items():
         for neighbour, seen in course.figures(phase.answers).items():
-            most = f"{bar(quiet[neighbour]):.0f}" if name == "hostile" else ""
+            most = (
+                f"{bar(quiet[neighbour]):.0f}" if name == "hostile" and neighbour != NOBODY else ""
+            )
             print(
                 f"| {name} | {neighbour} | {seen.answers} | {seen.lost} | {seen.p50:.1f} "
                 f"| {seen.p99:.1f} | {seen.longest:.0f} | {most} |"
@@ -99,6 +105,9 @@ def _print(course: Course, phases: Mapping[str, Phase]) -> None:
             print(f"{name}: MISSED: {what}")
         if not phase.missed:
             print(f"{name}: good")
+    figures = {name: course.figures(phase.answers) for name, phase in phases.items()}
+    for doubt in judge_machine(figures):
+        print(f"DOUBTFUL: {doubt}")
 
 
 def _print_hostility(name: str, phase: Phase) -> None:

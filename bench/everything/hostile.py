@@ -29,6 +29,7 @@ LARGE: Final = 16 << 20
 """Bytes of a file: more than sockets on this machine hold."""
 _CHANCES: Final = 40.0
 """Seconds in which an answer has to come: longer than a request waits for its turn."""
+_PAUSE: Final = 0.1
 
 _FAULTS: Final = """
 import time
@@ -178,8 +179,8 @@ class Hostile:
 
         def come(path: str) -> None:
             while time.monotonic() < until and not self.enough.is_set():
-                if self.ask(kind, path) != "200":
-                    self.enough.wait(0.2)
+                self.ask(kind, path)
+                self.enough.wait(_PAUSE)
 
         clients = [threading.Thread(target=come, args=(path,)) for path in paths]
         for client in clients:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from bench.everything.neighbours import Figures, Loss
+from bench.everything.neighbours import NOBODY, Figures, Loss
 
 _TIMES: Final = 2.0
 _MORE: Final = 200.0
 """The factor and the milliseconds by which p99 may be above that of the quiet phase."""
+_LATE: Final = 50.0
+"""The milliseconds by which visitors are late on a machine that has other work."""
 _AT_A_DEATH: Final = 2.0
 """Seconds around the moment at which a death was seen in which it breaks connections."""
 
@@ -25,7 +27,17 @@ def judge_times(quiet: Mapping[str, Figures], hostile: Mapping[str, Figures]) ->
     return [
         f"{name}: p99 is {hostile[name].p99:.0f} ms, and may be {bar(quiet[name]):.0f}"
         for name in quiet
-        if not hostile[name].p99 <= bar(quiet[name])
+        if name != NOBODY and not hostile[name].p99 <= bar(quiet[name])
+    ]
+
+
+def judge_machine(phases: Mapping[str, Mapping[str, Figures]]) -> list[str]:
+    """Why the times should not be believed: who asked nobody was late."""
+    return [
+        f"the machine had other work in the phase {name!r}: "
+        f"visitors came up to {seen[NOBODY].p99:.0f} ms late (p99)"
+        for name, seen in phases.items()
+        if seen[NOBODY].p99 > _LATE
     ]
 
 
