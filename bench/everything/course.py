@@ -128,7 +128,8 @@ class Course:
         phase.missed += judge_shown(
             {name: kind.shown for name, kind in kinds.items()}, site.diary.outcomes
         )
-        site.let_go()
+        site.end_hangs()
+        site.end_loops()
         site.write("")
         if (outcome := site.reload("at the end")) != "200":
             phase.missed.append(f"at the end, a reload of the hostile site is {outcome}")
@@ -141,6 +142,9 @@ class Course:
     def _held(self) -> Held:
         return Held.by(pids_of(self.gateway, self.workers))
 
+    def _alive(self) -> set[int]:
+        return set() if self.gateway.ended else set(pids_of(self.gateway, self.workers))
+
     def figures(self, answers: Answers) -> dict[str, Figures]:
         return {each.name: answers.figures(each.name) for each in self.neighbours}
 
@@ -149,12 +153,14 @@ class Course:
         """While inside ``with``, the moments at which workers were seen to have ended."""
         found: list[float] = []
         enough = threading.Event()
+        there = self._alive()
 
         def look() -> None:
-            there: set[int] = set()
-            while not enough.wait(0.1):
-                ended = self.gateway.ended
-                now = set() if ended else set(pids_of(self.gateway, self.workers))
+            nonlocal there
+            over = False
+            while not over:
+                over = enough.wait(0.1)
+                now = self._alive()
                 found.extend(time.monotonic() for _ in there - now)
                 there = now
 

@@ -71,7 +71,9 @@ def kept(gateway: DoomedGateway, workers: int, before: Held) -> list[str]:
     Garbage is collected in quiet moments only, so that nobody else should ask meanwhile.
     """
     deadline = time.monotonic() + _PATIENCE
-    while (found := _kept(gateway, workers, before)) and time.monotonic() < deadline:
+    while found := _kept(gateway, workers, before):
+        if gateway.ended or time.monotonic() > deadline:
+            break
         time.sleep(_PAUSE)
     return found
 

@@ -30,6 +30,8 @@ LARGE: Final = 16 << 20
 _CHANCES: Final = 40.0
 """Seconds in which an answer has to come: longer than a request waits for its turn."""
 _PAUSE: Final = 0.1
+_MOMENT: Final = 0.5
+"""Seconds in which all who wait for it see that they may end."""
 
 _FAULTS: Final = """
 import time
@@ -225,15 +227,19 @@ class Hostile:
         finally:
             connection.close()
 
-    def let_go(self) -> None:
-        """End what hangs, and what loops."""
-        end = self._file("enough")
-        end.touch()
+    def end_hangs(self) -> None:
+        """End the requests that hang."""
         # For both reading and writing this end can always be opened; see fifo(7).
         pipe = os.open(self._file("pipe"), os.O_RDWR)
-        time.sleep(0.5)
+        time.sleep(_MOMENT)
         os.close(pipe)
-        end.unlink()
+
+    def end_loops(self) -> None:
+        """End the requests that compute."""
+        enough = self._file("enough")
+        enough.touch()
+        time.sleep(_MOMENT)
+        enough.unlink()
 
     def _file(self, kind: str) -> Path:
         return self.site.folder.with_name(f"{self.site.name}.{kind}")

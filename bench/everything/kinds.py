@@ -46,7 +46,7 @@ def _hang(site: Hostile) -> None:
         site.rest(REQUEST_TIMEOUT + 2)
         site.diary.came("hangs", "hung", hung(site.gateway.health()))
         site.rest(5)
-    site.let_go()
+    site.end_hangs()
 
 
 def _loop(site: Hostile) -> None:
@@ -56,7 +56,7 @@ def _loop(site: Hostile) -> None:
             clients.enter_context(send(site.gateway, site.site.host, "GET /loop"))
         site.diary.note("loops", "2 requests compute")
         site.rest(6)
-    site.let_go()
+    site.end_loops()
     site.diary.came("loops", "ended", 2)
 
 
