@@ -37,6 +37,9 @@ _WARM: Final = 3.0
 _ROUNDS: Final = 20
 """Times that each site is asked for first, so that each worker loads it."""
 
+_APART: Final = 0.7
+"""Seconds between the beginnings of two kinds: what hangs has to begin before its folder leaves."""
+
 
 @dataclass
 class Phase:
@@ -108,7 +111,8 @@ class Course:
         """Visits while each of these troubles strikes, the kinds of one after the other."""
         site = Hostile(self.gateway, self.hostile, self.postgres, self.workers)
         striking = [
-            threading.Thread(target=_strike, args=(site, list(kinds.items()))) for kinds in troubles
+            threading.Thread(target=_strike, args=(site, list(kinds.items()), number * _APART))
+            for number, kinds in enumerate(troubles)
         ]
         begin = time.monotonic()
         with self._deaths() as deaths:
@@ -173,8 +177,9 @@ class Course:
             looking.join()
 
 
-def _strike(site: Hostile, kinds: list[tuple[str, Kind]]) -> None:
-    """Strike until there was enough, each kind after the other."""
+def _strike(site: Hostile, kinds: list[tuple[str, Kind]], delay: float) -> None:
+    """Strike from then on until there was enough, each kind after the other."""
+    site.rest(delay)
     for name, kind in cycle(kinds):
         try:
             kind.strike(site)
