@@ -6,6 +6,7 @@
 # make fuzz   where requests end: an hour of random streams, compared with h11 (MINUTES=)
 # make faults   20 000 steps of faults in requests, and as many in loads and unloads; some minutes (STEPS=)
 # make soak   200 reloads of two kinds of sites under load: errors, memory, what stays; an hour or so
+# make everything   one site does its worst for five minutes, with one worker and with three (SECONDS=)
 # make bench-requests   the request path beside other servers; hours, on a machine left alone
 #
 # PYTHON=  the interpreter; default: the newest CPython (3.11 or later) that really runs here
@@ -20,7 +21,7 @@ PORT ?= 8000
 JOBS ?= 3
 BIN := $(VENV)/bin
 
-.PHONY: run test test-quick test-django test-public fuzz faults soak lint schema bench bench-requests clean help
+.PHONY: run test test-quick test-django test-public fuzz faults soak everything lint schema bench bench-requests clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -54,6 +55,12 @@ faults: $(VENV)/.test
 
 soak: $(VENV)/.test
 	$(BIN)/python -m suites.soak
+
+everything: $(VENV)/.test
+	status=0; for workers in 1 3; do \
+		$(BIN)/python -m bench.everything --seconds $(or $(SECONDS),300) --workers $$workers \
+			|| status=1; \
+	done; exit $$status
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

@@ -19,11 +19,13 @@ from gateway.admin.auth import Authority
 from gateway.admin.token import obtain_token
 from gateway.admin.token_watch import TokenWatch
 from gateway.backends.inprocess import InProcessBackend
-from gateway.cluster import Control, History, Identity
+from gateway.cluster import Control, Evidence, Files, History, Identity, Loads
+from gateway.cluster.sightings import Sightings
 from gateway.cluster.store.sqlite import SqliteStore, store_path
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS
 from gateway.config.file import SitesFile
+from gateway.disk.statefolder import StateFolder, evidence_prefix
 from gateway.errors import ConfigError, GatewayError, UnknownSiteError
 from gateway.front import head, pages, proxies, server
 from gateway.front.head import HeadLimits, RefusedError
@@ -38,6 +40,7 @@ from gateway.sites.reloads import Reloads
 from gateway.upkeep.code_watch import CodeWatch
 from gateway.upkeep.file_watch import Watch
 from gateway.upkeep.idle import IdleSites
+from gateway.upkeep.selfwatch import SelfWatch
 
 START_FAILED: Final = "lifespan.startup.failed"
 
@@ -92,38 +95,53 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     config, faults = await asyncio.to_thread(file.read_at_start)
     path = store_path(settings.state_dir, settings.sites)
     identity = Identity.mine()
+    files = Files(StateFolder(settings.state_dir), evidence_prefix(settings.sites))
     budget = Budget(settings.memory_budget << 20)
     store_thread = StoreThread(partial(SqliteStore, path))
+    loads = Loads(store_thread, identity.id)
+    sightings = Sightings()
     events = Events()
     events.subscribe(History(store_thread, identity.id))
-    async with (
-        store_thread,
-        InProcessBackend(settings.threads, budget, events=events) as backend,
-        Registry(
-            config,
-            backend,
-            faults=faults,
-            retry=settings.load_retry,
-            events=events,
-        ) as registry,
-        Reloads(registry, file.read) as reloads,
-        Control(registry, reloads, store_thread, identity) as control,
-        IdleSites(registry, budget, backend.reclaim),
-        Watch(registry, control.refresh),
-        CodeWatch(registry, control.follow),
-        TokenWatch(authority, settings),
-    ):
-        app.state.authority = authority
-        app.state.control = control
-        app.state.registry = registry
-        app.state.front = Front(
-            HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose),
-            Proxies(settings.trusted_proxies, trust_host=settings.trust_forwarded_host),
-            admin_hosts,
-            registry,
-        )
-        await control.warm()
-        yield
+    with Evidence(files.folder, files.prefix, identity.id):
+        async with (
+            store_thread,
+            InProcessBackend(settings.threads, budget, events=events) as backend,
+            SelfWatch(backend.audit, sightings, StateFolder(settings.state_dir), identity.id),
+            Registry(
+                config,
+                backend,
+                faults=faults,
+                retry=settings.load_retry,
+                loads=loads,
+                events=events,
+            ) as registry,
+            Reloads(registry, file.read) as reloads,
+            Control(
+                registry,
+                reloads,
+                store_thread,
+                identity,
+                loads,
+                files,
+                sightings,
+                settings.crash_limit,
+            ) as control,
+            IdleSites(registry, budget, backend.reclaim),
+            Watch(registry, control.refresh),
+            CodeWatch(registry, control.follow),
+            TokenWatch(authority, settings),
+        ):
+            app.state.authority = authority
+            app.state.control = control
+            app.state.registry = registry
+            app.state.front = Front(
+                HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose),
+                Proxies(settings.trusted_proxies, trust_host=settings.trust_forwarded_host),
+                admin_hosts,
+                registry,
+            )
+            await control.warm()
+            yield
 
 
 class Front(NamedTuple):

@@ -14,7 +14,8 @@ when a head is complete.
   request that was answered before its body was complete.
 - A client may send requests before it has read the answers, but only a few are taken in.
 - A client of HTTP/1.0 gets no chunks, and is not told to continue.
-- A client that does not read its answers cannot fill large buffers of the system.
+- A client that does not read its answers cannot fill large buffers of the system, and is cut off
+  when it has taken nothing for a while (`gateway.front.stalls`).
 - A connection that is accepted just before the server stops still gets its answer.
 
 `docs/upstream.md` tells which of these are faults of httptools or uvicorn.
@@ -26,7 +27,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Hashable
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -35,8 +36,10 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.config.limits import DEFAULTS
 from gateway.front.head import RefusedError, Rule, check_authority, host_of
 from gateway.front.proxies import CONNECTION
+from gateway.front.stalls import RECEIVER, stalls_of, taken
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,23 +145,38 @@ class Protocol(HttpToolsProtocol):
         """True if another exchange may follow the newest one after the proper end of its body."""
         self._answered_early = False
         self._lingers = False
+        self.send_timeout = DEFAULTS.send_timeout
+        """That of the site which answers; the bridge of the site sets it."""
+        self._connection: Any = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first head."""
         super().connection_made(transport)
         self.flow: _Flow = _Flow(transport)
-        connection = transport.get_extra_info("socket")
+        self._connection = connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in _TCP:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT)
         self._start_deadline()
+        stalls_of(self.loop).add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the deadline, and tell the exchange whose turn it is."""
+        stalls_of(self.loop).discard(self)
         self._stop_deadline()
         super().connection_lost(exc)
         if (running := self._under_way()) is not None:
             # uvicorn tells only the newest exchange.
             _leave(running)
+
+    def mark(self) -> Hashable:
+        """Return what changes when the client takes bytes; see `gateway.front.stalls`."""
+        waiting = self.transport.get_write_buffer_size()
+        return taken(self._connection, waiting) if waiting else None
+
+    def cut(self) -> None:
+        """End the connection: the client has taken nothing of what waits for it."""
+        logger.debug("%s: cut off, it does not read", self.client[0] if self.client else "a client")
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take in the bytes that came: all of them, or as many as may wait."""
@@ -219,6 +237,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self.scope[CONNECTION] = (self.client, self.scheme)  # type: ignore[typeddict-unknown-key]
+        self.scope[RECEIVER] = self  # type: ignore[typeddict-unknown-key]
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application: its head is complete."""
@@ -298,6 +317,7 @@ class Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         self._running_app = app
+        self.send_timeout = DEFAULTS.send_timeout
         super()._start_asgi_task(cycle, self._serve)
 
     def _serve(

@@ -78,6 +78,12 @@ class Settings(BaseSettings):
         description="Threads of all sites together. Each may hold a database connection, so keep "
         "it below what the database server allows (PostgreSQL: 100).",
     )
+    crash_limit: int = Field(
+        default=2,
+        ge=0,
+        description="How many workers the code of a site may end within five minutes. Then it is "
+        "set aside: 503 for its visitors until it is reloaded. `0` for no limit.",
+    )
     memory_budget: int = Field(
         default=0,
         ge=0,

@@ -17,6 +17,7 @@ from gateway.config import Config, FaultySite, SiteConfig
 from gateway.errors import Fault
 from gateway.sites.events import Cause
 from gateway.sites.generation import Hung
+from gateway.sites.loads import Begin
 from gateway.sites.sources import Sources
 
 # How long one example takes depends on what else the machine does.
@@ -113,8 +114,14 @@ class FakeBackend:
         return []
 
     async def load(
-        self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
+        self,
+        config: SiteConfig,
+        number: int,
+        sources: Sources | None,
+        cause: Cause,
+        begin: Begin,
     ) -> FakeCode:
+        await begin()
         self.read(sources)
         self.loads.append((config.name, number))
         self.configs.append(config)

@@ -25,7 +25,8 @@ import gateway
 from gateway.admin import page
 from gateway.admin.auth import Authority, Verdict
 from gateway.cluster import Control
-from gateway.cluster.store import Entry, StoreError
+from gateway.cluster.sightings import Condition
+from gateway.cluster.store import End, Entry, StoreError
 from gateway.errors import ConfigError, Fault, UnknownSiteError
 from gateway.sites.gate import CHANGES, ModeError
 from gateway.sites.registry import GatewayStatus, Registry
@@ -41,6 +42,8 @@ MOST_HISTORY: Final = 1000
 
 MOST_PATIENCE: Final = 50.0
 """The most seconds that a change of mode can wait for requests in flight (``?wait=``)."""
+
+_TROUBLED: Final = frozenset({Condition.DEGRADED, Condition.STALLED})
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -91,8 +94,9 @@ async def overview(request: Request) -> Response:
 async def health(request: Request) -> Response:
     """Answer ``GET /_health``: liveness for everybody, details for operators.
 
-    The status is 200 while this worker serves, and 503 as soon as it was asked to end. Liveness
-    costs the same with any number of sites, because anybody may ask for it often.
+    The status is 200 while this worker serves, and 503 as soon as it was asked to end, or if it
+    cannot be relied on (`Condition.STALLED`). Liveness costs the same with any number of sites,
+    because anybody may ask for it often.
     """
     registry, control = _registry(request), _control(request)
     verdict = _authority(request).judge(request)
@@ -103,20 +107,24 @@ async def health(request: Request) -> Response:
         registry.degraded
         or control.trouble
         or _authority(request).trouble
-        or any(other["status"] == "degraded" for other in others.values())
+        or any(other["status"] in _TROUBLED for other in others.values())
     )
-    body: dict[str, Any] = {"status": "degraded" if troubled else "ok"}
-    if control.stopping:
-        body["status"] = "stopping"
+    condition = control.sightings.condition(troubled=bool(troubled))
+    body: dict[str, Any] = {"status": "stopping" if control.stopping else condition}
     if verdict is Verdict.TRUSTED:
         body |= _details(registry.status()) | _agreement(control.me, control.trouble, others)
+        if control.ends:
+            body["crashes"] = [_end(end) for end in control.ends]
         if trouble := _authority(request).trouble:
             body["token"] = trouble
-    return JSONResponse(body, 503 if control.stopping else 200)
+        if seen := control.sightings.document():
+            body["seen"] = seen
+    unfit = control.stopping or condition is Condition.STALLED
+    return JSONResponse(body, 503 if unfit else 200)
 
 
 async def site_health(request: Request) -> Response:
-    """Answer ``GET /_health/NAME`` with the state of a site; 503 if it has failed.
+    """Answer ``GET /_health/NAME`` with the state of a site; 503 if it has failed or is set aside.
 
     A site that is not loaded is 200, because its next request loads it.
     """
@@ -126,7 +134,8 @@ async def site_health(request: Request) -> Response:
         "error_id": failure.error_id if failure else None,
         "traceback": failure.traceback if failure else None,
     }
-    return JSONResponse(body, 503 if status.state is State.FAILED else 200)
+    down = status.state is State.FAILED or status.aside is not None
+    return JSONResponse(body, 503 if down else 200)
 
 
 async def reload(request: Request) -> Response:
@@ -258,6 +267,7 @@ def _site(site: SiteStatus) -> dict[str, Any]:
     return {
         "state": site.state,
         "mode": site.mode,
+        "aside": site.aside,
         "generation": site.generation,
         "hosts": site.hosts,
         "loaded_at": site.loaded_at,
@@ -281,8 +291,17 @@ def _agreement(
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds")
-    return asdict(entry) | {"at": moment}
+    return asdict(entry) | {"at": _moment(entry.at)}
+
+
+def _end(end: End) -> dict[str, Any]:
+    """Return how a worker has ended, with whose code did it if that is known."""
+    told: dict[str, Any] = {"at": _moment(end.at), "worker": end.worker, "how": end.how}
+    return told | ({"site": end.site, "generation": end.generation} if end.site else {})
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _asker(request: Request) -> str:

@@ -7,12 +7,12 @@ import concurrent.futures
 import contextlib
 import functools
 import os
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from a2wsgi.wsgi_typing import WSGIApp
 from starlette.types import Receive, Scope, Send
 
 from gateway import log
@@ -20,19 +20,20 @@ from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, probes, templates, urls
 from gateway.errors import LoadError, reason_of, traceback_of
+from gateway.execution.audit import Finding
+from gateway.execution.errands import on_daemon_thread
 from gateway.execution.pool import Threads, stack_of
-from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
+from gateway.execution.wsgi import Bridge, Traffic
 from gateway.memory.budget import Budget
 from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
-from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
+from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd, slots
 from gateway.namespace.survivors import Trace
 from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.generation import Hung
+from gateway.sites.loads import Begin, nothing_to_do
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
-
-T = TypeVar("T")
 
 _LOG: Final = "gateway.backends.inprocess"
 _PATIENCE: Final = 5.0
@@ -106,21 +107,28 @@ class InProcessBackend:
         number: int,
         sources: Sources | None = None,
         cause: Cause = A_REQUEST,
+        begin: Begin = nothing_to_do,
     ) -> InProcessCode:
         """Load the code of a site into a new namespace.
 
-        Loads wait for their turn. The names of the files that are read are added to ``sources``.
+        Loads wait for their turn, and then for ``begin``. The names of the files that are read are
+        added to ``sources``.
         Raises `LoadError` if the code does not load, or does not load in time, or if too many
         unloaded generations of the site are still in memory.
         """
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
+            await begin()
             with held(staying=True):  # here and not on the loading thread, which may hang
                 return await self._load(config, number, sources, cause)
 
     def hung(self, site: str) -> list[Hung]:
         """See ``generation.Backend``."""
         return self._traffic.hangs.of(site) if self._traffic is not None else []
+
+    def audit(self) -> Mapping[Hashable, Finding]:
+        """See `Audit.look`; nothing before the backend is entered."""
+        return self._traffic.audit.look() if self._traffic is not None else {}
 
     def survivors(self, site: str) -> list[str]:
         """Return what is left of unloaded generations of ``site``, a masked line for each."""
@@ -172,20 +180,24 @@ class InProcessBackend:
         self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
     ) -> InProcessCode:
         assert self._traffic is not None, "the backend has not been entered"
-        build = functools.partial(
-            _build,
-            config,
-            number,
-            sources,
-            cause,
-            self._traffic,
-            self._unloading,
-            keep_failed=self._keep_failed,
-        )
+        traffic = self._traffic
+
+        def build() -> InProcessCode:
+            with slots.working_for(f"{slots.LOADING}{_name(config, number)}"):
+                return _build(
+                    config,
+                    number,
+                    sources,
+                    cause,
+                    traffic,
+                    self._unloading,
+                    keep_failed=self._keep_failed,
+                )
+
         loaded: concurrent.futures.Future[InProcessCode] = concurrent.futures.Future()
         wanted: concurrent.futures.Future[bool] = concurrent.futures.Future()
         loaded.set_running_or_notify_cancel()  # from here on it cannot be cancelled
-        thread, _ = _on_daemon_thread(
+        thread, _ = on_daemon_thread(
             f"{config.name} loader", functools.partial(_load_and_hand_over, build, loaded, wanted)
         )
         timeout = config.limits.load_timeout
@@ -244,9 +256,7 @@ class InProcessCode:
             unloading = None
             while unloading is None:
                 try:
-                    _, unloading = _on_daemon_thread(
-                        f"{self._namespace.name} unloader", self.unload
-                    )
+                    _, unloading = on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
                 except (RuntimeError, MemoryError):  # "can't start new thread"
                     await asyncio.sleep(_LOOK)
             await asyncio.wrap_future(unloading)
@@ -266,7 +276,12 @@ class InProcessCode:
                         self.number,
                     )
             finally:
-                _leave(self._namespace, self.number, self._reporter)
+                with slots.working_for(self._namespace.name):
+                    _leave(self._namespace, self.number, self._reporter)
+
+
+def _name(config: SiteConfig, number: int) -> str:
+    return f"{config.name} #{number}"
 
 
 def _build(
@@ -286,7 +301,7 @@ def _build(
         path = config.path.resolve(strict=True)
         own_folder = private_cwd(path)
         namespace = Namespace(
-            f"{config.name} #{number}",
+            _name(config, number),
             path=[path],
             environ=config.env,
             venv=config.venv,
@@ -304,6 +319,7 @@ def _build(
         threads = Threads(
             reporter,
             traffic.pool,
+            name=namespace.name,
             folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
             end=functools.partial(connections.close, namespace),
             leave=functools.partial(connections.take, namespace),
@@ -352,7 +368,7 @@ def _load_and_hand_over(
 
 def _import_site(
     namespace: Namespace, config: SiteConfig, number: int, reporter: Reporter
-) -> WSGIApplication:
+) -> WSGIApp:
     reporter.attend(namespace.import_module("warnings"), namespace.import_module("threading"))
     log.mark_records(namespace.import_module("logging"), config.name, number)
     application = _find_application(namespace, config.wsgi)
@@ -392,7 +408,7 @@ def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Report
     reporter.logger(_LOG).warning("%s; run manage.py migrate", reason)
 
 
-def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
+def _find_application(namespace: Namespace, wsgi: str) -> WSGIApp:
     module_name, _, attribute = wsgi.partition(":")
     application: Any = namespace.import_module(module_name)
     for part in attribute.split("."):
@@ -400,23 +416,3 @@ def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
     if not callable(application):
         raise TypeError(f"{wsgi} is not callable: it is no WSGI application")
     return application  # type: ignore[no-any-return]
-
-
-def _on_daemon_thread(
-    name: str, function: Callable[[], T]
-) -> tuple[threading.Thread, concurrent.futures.Future[T]]:
-    """Run ``function`` on a thread of its own. If it hangs, the process can end nevertheless."""
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
-
-    def run() -> None:
-        try:
-            result = function()
-        except BaseException as exc:
-            future.set_exception(exc)
-        else:
-            future.set_result(result)
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    return thread, future

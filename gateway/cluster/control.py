@@ -25,11 +25,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
+from gateway.cluster.blame import Blame, Files, Known
 from gateway.cluster.crashes import Crashes
 from gateway.cluster.identity import Identity, seconds_of_life
+from gateway.cluster.loads import Loads
 from gateway.cluster.modes import Modes
+from gateway.cluster.sightings import Condition, Sightings
 from gateway.cluster.stopping import StopSignal
-from gateway.cluster.store import Entry, Held, Order, Store, StoreError, Worker
+from gateway.cluster.store import End, Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
@@ -50,6 +53,8 @@ BEAT: Final = 2.0
 """Seconds after which a worker reports again, even if nothing has changed."""
 DEADLINE: Final = 60.0
 """Seconds that an answer waits for an order. A late worker still carries the order out."""
+STALLED_AFTER: Final = 10.0
+"""Seconds without a report after which another worker is said to stand still, if it lives."""
 REMEMBERED: Final = 3600.0
 """Seconds after which the store forgets a worker that has ended, and the sites it had in use."""
 READY_WITHIN: Final = 3.0
@@ -112,6 +117,7 @@ class _News(NamedTuple):
     orders: list[Order]
     workers: list[Worker]
     modes: dict[str, Held]
+    known: Known
 
 
 class Control:
@@ -123,13 +129,26 @@ class Control:
         reloads: Reloads,
         store_thread: StoreThread,
         identity: Identity,
+        loads: Loads,
+        files: Files,
+        sightings: Sightings | None = None,
+        crash_limit: int = 0,
     ) -> None:
+        self.sightings = sightings or Sightings()
+        """What this worker has seen of itself."""
         self._registry = registry
         self._reloads = reloads
+        self._loads = loads
         self._store_thread = store_thread
         self._identity = identity
         self._stop_signal = StopSignal()
-        self._crashes = Crashes(store_thread, identity, registry.events.publish)
+        self._blame = Blame(registry, store_thread, identity.id, files, crash_limit)
+        self._crashes = Crashes(
+            store_thread,
+            identity,
+            lambda crash: registry.events.publish(self._blame.masked(crash)),
+            bury=self._blame.bury,
+        )
         self._takeovers = Takeovers(store_thread, identity)
         self._modes = Modes(registry, store_thread, identity.id)
         self._kinds = {
@@ -157,29 +176,35 @@ class Control:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        worker = self._worker(self._health(), ended=True)
+        # Also without a signal: the loads that it leaves have not ended it.
+        worker = self._worker({**self._health(), "status": "stopping"}, ended=True)
         self._store_thread.tell(lambda store: store.report(worker))
 
     async def warm(self) -> None:
         """Load the sites with ``preload`` and those in use; wait for the latter while time is left.
 
-        A site is in use if a worker, running or ended, had it loaded at its last report.
+        A site is in use if a worker, running or ended, had it loaded at its last report. Sites
+        whose load may have ended a worker are left to those who ask for them, so that every worker
+        comes to serve. Those whose code is refused fail at once.
         """
-        names = frozenset(
+        suspects = await self._loads.suspects()
+        names = suspects.refused.union(
             name
             for worker in self._workers.values()
             for name, site in worker.health.get("sites", {}).items()
             if site["state"] == State.READY
         )
-        loading = self._start(self._load_at_start(names), "load sites at the start")
+        loading = self._start(
+            self._load_at_start(names, suspects.suspected), "load sites at the start"
+        )
         # If the age is not known, the imports are assumed to have used half of the time.
         age = seconds_of_life()
         left = READY_WITHIN - age if age is not None else READY_WITHIN / 2
         if names and left > 0:
             await asyncio.wait({loading}, timeout=left)
 
-    async def _load_at_start(self, names: frozenset[str]) -> None:
-        await self._reloads.preload(names, THE_START)
+    async def _load_at_start(self, names: frozenset[str], left_out: frozenset[str]) -> None:
+        await self._reloads.preload(names, THE_START, left_out=left_out)
 
     # Requests of operators
 
@@ -190,6 +215,8 @@ class Control:
         `UnknownSiteError`.
         """
         named = sorted(set(names))
+        if named and attempt == 1:
+            await self._loads.pardon(named)
         async with self._takeovers.announced(named, asker, attempt):
             try:
                 report = await self._reload(named, asker)
@@ -198,6 +225,7 @@ class Control:
                 await self._order("reload", {"sites": named, "except": []}, asker, deadline=0.0)
                 raise
             failed = sorted(n for n, o in report.sites.items() if o.outcome is Result.FAILED)
+            await self._let_in(set(named) - set(failed), asker)
             if named and not set(named) - set(failed):
                 return Round(report)
             details = {"sites": named, "except": failed}
@@ -210,6 +238,12 @@ class Control:
     async def follow(self, site: Site) -> None:
         """Reload a site whose code has changed in this worker; the others watch it themselves."""
         await site.reload(Cause("reload", "watch"))
+        if not site.failure:
+            await self._let_in({site.config.name}, "watch")
+
+    async def _let_in(self, sites: Collection[str], asker: str) -> None:
+        with suppress(StoreError):  # then they stay set aside, and `/_health` says why
+            await self._blame.forgive(sites, asker)
 
     async def change_mode(
         self, site: str, action: str, asker: str, patience: float = 0.0
@@ -251,15 +285,30 @@ class Control:
     @property
     def trouble(self) -> str | None:
         """The reason why the workers cannot agree at the moment, or ``None``."""
-        return self._store_thread.error
+        return self._store_thread.error or self._loads.trouble
 
     def others(self) -> dict[str, Mapping[str, Any]]:
-        """Return the last report of each other worker that can be reached, by id."""
+        """Return the last report of each other worker that lives, by id.
+
+        One that has not reported for `STALLED_AFTER` seconds is said to be stalled.
+        """
         return {
-            worker.id: worker.health
+            worker.id: self._told_by(worker)
             for worker in self._workers.values()
-            if worker.id != self.me and self._identity.can_reach(worker)
+            if worker.id != self.me
+            and (self._identity.can_reach(worker) or self._identity.lives(worker))
         }
+
+    def _told_by(self, worker: Worker) -> Mapping[str, Any]:
+        silent = self._crashes.silence(worker)
+        if silent < STALLED_AFTER:
+            return worker.health
+        return {**worker.health, "status": Condition.STALLED, "silent": round(silent, 1)}
+
+    @property
+    def ends(self) -> list[End]:
+        """The ends of workers that nobody asked for, of the last hour, the newest first."""
+        return self._blame.known.ends
 
     # Orders
 
@@ -380,12 +429,14 @@ class Control:
             self._described_at = self._reported_at = -math.inf
             return
         self._missed = False
+        self._loads.store_works()
         if news is not None:
             self._take(news)
         with suppress(StoreError):
             if me is not None:  # it has just been written, so the store works
                 await self._modes.offer()
             await self._crashes.check(self._workers.values())
+            await self._blame.look(self._workers.values())
 
     def _take(self, news: _News) -> None:
         self._workers = {worker.id: worker for worker in news.workers}
@@ -393,6 +444,7 @@ class Control:
             self._store_identity, self._carried = news.identity, news.begin
             self._modes.begin_anew()
         self._modes.follow(news.modes)
+        self._blame.follow(news.known)
         for order in news.orders:
             self._carried = order.number
             if order.worker != self.me:
@@ -424,8 +476,11 @@ class Control:
     def _health(self) -> dict[str, Any]:
         """Return the health of this worker, without cold sites: there may be thousands of them."""
         status = self._registry.status(cold=False)
+        condition = self.sightings.condition(troubled=status.degraded)
+        seen = self.sightings.document()
         return {
-            "status": "stopping" if self.stopping else "degraded" if status.degraded else "ok",
+            "status": "stopping" if self.stopping else condition,
+            **({"seen": seen} if seen else {}),
             "sites": {
                 site.name: {
                     "state": site.state,
@@ -457,4 +512,4 @@ def _news(
     orders, workers = store.orders(begin), store.workers()
     # After the orders: a worker that carries one out has the mode of that order, or a later one.
     modes = store.modes(-1 if joining else modes_after)
-    return _News(store.identity, begin, orders, workers, modes)
+    return _News(store.identity, begin, orders, workers, modes, Known.of(store))

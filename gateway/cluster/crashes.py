@@ -14,13 +14,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from gateway.cluster.identity import SILENT, Identity
 from gateway.cluster.store import Store, Worker
 from gateway.cluster.store.thread import StoreThread
-from gateway.sites.events import Crashed
+from gateway.sites.events import Crashed, Ending
 from gateway.sites.state import State
 
 logger = logging.getLogger("gateway.control")
@@ -29,8 +30,17 @@ INTERVAL: Final = 1.0
 """Seconds between two checks."""
 
 
+def mark_ended(store: Store, worker: Worker) -> tuple[bool, Ending | None]:
+    """Mark a worker that has ended, and look for nothing that it has left behind."""
+    return store.mark_ended(worker), None
+
+
 class Crashes:
-    """Looks for crashed workers on behalf of one worker. Used on the event loop only."""
+    """Looks for crashed workers on behalf of one worker. Used on the event loop only.
+
+    ``bury`` is called on the thread of the store, to mark a worker there that has ended. It returns
+    false if somebody else has done so, and what the worker has left behind about its end.
+    """
 
     def __init__(
         self,
@@ -38,8 +48,10 @@ class Crashes:
         identity: Identity,
         publish: Callable[[Crashed], None],
         *,
+        bury: Callable[[Store, Worker], tuple[bool, Ending | None]] = mark_ended,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._bury = bury
         self._store_thread = store_thread
         self._identity = identity
         self._publish = publish
@@ -65,10 +77,22 @@ class Crashes:
         self._settled = {id: seen for id, seen in self._settled.items() if id in running}
         for worker in running.values():
             if self._settled.get(worker.id) != worker.seen and self._has_crashed(worker, now):
-                first = await self._store_thread.ask(partial(_mark_ended, worker=worker))
+                bury = partial(self._bury_in, worker=worker)
+                first, ending = await self._store_thread.ask(bury)
                 self._settled[worker.id] = worker.seen
                 if first:
-                    self._publish(_crashed(worker))
+                    self._publish(replace(_crashed(worker), ending=ending))
+
+    def _bury_in(self, store: Store, *, worker: Worker) -> tuple[bool, Ending | None]:
+        return self._bury(store, worker)
+
+    def silence(self, worker: Worker) -> float:
+        """Return for how many seconds a worker had not reported at the last check.
+
+        Times at which this worker itself did not look do not count.
+        """
+        seen, since = self._watched.get(worker.id, (worker.seen, self._checked_at))
+        return self._checked_at - since if seen == worker.seen else 0.0
 
     def _watch(self, worker: Worker, now: float) -> tuple[float, float]:
         before = self._watched.get(worker.id)
@@ -77,10 +101,6 @@ class Crashes:
     def _has_crashed(self, worker: Worker, now: float) -> bool:
         gone = self._identity.is_gone(worker)
         return now - self._watched[worker.id][1] > SILENT if gone is None else gone
-
-
-def _mark_ended(store: Store, *, worker: Worker) -> bool:
-    return store.mark_ended(worker)
 
 
 def _crashed(worker: Worker) -> Crashed:
@@ -92,12 +112,12 @@ def _crashed(worker: Worker) -> Crashed:
 
 
 def log_crash(crash: Crashed) -> None:
-    """Log that a worker has crashed."""
+    """Log that a worker has crashed, and where the code was that ended it."""
+    ending = crash.ending
+    how = f"was ended by {ending}" if ending else "has crashed or was killed"
+    stack = f"\n{ending.stack}" if ending and ending.stack else ""
     logger.error(
-        "worker %s (pid %d) has crashed or was killed: it %s",
-        crash.worker,
-        crash.pid,
-        last_report(crash),
+        "worker %s (pid %d) %s: it %s%s", crash.worker, crash.pid, how, last_report(crash), stack
     )
 
 

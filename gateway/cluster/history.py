@@ -14,6 +14,7 @@ from gateway.errors import Fault
 from gateway.sites.events import (
     Cause,
     Crashed,
+    Ending,
     Failed,
     FaultsChanged,
     Happening,
@@ -98,7 +99,11 @@ class History:
     def _crashed(self, crash: Crashed) -> None:
         """Log and record a crash, under the id of the worker that it happened to."""
         log_crash(crash)
-        entry = self._entry("worker", "crashed", "", reason=last_report(crash))
+        ending = crash.ending or Ending("")
+        reason = f"{ending}; it {last_report(crash)}" if crash.ending else last_report(crash)
+        entry = self._entry(
+            "worker", "crashed", "", site=ending.site, generation=ending.generation, reason=reason
+        )
         entry = replace(entry, worker=crash.worker)
         self._store_thread.tell(lambda store: store.note(entry))
 

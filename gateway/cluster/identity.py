@@ -39,6 +39,10 @@ class Identity:
         # A process in another place cannot be looked at, so only its own report counts.
         return worker.place != self.place or _born(worker.pid) == worker.born
 
+    def lives(self, worker: Worker) -> bool:
+        """Tell whether the process of a worker is seen to be there, and has not said its end."""
+        return not worker.ended and self.is_gone(worker) is False
+
     def is_gone(self, worker: Worker) -> bool | None:
         """Tell whether the process of a worker has ended; ``None`` if it is not visible here."""
         return _born(worker.pid) != worker.born if worker.place == self.place else None

@@ -89,6 +89,12 @@ class LimitsEntry(_Strict):
         f"{DEFAULTS.body_timeout:g}.",
         examples=[10],
     )
+    send_timeout: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="How long a client may take nothing of what waits to be sent to it; then its "
+        f"connection is cut. `0` for no limit, by default {DEFAULTS.send_timeout:g}.",
+        examples=[10],
+    )
     max_header: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="How many bytes the headers of a request may have, names and values together; "

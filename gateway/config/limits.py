@@ -26,6 +26,8 @@ class Limits:
     """The largest body of a request (413)."""
     body_timeout: float = 30.0
     """The longest time until the next 16 KB of a body, or its end, arrive (408); 0 for no limit."""
+    send_timeout: float = 60.0
+    """The longest time for which a client may take nothing of what waits for it; 0 for no limit."""
     max_header: int | None = None
     """The most bytes of a request's headers, names and values (431). The gateway's limit for the
     whole head holds too."""

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import fcntl
+import fnmatch
 import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,10 @@ logger = logging.getLogger("gateway.statefolder")
 TOKEN: Final = "admin-token"
 _STORE: Final = "gateway-{}.db"
 _LAST_GOOD: Final = "last-good-sites-{}.json"
+_STACKS: Final = "stacks-{}.txt"
+STACKS: Final = _STACKS.format("*")
+"""The pattern of the names that `stacks_name` makes."""
+_EVIDENCE: Final = "crash-{}-"
 
 
 def store_name(sites: Path) -> str:
@@ -46,9 +50,22 @@ def last_good_name(sites: Path) -> str:
     return _LAST_GOOD.format(_key(sites))
 
 
+def stacks_name(worker: str) -> str:
+    """Return the name of the file in which a worker says where its threads are."""
+    return _STACKS.format(worker)
+
+
+def evidence_prefix(sites: Path) -> str:
+    """Return how the names of files begin in which workers that serve ``sites`` say how they end.
+
+    The id of the worker follows.
+    """
+    return _EVIDENCE.format(_key(sites))
+
+
 def is_store_name(name: str) -> bool:
     """Tell whether a file name is that of the store of some gateway."""
-    return fnmatchcase(name, _STORE.format("*"))
+    return fnmatch.fnmatchcase(name, _STORE.format("*"))
 
 
 def _key(sites: Path) -> str:
@@ -134,10 +151,82 @@ class StateFolder:
                         raise
             return found
 
+    def own(self, name: str) -> int:
+        """Make an empty file, and return its descriptor, for appending.
+
+        The file is this process's own until it is closed or the process ends; see `take_left`.
+        """
+        with self._opened() as folder:
+            while True:
+                descriptor = folder.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    # Before it was locked, another process may have taken it for left.
+                    if folder.id(name) == file_id(os.fstat(descriptor)):
+                        os.ftruncate(descriptor, 0)
+                        return descriptor
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                os.close(descriptor)
+
+    def take_left(self, pattern: str, limit: int) -> dict[str, str]:
+        """Remove the files made by `own` whose processes have ended; return their texts by name.
+
+        Of each, ``limit`` bytes are read. Only one process gets each of them.
+        """
+        texts = {}
+        with self._opened() as folder:
+            for name in fnmatch.filter(os.listdir(folder.descriptor), pattern):
+                with suppress(FileNotFoundError, BlockingIOError):
+                    descriptor = folder.open(name, os.O_RDWR)
+                    try:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        texts[name] = os.read(descriptor, limit).decode(errors="replace")
+                        folder.unlink(name)
+                    finally:
+                        os.close(descriptor)
+        return texts
+
+    def remove(self, name: str) -> None:
+        """Remove a file; do nothing if it does not exist."""
+        with self._opened() as folder, suppress(FileNotFoundError):
+            folder.unlink(name)
+
     def rename(self, old: str, new: str) -> None:
         """Give a file another name; do nothing if it does not exist."""
         with self._opened() as folder, suppress(FileNotFoundError):
             folder.rename(old, new)
+
+    def make_locked(self, name: str) -> int:
+        """Make a file to append to; return its descriptor, which the caller closes.
+
+        It is locked until then, and the system releases the lock of a process that dies.
+        """
+        with self._opened() as folder:
+            descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BaseException:
+                os.close(descriptor)
+                folder.unlink(name)
+                raise
+            return descriptor
+
+    def is_locked(self, name: str) -> bool:
+        """Tell whether a file has the lock of `make_locked`; false if it does not exist."""
+        with self._opened() as folder:
+            try:
+                descriptor = folder.open(name, os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(descriptor)
+            return False
 
     def prepare(self, name: str, *beside: str) -> FileOfStore:
         """Make a file for SQLite, which opens it by its path, if there is none.

@@ -61,9 +61,10 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 QUANTUM: Final = 10_000_000
 """Nanoseconds of CPU that a request of the fast lane may use."""
@@ -90,6 +91,8 @@ _LONGEST: Final = 1_000_000_000
 """Nanoseconds of CPU for which a request keeps the place of the long lane from others."""
 _THREAD_WITHIN: Final = 0.05
 """Seconds after which a request that still has no thread gives its place to others."""
+_STALE: Final = 1.0
+"""Seconds without a look after which the holder of the fast lane should have lost it."""
 _PART: Final = 8
 """One part in so many of the places of a site is kept for each new generation, and one in so many
 of all places for other sites."""
@@ -204,17 +207,13 @@ class Account:
         self.reserve = max(1, limit // _PART)
         # The requests that run and are not aside, and those that have parked and still count.
         self.taken: set[Ticket] = set()
+        self.waits: set[Ticket] = set()
         # CPU in nanoseconds; raised to that of the others after the site had nothing to do.
         self.used = 0.0
         self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
         # Whether it is in the governor's queue of the lane.
         self.queued = [False for _ in Lane]
         self._routes: OrderedDict[str, Route] = OrderedDict()
-
-    @property
-    def waits(self) -> int:
-        """The number of requests that wait."""
-        return sum(map(len, self.waiting))
 
     def route(self, name: str) -> Route:
         """Return the averages of a route of the site."""
@@ -276,9 +275,10 @@ class Ticket:
         """Tell whether its turn has not come yet."""
         return self.stage is _Stage.WAITING
 
-
-_Entry: TypeAlias = tuple[float, int, Account]
-"""A site in the queue of a lane: its turn when it was queued, a number, the site."""
+    @property
+    def runs(self) -> bool:
+        """Tell whether its turn has come and its work has neither ended nor parked."""
+        return self.stage is _Stage.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,11 +300,11 @@ class Governor:
         self.sees_blocked = self._clocks.own()[0] != 0
         """Tells whether blocked requests can be found; false where threads have no CPU clocks."""
         self._lock = threading.Lock()
+        self._running: set[Ticket] = set()
         # The requests that were admitted and have not been started yet.
         self._admitted: deque[Ticket] = deque()
         # The requests that have a place, and those that run without one. These are sets, because
         # a change is made once more after an exception of a site has hit a thread in between.
-        # Of those with a place, some do not run: they are held.
         self._taken: set[Ticket] = set()
         self._aside: set[Ticket] = set()
         # The places that one site may have.
@@ -312,10 +312,12 @@ class Governor:
         # The holders of the one place of the fast lane and of the one of the long lane.
         self._places: list[Ticket | None] = [None, None]
         # For each lane, the sites with waiting requests, ordered by their turn when queued.
-        self._queues: tuple[list[_Entry], ...] = tuple([] for _ in Lane)
+        self._queues: tuple[list[tuple[float, int, Account]], ...] = tuple([] for _ in Lane)
         # The requests that wait in each lane, and those of them that were held.
         self._waits: tuple[set[Ticket], ...] = tuple(set() for _ in Lane)
         self._returning: set[Ticket] = set()
+        # The sites whose turn is being looked at: taken from the queue, to be put back.
+        self._considered: tuple[list[Account], ...] = tuple([] for _ in Lane)
         self._order = 0
         self._floor = 0.0
         # The site whose turn it is in the fast lane, and its CPU used at which the turn ends.
@@ -337,7 +339,7 @@ class Governor:
                 account.used = max(account.used, self._floor)
             if self._may_run(ticket):
                 self._run(ticket)
-            elif account.waits < account.queue:
+            elif len(account.waits) < account.queue:
                 self._enqueue(ticket)
                 return
             else:
@@ -354,7 +356,7 @@ class Governor:
             ticket.work = None
             self._dequeue(ticket)
             if ticket.held is not None:
-                self._count(ticket.held, False)
+                self._release(ticket.held)
             return True
 
     def hurry(self, ticket: Ticket, work: Work) -> bool:
@@ -393,16 +395,29 @@ class Governor:
     def running(self) -> list[Work]:
         """Return the work that has a place or was set aside, and has not ended."""
         with self._lock:
-            return [ticket.work for ticket in self._running() if ticket.work is not None]
+            return [ticket.work for ticket in self._running if ticket.work is not None]
+
+    def holders(self) -> list[Ticket]:
+        """Return the tickets that have a place of whatever kind, or were set aside."""
+        with self._lock:
+            return list({*self._taken, *self._aside, *filter(None, self._places)})
+
+    def overstays(self) -> Ticket | None:
+        """Return who has the fast lane and was not looked at by `tick` for a second.
+
+        `tick` moves to another lane what is blocked or computes for long.
+        """
+        ticket = self._places[Lane.FAST]
+        stale = ticket is not None and self._clocks.now() - ticket.moved > _STALE
+        return ticket if stale else None
 
     @property
     def places(self) -> Places:
         """The number of requests of each kind."""
         with self._lock:
-            aside = len(self._aside)
-            running = len(self._running()) - aside
+            running = len(self._taken & self._running)
             held = len(self._taken) - running
-            return Places(running, held, aside, sum(map(len, self._waits)))
+            return Places(running, held, len(self._aside), sum(map(len, self._waits)))
 
     def close(self) -> None:
         """Put back the switch interval of the process."""
@@ -439,8 +454,8 @@ class Governor:
         now = self._clocks.now()
         still = 1.2 * sys.getswitchinterval() + 0.0002
         with self._lock:
-            for ticket in self._taken:
-                if ticket.stage is not _Stage.RUNNING:
+            for ticket in self._running:
+                if ticket in self._aside:
                     continue
                 if ticket.clock:
                     self._look_at(ticket, now, still)
@@ -453,12 +468,8 @@ class Governor:
 
     # With the lock held
 
-    def _running(self) -> list[Ticket]:
-        running = [ticket for ticket in self._taken if ticket.stage is _Stage.RUNNING]
-        return [*running, *self._aside]
-
     def _pause(self) -> float | None:
-        if not any(ticket.stage is _Stage.RUNNING for ticket in self._taken):
+        if len(self._running) == len(self._aside):
             return None
         return 0.002 if self._places[Lane.LONG] or any(self._waits) else 0.01
 
@@ -470,12 +481,18 @@ class Governor:
         ticket.route.learn(used, ticket.blocked)
         if ticket.lane is Lane.FAST:
             self._none_tiny = 0 if used < _TINY else self._none_tiny + 1
-        if self._aside:
-            self._aside.discard(ticket)
+        self._running.discard(ticket)
+        self._aside.discard(ticket)
         self._count(ticket, holds)
         self._give_up_place(ticket)
-        ticket.work = None
+        if not holds:
+            ticket.work = None
         ticket.stage = _Stage.OVER
+
+    def _release(self, held: Ticket) -> None:
+        """Let a ticket that was held count no more: the next one of its request takes over."""
+        self._count(held, False)
+        held.work = None
 
     def _count(self, ticket: Ticket, counts: bool) -> None:
         """Let a ticket count against the limits, or not; done twice is done once."""
@@ -530,12 +547,13 @@ class Governor:
         ticket.moved = self._clocks.now()
         account = ticket.account
         if ticket.held is not None:
-            self._count(ticket.held, False)
+            self._release(ticket.held)
         self._count(ticket, True)
         # What was used while nobody else wanted it is not held against a site later.
         self._floor = max(self._floor, account.used)
         if ticket.lane is Lane.FAST and not self._has_turn(account):
             self._holder, self._end_of_turn = account, account.used + _SLICE
+        self._running.add(ticket)
         self._take_place(ticket)
         ticket.stage = _Stage.RUNNING
 
@@ -566,28 +584,25 @@ class Governor:
 
     def _enqueue(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.WAITING
+        ticket.account.waits.add(ticket)
         self._waits[ticket.lane].add(ticket)
         if ticket.held is not None:
             self._returning.add(ticket)
         ticket.account.waiting[ticket.lane].append(ticket)
         if not ticket.account.queued[ticket.lane]:
-            ticket.account.queued[ticket.lane] = True
-            heapq.heappush(self._queues[ticket.lane], self._entry(ticket.account, ticket.lane))
+            self._queue(ticket.account, ticket.lane)
 
     def _dequeue(self, ticket: Ticket) -> None:
-        lane = ticket.lane
-        self._waits[lane].discard(ticket)
-        if self._returning:
-            self._returning.discard(ticket)
-        waiting = ticket.account.waiting[lane]
-        if waiting and waiting[0] is ticket:
-            waiting.popleft()
-        elif ticket in waiting:
-            waiting.remove(ticket)
+        ticket.account.waits.discard(ticket)
+        self._waits[ticket.lane].discard(ticket)
+        self._returning.discard(ticket)
+        with suppress(ValueError):
+            ticket.account.waiting[ticket.lane].remove(ticket)
 
-    def _entry(self, account: Account, lane: Lane) -> _Entry:
+    def _queue(self, account: Account, lane: Lane) -> None:
+        account.queued[lane] = True
         self._order += 1
-        return self._turn(account, lane), self._order, account
+        heapq.heappush(self._queues[lane], (self._turn(account, lane), self._order, account))
 
     def _turn(self, account: Account, lane: Lane) -> float:
         if lane is not Lane.FAST:
@@ -605,47 +620,40 @@ class Governor:
                 self._dequeue(ticket)
                 self._run(ticket)
         for lane in _LANES:
-            if self._queues[lane]:
+            if self._queues[lane] or self._considered[lane]:
                 self._admit_lane(lane)
 
     def _admit_lane(self, lane: Lane) -> None:
-        queue = self._queues[lane]
-        while queue and (lane is Lane.BLOCKED or self._places[lane] is None):
-            entry = queue[0]
-            account = entry[2]
-            if not account.waiting[lane]:
-                account.queued[lane] = False
-                heapq.heappop(queue)
-                continue
-            ticket = self._next_of(account, lane)
-            if ticket is None:
-                found = self._with_room(lane)
-                if found is None:
-                    return
-                entry, ticket = found
-                account = entry[2]
-            if self._turn(account, lane) <= entry[0]:  # else others have used less by now
-                self._admitted.append(ticket)
-                self._dequeue(ticket)
-                self._run(ticket)
-            if account.waiting[lane]:
-                self._requeue(entry, lane)
+        # Also those that an earlier look had to leave.
+        queue, considered = self._queues[lane], self._considered[lane]
+        self._put_back(lane)
+        while queue and (len(self._taken) < self.budget or self._returning):
+            if lane is not Lane.BLOCKED and self._places[lane] is not None:
+                break
+            turn, _, account = queue[0]
+            considered.append(account)
+            heapq.heappop(queue)
+            account.queued[lane] = False
+            waiting = account.waiting[lane]
+            if waiting:
+                ticket = self._next_of(account, lane)
+                if ticket is None:
+                    continue  # it is put back below
+                if self._turn(account, lane) <= turn:  # else others have used less by now
+                    self._admitted.append(ticket)
+                    self._dequeue(ticket)
+                    self._run(ticket)
+                if waiting:
+                    self._queue(account, lane)
+            considered.pop()
+        self._put_back(lane)
 
-    def _requeue(self, entry: _Entry, lane: Lane) -> None:
-        """Give a site in the queue of a lane the turn that it has now."""
-        queue, account = self._queues[lane], entry[2]
-        if entry is queue[0]:
-            heapq.heapreplace(queue, self._entry(account, lane))
-        else:
-            queue[queue.index(entry)] = self._entry(account, lane)
-            heapq.heapify(queue)
-
-    def _with_room(self, lane: Lane) -> tuple[_Entry, Ticket] | None:
-        """Return whose turn it is of the sites that may run one more, and what it would run."""
-        for entry in sorted(self._queues[lane]):
-            if entry[2].waiting[lane] and (ticket := self._next_of(entry[2], lane)) is not None:
-                return entry, ticket
-        return None
+    def _put_back(self, lane: Lane) -> None:
+        considered = self._considered[lane]
+        while considered:
+            if not considered[-1].queued[lane]:
+                self._queue(considered[-1], lane)
+            considered.pop()
 
     def _next_of(self, account: Account, lane: Lane) -> Ticket | None:
         """Return whose turn it is in a site; those that return have their places already."""

@@ -116,6 +116,16 @@ class Pool:
             errand.fail(RuntimeError("its thread has ended"))
             errand.released()
 
+    def carried(self) -> set[Errand]:
+        """Return the errands that a living thread has, and those that wait for a thread."""
+        with self.lock:
+            errands = {errand for _, errand in self._waiting}
+            workers = [(w.thread, (w.errand, w.over, *w.inbox)) for w in self._workers]
+        for thread, had in workers:
+            if thread.is_alive():
+                errands.update(errand for errand in had if errand is not None)
+        return errands
+
     def figures(self) -> PoolFigures:
         """Return the state of the pool as numbers. From any thread."""
         with self.lock:
@@ -221,15 +231,13 @@ class Pool:
 
         Without ``parked``, workers for which parked jobs wait are left out.
         """
-        free = None
-        for worker in reversed(self._idle):
-            if worker.seats.parked and not parked:
-                continue
-            # Where seats are scarce, one on which the generation has a seat already, if any.
-            if generation in worker.seats.by_generation or not self.seats.full:
-                return worker
-            free = free or worker
-        return free
+        free = [each for each in reversed(self._idle) if parked or not each.seats.has_parked]
+        if not free:
+            return None
+        if generation in free[0].seats.by_generation or not self.seats.full:
+            return free[0]
+        # Seats are scarce: where the generation has one already, if anywhere.
+        return next((each for each in free if generation in each.seats.by_generation), free[0])
 
 
 class Threads(Executor):
@@ -240,6 +248,7 @@ class Threads(Executor):
         reporter: Reporter,
         pool: Pool,
         *,
+        name: str = "",
         folder: str | os.PathLike[str] | None = None,
         end: Callable[[], object] = _nothing,
         leave: Callable[[], Any] = _nothing,
@@ -248,7 +257,13 @@ class Threads(Executor):
         self.reporter = reporter
         self._pool = pool
         self.generation = GenerationSeats(
-            reporter, pool.seats, folder=folder, end=end, leave=leave, enter=enter
+            reporter,
+            pool.seats,
+            name=name,
+            folder=folder,
+            end=end,
+            leave=leave,
+            enter=enter,
         )
 
     def run(self, errand: Errand) -> None:
@@ -345,6 +360,7 @@ class Worker:
                     if in_vain > _MOST_IN_VAIN:  # a defect, and nobody's exceptions
                         self.over = None
         finally:
+            self.seats.finish()
             if goes_on:
                 self.pool.give_back(self)
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
-from gateway.namespace import threadstate
+from gateway.namespace import slots, threadstate
 from gateway.namespace.cwd import change_folder, own_folder
 from gateway.sites.reporting import Reporter
 
@@ -81,6 +81,7 @@ class SeatCount:
 class GenerationSeats:
     """The seats of one generation on all threads. ``reporter`` speaks for its site.
 
+    ``name`` is what its threads show in their slots (`gateway.namespace.slots`).
     Its jobs run in ``folder``, which is opened now: they stay in it when it is renamed or removed.
     ``end`` is called when a seat is given up, on its thread and in its context. When a job parks,
     ``leave`` takes from the thread the belongings of the job that are not in its context, and
@@ -92,12 +93,14 @@ class GenerationSeats:
         reporter: Reporter,
         count: SeatCount,
         *,
+        name: str,
         folder: str | os.PathLike[str] | None,
         end: Callable[[], object],
         leave: Callable[[], Any],
         enter: Callable[[Any], object],
     ) -> None:
         self.reporter = reporter
+        self.shown = slots.shown(name)
         self.end = end
         self.leave = leave
         self.enter = enter
@@ -204,20 +207,32 @@ class ThreadSeats:
     def __init__(self, count: SeatCount) -> None:
         self.by_generation: OrderedDict[GenerationSeats, Seat] = OrderedDict()
         """The seat of each generation, the one used last at the end; none of parked jobs."""
-        self.parked = 0
-        """The number of parked jobs that will come back to this thread."""
         self._count = count
+        self._parked = 0
         self._last: Seat | None = None
+        self._slot: slots.Slot | None = None
         self._own_folder = False
+
+    @property
+    def has_parked(self) -> bool:
+        """Tell whether parked jobs will come back to this thread."""
+        return self._parked > 0
 
     @property
     def vacant(self) -> bool:
         """Tell whether there are none, not even of parked jobs: then the thread may end."""
-        return not self.by_generation and not self.parked
+        return not self.by_generation and not self._parked
 
     def begin(self) -> None:
-        """Give the thread a working directory of its own, where the system can."""
+        """Give the thread a slot and, where the system can, a working directory of its own."""
+        self._slot = slots.Slot()
         self._own_folder = own_folder()
+
+    def finish(self) -> None:
+        """Give back what `begin` has taken, at the end of the thread."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.give_back()
 
     def run(self, worker: Worker, generation: GenerationSeats, job: Job) -> None:
         """Run a job on the seat of its generation, which is made if there is none.
@@ -272,7 +287,10 @@ class ThreadSeats:
             log.warning("its folder cannot be entered to close its connections: %s", error)
         seat.call(generation.end)
         if self._last is seat:
-            threadstate.take()
+            if threadstate.divided:
+                threadstate.take()
+            if self._slot is not None:
+                self._slot.show(slots.NOBODY)
             self._last = None
         if self.by_generation.get(generation) is seat:
             del self.by_generation[generation]
@@ -289,10 +307,10 @@ class ThreadSeats:
         seat.belongings = seat.call(generation.leave)
         generation.park(seat)
         seat.parked = True
-        self.parked += 1
+        self._parked += 1
 
     def _unpark(self, seat: Seat) -> None:
-        self.parked -= 1
+        self._parked -= 1
         seat.parked = False
         belongings, seat.belongings = seat.belongings, None
         seat.call(seat.generation.enter, belongings)
@@ -302,11 +320,14 @@ class ThreadSeats:
         folder = seat.generation.folder
         if self._own_folder and folder is not None:
             change_folder(folder)
-        if threadstate.divided and self._last is not seat:
-            state = threadstate.take()
-            if self._last is not None:
-                self._last.state = state
-            threadstate.put(seat.state)
+        if self._last is not seat:
+            if self._slot is not None:
+                self._slot.show(seat.generation.shown)
+            if threadstate.divided:
+                state = threadstate.take()
+                if self._last is not None:
+                    self._last.state = state
+                threadstate.put(seat.state)
             self._last = seat
 
 

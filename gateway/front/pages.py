@@ -146,6 +146,17 @@ def maintenance(own: str | None, *, retry_after: float) -> HTMLResponse:
     return _error(503, "Maintenance", text, headers=headers)
 
 
+def set_aside(*, retry_after: float) -> HTMLResponse:
+    """Return 503: the site's code has ended worker processes, so it does not run any more."""
+    return _error(
+        503,
+        "Set aside",
+        "The code of this site has crashed the server several times in a short time, so it is not "
+        "run any more until its operator has reloaded it.",
+        headers=_again(retry_after),
+    )
+
+
 def _again(seconds: float) -> Mapping[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 

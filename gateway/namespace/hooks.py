@@ -10,7 +10,10 @@ import _frozen_importlib
 import _thread
 import contextlib
 import copy
+import faulthandler
 import functools
+import os
+import posix
 import shutil
 import socket
 import sys
@@ -22,7 +25,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, cast
 from xml.etree import ElementTree
 
-from gateway.namespace import callers, standins
+from gateway.namespace import callers, exits, slots, standins
 from gateway.namespace.namespace import Namespace
 
 
@@ -72,11 +75,12 @@ def _noting_the_starter(before: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(before)
     def start_new_thread(function: Any, args: Any, /, *kwargs: Any) -> int:
-        starter = callers.namespace()
+        starter = cast("Namespace | None", callers.namespace())
         valid = callable(function) and isinstance(args, tuple)
         if starter is None or not valid or [type(item) for item in kwargs] not in ([], [dict]):
             return before(function, args, *kwargs)
-        return before(callers.work_for, (weakref.ref(starter), function, args, dict(*kwargs)))
+        work = (callers.work_for, weakref.ref(starter), function, args, dict(*kwargs))
+        return before(slots.run_for, (starter.name, *work))
 
     return start_new_thread
 
@@ -200,15 +204,30 @@ def _exit_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
     return __exit__
 
 
+def _left_alone_by_sites(before: Callable[..., None]) -> Callable[..., None]:
+    """Do nothing if a site calls: the process has one such timer, and that is the gateway's."""
+
+    @functools.wraps(before)
+    def function(*args: Any, **kwargs: Any) -> None:
+        if _asking() is None:
+            before(*args, **kwargs)
+
+    return function
+
+
 _redirect: Any = contextlib.redirect_stdout.__base__
 
 _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (_frozen_importlib, "_lock_unlock_module", standins.waiting),
+    (faulthandler, "dump_traceback_later", _left_alone_by_sites),
+    (faulthandler, "cancel_dump_traceback_later", _left_alone_by_sites),
     (sys, "displayhook", _displayhook_of_the_asker),
     (warnings, "_add_filter", _of_the_warnings_of_the_asker),
     (warnings, "resetwarnings", _of_the_warnings_of_the_asker),
     (threading, "excepthook", _excepthook_of_the_thread),
     (_thread, "start_new_thread", _noting_the_starter),
+    (os, "_exit", exits.exit_of_the_asker),
+    (posix, "_exit", exits.exit_of_the_asker),
     (ElementTree, "_namespace_map", _OfTheAsker),
     (shutil, "_ARCHIVE_FORMATS", _OfTheAsker),
     (shutil, "_UNPACK_FORMATS", _OfTheAsker),

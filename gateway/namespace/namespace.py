@@ -343,6 +343,7 @@ _VIEWS: dict[str, _Make] = {
     "concurrent": _parent,
     "concurrent.futures": lambda space, _: views.make_futures(space._builtins),
     "copyreg": lambda space, _: tables.make_copyreg(space),
+    "faulthandler": lambda space, _: recording.make_faulthandler(),
     "gc": lambda space, _: recording.make_gc(),
     "inspect": lambda space, _: views.make_inspect(space._builtins, space._sys),
     "locale": _recording(recording.make_locale),

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, Final, NoReturn, cast
 
-from gateway.namespace import callers, encodings, forks, libraries, patches, standins
+from gateway.namespace import callers, encodings, forks, libraries, patches, slots, standins
 from gateway.namespace.hooks import hooked
 from gateway.namespace.importer import Modules
 from gateway.namespace.namespace import Namespace
@@ -121,10 +121,18 @@ def _noting_the_starter_of_threads() -> Iterator[None]:
     start = threading.Thread.start
 
     def start_noting_owner(self: threading.Thread) -> None:
-        starter = callers.namespace()
-        if starter is not None:
-            callers.own_thread(self, starter)
-        start(self)
+        starter = cast("Namespace | None", callers.namespace())
+        if starter is None:
+            start(self)
+            return
+        callers.own_thread(self, starter)
+        own = vars(self)
+        # What the new thread calls first: whatever it does after that is the work of the starter.
+        own["_bootstrap"] = functools.partial(slots.run_for, starter.name, self._bootstrap)  # type: ignore[attr-defined]
+        try:
+            start(self)
+        finally:
+            own.pop("_bootstrap", None)
 
     start_noting_owner.__name__ = "start"
     start_noting_owner.__qualname__ = "Thread.start"

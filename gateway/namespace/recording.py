@@ -1,15 +1,16 @@
 """What a site asks the process for, kept in its namespace instead.
 
-Views of ``atexit``, ``gc``, ``locale``, ``signal``, ``socket``, ``threading`` and ``time``: setting
-is recorded, asking gives what was recorded, and the process stays as it is. Where something can be
-done with the record it is: exit functions run when the namespace is unloaded, fork functions around
-a fork, a socket that the site opens gets its default timeout, an exception that ends one of its
-threads reaches its hook.
+Views of ``atexit``, ``faulthandler``, ``gc``, ``locale``, ``signal``, ``socket``, ``threading`` and
+``time``: setting is recorded, asking gives what was recorded, and the process stays as it is. Where
+something can be done with the record it is: exit functions run when the namespace is unloaded, fork
+functions around a fork, a socket that the site opens gets its default timeout, an exception that
+ends one of its threads reaches its hook.
 """
 
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import gc
 import locale
 import operator
@@ -88,6 +89,28 @@ def make_atexit(recorded: Recorded) -> ModuleType:
         return len(functions)
 
     return _replace(view, register, unregister, _clear, _run_exitfuncs, _ncallbacks)
+
+
+def make_faulthandler() -> ModuleType:
+    """Make a ``faulthandler`` in which the handler for crashes stays as the process has set it.
+
+    The process has one such handler, which writes to one file.
+    """
+    enabled = False
+
+    def enable(file: Any = None, all_threads: bool = True, **options: Any) -> None:
+        nonlocal enabled
+        enabled = True
+
+    def disable() -> bool:
+        nonlocal enabled
+        before, enabled = enabled, False
+        return before
+
+    def is_enabled() -> bool:
+        return enabled
+
+    return _replace(copy(faulthandler), enable, disable, is_enabled)
 
 
 def make_signal(recorded: Recorded) -> ModuleType:

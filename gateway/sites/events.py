@@ -54,12 +54,37 @@ class FaultsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """What a worker process has left behind about its end, which nobody asked for.
+
+    ``how`` it was: a signal or a call. ``site`` is whose code did it, empty if that is not known,
+    and ``generation`` which of its code, amid its load if ``loading``. ``request`` and ``stack``
+    are masked, and empty if not known.
+    """
+
+    how: str
+    site: str = ""
+    generation: int = 0
+    loading: bool = False
+    request: str = ""
+    stack: str = ""
+
+    def __str__(self) -> str:
+        if not self.site:
+            return f"{self.how} in a thread of unknown site"
+        amid = (
+            " while it loaded" if self.loading else f", at {self.request}" if self.request else ""
+        )
+        return f"{self.how} in the code of site {self.site}, generation {self.generation}{amid}"
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """A worker process has ended without a word: it was killed, or it crashed.
 
     One of the other workers publishes this, once. ``seen`` is when the worker reported last, in
     seconds since the epoch; ``loaded`` and ``loading`` are the sites that had and were getting
-    code then.
+    code then. ``ending`` is ``None`` if it has left nothing behind, as when it was killed.
     """
 
     worker: str
@@ -67,6 +92,7 @@ class Crashed:
     seen: float
     loaded: tuple[str, ...]
     loading: tuple[str, ...]
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)

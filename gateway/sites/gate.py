@@ -8,6 +8,9 @@ has let in go on.
 - *paused*: a visitor waits, in order and without a thread, and gets in when the pause ends. After
   the ``pause_timeout`` of the site the answer is 503. This is for a migration that takes seconds.
 - *maintenance*: a visitor gets a 503 page, the project's own if it has one.
+
+A site whose code has ended workers is *set aside* by the gateway itself, whatever its mode: a
+visitor gets a 503 page that says so.
 """
 
 from __future__ import annotations
@@ -70,6 +73,10 @@ class Gate:
     def __init__(self, mode: Mode = Mode.OPEN) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.mode = mode
+        self.aside: str | None = None
+        """Why the site is set aside, if it is."""
+        self.wide_open = mode is Mode.OPEN
+        """True if there is nothing to look at: most requests ask only this."""
 
     @property
     def waiting(self) -> int:
@@ -79,7 +86,16 @@ class Gate:
     def set(self, mode: Mode) -> None:
         """Change the mode. Unless it is a pause, the requests that wait go on, in order."""
         self.mode = mode
-        if mode is not Mode.PAUSED:
+        self._changed()
+
+    def set_aside(self, reason: str | None) -> None:
+        """Set the site aside, or let it in again (``None``). Requests that wait go on."""
+        self.aside = reason
+        self._changed()
+
+    def _changed(self) -> None:
+        self.wide_open = self.mode is Mode.OPEN and self.aside is None
+        if self.mode is not Mode.PAUSED or self.aside is not None:
             while self._waiting:
                 turn = self._waiting.popleft()
                 if not turn.done():

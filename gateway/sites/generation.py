@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.config import SiteConfig
 from gateway.sites.events import Cause
+from gateway.sites.loads import Begin
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
 
@@ -48,9 +49,17 @@ class Backend(Protocol):
     """A way to load and run the code of sites."""
 
     async def load(
-        self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
+        self,
+        config: SiteConfig,
+        number: int,
+        sources: Sources | None,
+        cause: Cause,
+        begin: Begin,
     ) -> LoadedCode:
         """Load the code of generation ``number`` of a site; raises `LoadError`.
+
+        ``begin`` is awaited when the load has waited for all that it waits for, and before any of
+        the code runs.
 
         The backend adds the files of the code to ``sources``, now and whenever it reads more,
         whether the attempt succeeds or not. If this is cancelled, nothing of the attempt may stay

@@ -32,6 +32,7 @@ from gateway.sites.events import (
 )
 from gateway.sites.gate import Mode
 from gateway.sites.generation import Backend
+from gateway.sites.loads import Loads
 from gateway.sites.site import Site, SiteStatus, UnusableSite
 from gateway.sites.state import State
 
@@ -111,9 +112,9 @@ def _logged() -> Events:
 class Registry:
     """All sites, by name and by host. ``async with`` it: leaving closes every site.
 
-    ``config`` may come from a lenient reading; ``faults`` are those of the file on disk. ``retry``
-    and ``clock`` are those of `Site`. What happens is published in ``events``; by default, faults
-    are logged.
+    ``config`` may come from a lenient reading; ``faults`` are those of the file on disk. ``retry``,
+    ``loads`` and ``clock`` are those of `Site`. What happens is published in ``events``; by
+    default, faults are logged.
     """
 
     def __init__(
@@ -123,10 +124,12 @@ class Registry:
         *,
         faults: Iterable[Fault] = (),
         retry: float = 5.0,
+        loads: Loads | None = None,
         clock: Callable[[], float] = time.monotonic,
         events: Events | None = None,
     ) -> None:
         self._backend = backend
+        self._loads = loads
         self.events = events or _logged()
         self._retry = retry
         self._clock = clock
@@ -138,6 +141,7 @@ class Registry:
         self._generations: OrderedDict[str, int] = OrderedDict()
         self._forgotten = 0
         self._modes: dict[str, Mode] = {}
+        self._aside: Mapping[str, str] = {}
         # Kept up to date by `_follow`, for there may be thousands of sites, most of them cold.
         self._warm: dict[str, Site | UnusableSite] = {}
         self._failing: dict[str, Site | UnusableSite] = {}
@@ -184,7 +188,8 @@ class Registry:
     @property
     def preloaded(self) -> frozenset[str]:
         """The sites that want to be loaded before anybody asks for them."""
-        return frozenset(name for name, entry in self._config.sites.items() if entry.preload)
+        wanted = (name for name, entry in self._config.sites.items() if entry.preload)
+        return frozenset(name for name in wanted if name not in self._aside)
 
     @property
     def warm(self) -> frozenset[str]:
@@ -237,7 +242,8 @@ class Registry:
         """True if anything is not as ``sites.json`` wants it. The cost is the same with any number
         of sites.
         """
-        return bool(self._faults or self._failing)
+        aside = any(name in self._sites for name in self._aside)
+        return bool(self._faults or self._failing or aside)
 
     @property
     def faulty(self) -> bool:
@@ -273,6 +279,13 @@ class Registry:
                 site.gate.set(mode)
                 if changed:
                     self.events.publish(ModeChanged(name, mode, cause))
+
+    def set_aside(self, reasons: Mapping[str, str]) -> None:
+        """Set these sites aside, for the reasons given, and let all others in."""
+        before, self._aside = self._aside, reasons
+        for name in before.keys() | reasons.keys():
+            if isinstance(site := self._sites.get(name), Site):
+                site.gate.set_aside(reasons.get(name))
 
     async def quiet(self, name: str, patience: float) -> int:
         """Wait until a site has no request in flight, for ``patience`` seconds at most.
@@ -331,16 +344,19 @@ class Registry:
         site = self._sites.get(entry.name)
         if isinstance(site, Site):
             return site
-        return Site(
+        made = Site(
             entry,
             self._backend,
             retry=self._retry,
             generations=self._generations.get(entry.name, self._forgotten),
             mode=self._modes.get(entry.name, Mode.OPEN),
+            loads=self._loads,
             clock=self._clock,
             events=self.events,
             changed=self._follow,
         )
+        made.gate.set_aside(self._aside.get(entry.name))
+        return made
 
     def _follow(self, site: Site) -> None:
         """Keep the lists of warm and failing sites true when the state of a site has changed."""

@@ -187,10 +187,17 @@ class Reloads:
             await asyncio.wait(tasks)
 
     def preload(
-        self, names: Iterable[str] = (), cause: Cause = A_REQUEST
+        self,
+        names: Iterable[str] = (),
+        cause: Cause = A_REQUEST,
+        *,
+        left_out: Iterable[str] = (),
     ) -> asyncio.Task[list[None]]:
-        """Load, in the background, the sites that want it, and those of ``names`` that exist."""
-        wanted = self._registry.preloaded.union(names)
+        """Load, in the background, the sites that want it, and those of ``names`` that exist.
+
+        Those in ``left_out`` are not loaded.
+        """
+        wanted = self._registry.preloaded.union(names).difference(left_out)
         sites = [site for name, site in self._registry.sites.items() if name in wanted]
         loads = (partial(site.load, cause) for site in sites if isinstance(site, Site))
         return self._start(_in_turns(loads))

@@ -36,6 +36,7 @@ from gateway.sites.events import (
 )
 from gateway.sites.gate import Client, Gate, Mode, own_page
 from gateway.sites.generation import Backend, Generation, Hung
+from gateway.sites.loads import FreeLoads, Loads
 from gateway.sites.probe import try_out
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources
@@ -76,6 +77,8 @@ class SiteStatus:
     generation: int
     hosts: tuple[str, ...]
     mode: Mode = Mode.OPEN
+    aside: str | None = None
+    """Why the gateway has set it aside, if it has."""
     loaded_at: str | None = None
     load_ms: float | None = None
     failure: Failure | None = None
@@ -92,8 +95,9 @@ class Site:
     After a failed attempt, a request may start another one when ``retry`` seconds have passed; the
     time doubles with each failure. A request waits at most ``load_wait`` seconds for a load.
     ``generations`` is the number of generations that an earlier site of this name had: each attempt
-    makes one, and no number is used twice. What happens is published in ``events``. ``changed`` is
-    called whenever ``state`` or ``failure`` may have changed.
+    makes one, and no number is used twice. ``loads`` are asked before code is loaded. What happens
+    is published in ``events``. ``changed`` is called whenever ``state`` or ``failure`` may have
+    changed.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Site:
         mode: Mode = Mode.OPEN,
         clock: Callable[[], float] = time.monotonic,
         load_wait: float = LOAD_WAIT,
+        loads: Loads | None = None,
         events: Events | None = None,
         changed: Callable[[Site], None] = lambda _: None,
     ) -> None:
@@ -118,6 +123,7 @@ class Site:
         self.reporter = Reporter(config.name, config.env)
         """The reporter of the last attempt."""
         self._backend = backend
+        self._loads = loads or FreeLoads()
         self._clock = clock
         self._events = events or Events()
         self._changed = changed
@@ -135,7 +141,7 @@ class Site:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, loading the site first if nothing is loaded."""
-        if self.gate.mode is not Mode.OPEN:
+        if not self.gate.wide_open:
             client = Client(receive)
             if (page := await self._held_up(client)) is not None:
                 await page(scope, receive, send)
@@ -158,10 +164,12 @@ class Site:
     async def load(self, cause: Cause = A_REQUEST) -> None:
         """Load the site, unless a generation serves already.
 
-        An attempt that is under way is joined. Nothing is raised: `failure` has the error. A closed
-        site stays closed.
+        An attempt that is under way is joined, and a site that is set aside is left alone; one that
+        is closed stays so. Nothing is raised: `failure` has the error.
         """
-        if self._serving is None and self.state is not State.CLOSED:
+        if self.state is State.CLOSED or self.gate.aside is not None:
+            return
+        if self._serving is None:
             await asyncio.wait({self._attempt or self._begin(cause)})
 
     async def reload(self, cause: Cause = A_REQUEST) -> None:
@@ -212,6 +220,7 @@ class Site:
         """
         drain = self.config.limits.drain_timeout if drain is None else drain
         self._advance(Event.CLOSE, self.failure)
+        self.gate.set_aside(None)
         self.gate.set(Mode.OPEN)  # those who wait there get the answer that it is closed
         if self._serving is not None:
             self._retire(self._serving, cause)
@@ -236,6 +245,7 @@ class Site:
             generation=self._serving.number if self._serving else 0,
             hosts=self.config.hosts,
             mode=self.gate.mode,
+            aside=self.gate.aside,
             loaded_at=self._loaded_at,
             load_ms=self._load_ms,
             failure=self.failure,
@@ -255,11 +265,13 @@ class Site:
     async def _held_up(self, client: Client) -> ASGIApp | None:
         """Wait at the gate; return the page for a client that is not let in, else ``None``."""
         limits = self.config.limits
-        while self.gate.mode is Mode.PAUSED:
+        while self.gate.mode is Mode.PAUSED and self.gate.aside is None:
             if self.gate.waiting >= limits.queue_length:
                 return pages.busy(limits.pause_timeout)
             if not await self.gate.changed(client, limits.pause_timeout):
                 return None if client.gone else pages.paused(limits.pause_timeout)
+        if self.gate.aside is not None:
+            return pages.set_aside(retry_after=MAINTENANCE_RETRY)
         if self.gate.mode is Mode.MAINTENANCE:
             own = await asyncio.to_thread(own_page, self.config.path)
             return pages.maintenance(own, retry_after=MAINTENANCE_RETRY)
@@ -307,13 +319,14 @@ class Site:
         new: Generation | None = None
         try:
             self._events.publish(Loading(config.name, number, cause))
-            code = await self._backend.load(
-                config, number, sources if config.watch else None, cause
-            )
-            new = Generation(code, reporter, self._clock)
-            # Without old code, the request that waits is the probe.
-            old = self._serving
-            warning = None if old is None else await try_out(new, old, config)
+            watched = sources if config.watch else None
+            async with self._loads.claim(config, number, watched) as begin:
+                started = self._clock()
+                code = await self._backend.load(config, number, watched, cause, begin)
+                new = Generation(code, reporter, self._clock)
+                # Without old code, the request that waits is the probe.
+                old = self._serving
+                warning = None if old is None else await try_out(new, old, config)
             replaced = self._take_over(new, cause)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if new is not None:

@@ -40,6 +40,10 @@ class Tree:
                 if os.path.splitext(name)[1] in self.suffixes and path not in self.left_out:
                     yield path
 
+    def looks(self) -> list[tuple[str, _Look]]:
+        """Return the files that count, sorted, each with the values that it is compared by."""
+        return [(path, _look(path)) for path in sorted(self.files())]
+
     def _skips(self, here: str, name: str) -> bool:
         folder = os.path.join(here, name)
         return (

@@ -23,10 +23,11 @@ import gateway
 from gateway.admin import endpoints
 from gateway.admin.auth import Authority
 from gateway.admin.token import Token, TokenError, obtain_token
-from gateway.cluster import Control, Identity
+from gateway.cluster import Control, Files, Identity, Loads
 from gateway.cluster.store.sqlite import SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import ADMIN_HOSTS, Config
+from gateway.disk.statefolder import StateFolder
 from gateway.errors import ConfigError, Fault, LoadError, UnknownSiteError
 from gateway.settings import Settings
 from gateway.sites.gate import ModeError
@@ -76,7 +77,14 @@ async def control(sites: Registry, reloads: Reloads, tmp_path: Path) -> AsyncIte
     identity = Identity.mine()
     async with (
         StoreThread(lambda: SqliteStore(tmp_path / "gateway.db")) as store_thread,
-        Control(sites, reloads, store_thread, identity) as control,
+        Control(
+            sites,
+            reloads,
+            store_thread,
+            identity,
+            Loads(store_thread, identity.id),
+            Files(StateFolder(tmp_path), "crash-"),
+        ) as control,
     ):
         yield control
 
@@ -322,7 +330,7 @@ async def test_health_tells_operators_of_each_site(
     assert shop["survivors"] == shop["hung"] == []
     assert set(shop) == {
         "state", "mode", "generation", "hosts", "loaded_at", "load_ms", "error", "survivors",
-        "hung",
+        "hung", "aside",
     }  # fmt: skip
     assert (shop["state"], shop["generation"], shop["error"]) == ("ready", 1, None)
     assert blog | {"load_ms": None} == {
@@ -335,6 +343,7 @@ async def test_health_tells_operators_of_each_site(
         "error": "ImportError: no module x",
         "survivors": [],
         "hung": [],
+        "aside": None,
     }
 
 

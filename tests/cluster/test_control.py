@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from gateway.cluster import Control, History, Identity, control
+from gateway.cluster import Control, Files, History, Identity, Loads, control
 from gateway.cluster.identity import _born
 from gateway.cluster.store import UNKNOWN, Worker
 from gateway.cluster.store.sqlite import BOUNDS, SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import Config
+from gateway.disk.statefolder import StateFolder
 from gateway.errors import LoadError, UnknownSiteError
 from gateway.sites.events import Cause, Crashed, Events, Happening, ModeChanged, Survived
 from gateway.sites.gate import CHANGES, Mode, ModeError
@@ -95,10 +96,20 @@ async def join(
                     crashes.append((number, event))
 
             events.subscribe(record)
-            registry = await stack.enter_async_context(Registry(entries, backend, events=events))
+            loads = Loads(store_thread, identity.id)
+            registry = await stack.enter_async_context(
+                Registry(entries, backend, events=events, loads=loads)
+            )
             reloads = await stack.enter_async_context(Reloads(registry, lambda _: entries))
             member = await stack.enter_async_context(
-                Control(registry, reloads, store_thread, identity)
+                Control(
+                    registry,
+                    reloads,
+                    store_thread,
+                    identity,
+                    loads,
+                    Files(StateFolder(path.parent), "crash-"),
+                )
             )
             return Member(backend, registry, member)
 

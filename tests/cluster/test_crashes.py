@@ -86,6 +86,17 @@ async def test_a_worker_that_comes_back_can_crash_again(watcher: Watcher) -> Non
     assert await watcher.check(SILENT + INTERVAL, back) == ["7-ab", "7-ab"]
 
 
+async def test_how_long_a_worker_is_silent(watcher: Watcher) -> None:
+    assert watcher.crashes.silence(ELSEWHERE) == 0
+    await watcher.check(0)
+    await watcher.check(4)
+    await watcher.check(3)
+    assert watcher.crashes.silence(ELSEWHERE) == 7
+    watcher.clock.now += 100  # this worker stood still itself
+    assert watcher.crashes.silence(ELSEWHERE) == 7
+    assert watcher.crashes.silence(replace(ELSEWHERE, seen=20.0)) == 0
+
+
 def test_what_it_said_last() -> None:
     seen = time.time() - 3.2
     assert last_report(Crashed("7-ab", 7, seen, (), ())) == "reported 3 s ago for the last time"

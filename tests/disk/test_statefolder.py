@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import pwd
@@ -723,3 +724,44 @@ def test_the_store_keeps_its_locks_while_another_looks_at_it(
     first.close()
     assert not caplog.records
     sqlite3.connect(path).close()
+
+
+def test_a_file_of_a_process_is_taken_only_when_the_process_has_ended(state: Path) -> None:
+    folder = StateFolder(state)
+    mine = folder.own("stacks-1.txt")
+    os.write(mine, b"here")
+    assert (state / "stacks-1.txt").stat().st_mode & 0o777 == 0o600
+    assert folder.take_left("stacks-*.txt", LIMIT) == {}
+    os.close(mine)
+    (state / "other").write_text("no stacks")
+    assert folder.take_left("stacks-*.txt", 3) == {"stacks-1.txt": "her"}
+    assert folder.take_left("stacks-*.txt", LIMIT) == {}
+    assert folder.names() == {"other"}
+
+
+def test_a_file_is_owned_empty_and_removed(state: Path) -> None:
+    folder = StateFolder(state)
+    (state / "stacks-1.txt").write_text("of an earlier process")
+    (state / "stacks-1.txt").chmod(0o600)
+    mine = folder.own("stacks-1.txt")
+    assert os.fstat(mine).st_size == 0
+    folder.remove("stacks-1.txt")
+    folder.remove("stacks-1.txt")
+    os.close(mine)
+    assert folder.names() == set()
+
+
+def test_a_file_that_is_taken_while_it_is_made_is_made_again(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, flock = StateFolder(state), fcntl.flock
+
+    def taken(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        assert folder.take_left("stacks-*.txt", LIMIT) == {"stacks-1.txt": ""}
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", taken)
+    mine = folder.own("stacks-1.txt")
+    assert folder.names() == {"stacks-1.txt"}
+    os.close(mine)

@@ -285,6 +285,7 @@ class Passages(RuleBasedStateMachine):
         places, busy = governor.places, figures.threads - figures.idle
         passages: list[Any] = governor.running()
         at_work = [passage for passage in passages if passage.runs]
+        lost = [each.what for each in self.traffic.audit.look().values() if each.lost]
         return [
             text
             for text, wrong in {
@@ -298,6 +299,7 @@ class Passages(RuleBasedStateMachine):
                 f"{len(passages)} were admitted, and no thread does anything": passages
                 and not busy,
                 f"{places} of {THREADS}": places.running + places.held > THREADS,
+                f"{lost} are lost": bool(lost),
             }.items()
             if wrong
         ]

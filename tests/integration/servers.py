@@ -119,6 +119,10 @@ class Gateway(Program):
         stats = (stat for stat in Path("/proc").glob("[0-9]*/stat"))
         return [int(stat.parent.name) for stat in stats if _parent(stat) == self.pid]
 
+    def workers(self) -> list[int]:
+        """Process ids of the workers; beside them the supervisor has one that tracks resources."""
+        return [pid for pid in self.children() if b"spawn_main" in _command(pid)]
+
     def _is_ready(self) -> bool:
         if not (match := _ADDRESS.search(self.output)):
             return False
@@ -129,6 +133,14 @@ class Gateway(Program):
             except httpx.ConnectError:
                 # With workers, the supervisor only binds: the first of them listens.
                 return False
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a process, empty if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _parent(stat: Path) -> int | None:

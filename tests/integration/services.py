@@ -128,9 +128,19 @@ class _HAProxy(Program):
 class PostgreSQL:
     """A running cluster, and the one who may do everything in it."""
 
-    def __init__(self, port: int, password: str) -> None:
+    def __init__(self, port: int, password: str, program: Program) -> None:
         self.port = port
         self.password = password
+        self._program = program
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """While inside ``with``, it is stopped: sessions are ended, connections refused."""
+        self._program.stop()
+        try:
+            yield
+        finally:
+            self._program.start(self.answers)
 
     def create_database(self, name: str) -> str:
         """Make an empty database; returns its URL."""
@@ -164,11 +174,11 @@ def postgresql() -> Iterator[PostgreSQL]:
     initdb = find_program("initdb", "postgresql", *versions)
     user = unprivileged("postgres")
     with private_folder(user) as folder:
-        server = PostgreSQL(free_port(), secrets.token_urlsafe(16))
+        port, password = free_port(), secrets.token_urlsafe(16)
         data = folder / "data"
-        _initialise(initdb, data, server.password, user)
+        _initialise(initdb, data, password, user)
         settings = {
-            "port": server.port,
+            "port": port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": folder,
             # Nobody needs this data after a crash.
@@ -183,6 +193,7 @@ def postgresql() -> Iterator[PostgreSQL]:
             log=folder / "postgresql.log",
             user=user,
         )
+        server = PostgreSQL(port, password, program)
         program.start(server.answers)
         try:
             yield server

@@ -304,10 +304,10 @@ def test_workers_agree_although_some_are_killed_amid_changes(
     with ThreadPoolExecutor(2) as pool:
         done = [pool.submit(operate, ["pause", "resume"]), pool.submit(operate, ["open"])]
         for _ in range(3):
-            victim = chance.choice(_workers(pair))
+            victim = chance.choice(pair.workers())
             os.kill(victim, signal.SIGKILL)
-            until(lambda gone=victim: gone not in _workers(pair), "it is gone")
-            until(lambda: len(_workers(pair)) == 2, "the supervisor has replaced it")
+            until(lambda gone=victim: gone not in pair.workers(), "it is gone")
+            until(lambda: len(pair.workers()) == 2, "the supervisor has replaced it")
             wait_for_two(pair)
         enough.set()
         for each in done:
@@ -319,17 +319,6 @@ def test_workers_agree_although_some_are_killed_amid_changes(
         return seen_modes(pair, 20) == {wanted}
 
     until(agreed, "all say what the history says")
-
-
-def _workers(gateway: Gateway) -> list[int]:
-    """The processes that serve; beside them the supervisor has one that tracks resources."""
-    return [pid for pid in gateway.children() if b"spawn_main" in _command(pid)]
-
-
-def _command(pid: int) -> bytes:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
 
 
 def wait_for_two(gateway: Gateway) -> None:

@@ -244,9 +244,17 @@ def test_code_that_kills_its_worker_is_tried_twice(site: BuiltSite, tmp_path: Pa
         until(lambda: len(before & _processes(workers)) == 1, "a second one has tried", patience=10)
         with pytest.raises(TimeoutError):
             until(lambda: not before & _processes(workers), "the last one dies", patience=3)
+        # Those in the place of the dead do not load it, and say so.
+        until(lambda: _refusals(workers, site), "a new worker refuses the code")
         mend()
+        assert reload(workers, site).status_code == 200
         _all_say(workers, site, "first", patience=60)
         assert before & _processes(workers)
+
+
+def _refusals(gateway: Gateway, site: BuiltSite) -> list[str]:
+    told = [about["error"] for about in _told(gateway, site).values() if about]
+    return [error for error in told if error and "ended the process" in error]
 
 
 def _processes(workers: Gateway) -> set[int]:

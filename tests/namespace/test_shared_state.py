@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import decimal
+import faulthandler
 import gc
 import gettext
 import locale
@@ -335,3 +336,23 @@ def test_a_part_of_a_viewed_package(pair: tuple[Run, Run]) -> None:
     assert "BY_PART" in sqlite3.converters  # type: ignore[attr-defined]
     assert a("import sqlite3; result = sqlite3.dbapi2 is dbapi2")
     assert dict(sqlite3.converters)["BY_PART"] is not str  # type: ignore[attr-defined]
+
+
+def test_the_timer_of_faulthandler_is_left_alone(pair: tuple[Run, Run], tmp_path: Path) -> None:
+    a, _ = pair
+    with (tmp_path / "stacks").open("wb") as file:
+        faulthandler.dump_traceback_later(0.2, file=file)
+        a(
+            """
+            import faulthandler
+            from faulthandler import cancel_dump_traceback_later, dump_traceback_later
+            cancel_dump_traceback_later()
+            faulthandler.cancel_dump_traceback_later()
+            dump_traceback_later(0.01, exit=True)
+            """
+        )
+        until = time.monotonic() + 30
+        while not (tmp_path / "stacks").stat().st_size and time.monotonic() < until:
+            time.sleep(0.01)
+        faulthandler.cancel_dump_traceback_later()
+    assert (tmp_path / "stacks").read_text().startswith("Timeout")

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from gateway.cluster.evidence import discard
+from gateway.disk.statefolder import StateFolder
+
 from ..integration.programs import find_program
 from ..integration.servers import PROTOCOL, REPOSITORY, Gateway, Sites
 from ..integration.sites import BuiltSite
@@ -63,6 +66,9 @@ class DoomedGateway(Gateway):
         self._clients.close()
         self.kill()
         self.kill_workers()
+        for evidence in (self.folder / ".gateway").glob("crash-*"):
+            # The next start would do that.
+            discard(StateFolder(evidence.parent), evidence.name)
 
     @property
     def ended(self) -> bool:

@@ -93,9 +93,9 @@ def append(site: BuiltSite, file: str, code: str) -> None:
     path.write_text(f"{path.read_text()}\n{dedent(code)}\n")
 
 
-def meeting_site(folder: Path) -> BuiltSite:
+def meeting_site(folder: Path, **limits: float) -> BuiltSite:
     """A site at whose page ``/meet?WORD=N`` requests wait until there are N of them.
 
     `steady.meet` has them come; they run at the same time, or 500 is the answer.
     """
-    return plain_site(folder, "meeting", _MEETING)
+    return plain_site(folder, "meeting", _MEETING, **limits)

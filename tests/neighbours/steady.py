@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -58,6 +59,16 @@ def ask_at_once(
             visitors.submit(try_to_ask, gateway, site, path, timeout=timeout) for path in paths
         ]
         return [each.result() for each in asking]
+
+
+def begin_to_read(gateway: Gateway, site: BuiltSite, path: str) -> socket.socket:
+    """Ask for a page on a connection that holds little, and leave the answer there."""
+    reader = socket.socket()
+    reader.settimeout(PROMPTLY)
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.connect(("127.0.0.1", gateway.port))
+    reader.sendall(f"GET {path} HTTP/1.1\r\nHost: {site.host}\r\n\r\n".encode())
+    return reader
 
 
 def meet(gateway: Gateway, meeting: BuiltSite, parties: int) -> None:

@@ -174,8 +174,9 @@ async def test_10_a_late_load_is_not_unloaded_on_the_event_loop(tmp_path: Path) 
     )
     config = replace(config, limits=Limits(load_timeout=0.5))
     async with InProcessBackend(threads=2) as backend:
+        before = set(threading.enumerate())
         loading = asyncio.create_task(backend.load(config, 1))
-        while not any("loader" in thread.name for thread in threading.enumerate()):
+        while not any("loader" in each.name for each in {*threading.enumerate()} - before):
             await asyncio.sleep(0)
         # Something else holds the loop: the load is complete, and late, when it goes on.
         time.sleep(1.5)

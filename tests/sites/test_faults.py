@@ -17,8 +17,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -40,6 +40,7 @@ from gateway.namespace import Namespace
 from gateway.sites import registry as registry_module
 from gateway.sites import site as site_module
 from gateway.sites.events import IDLENESS, Cause, Happening, Loaded
+from gateway.sites.loads import Begin
 from gateway.sites.registry import Registry
 from gateway.sites.reloads import Reloads
 from gateway.sites.reporting import Reporter
@@ -73,7 +74,8 @@ def application(environ, start_response):
 KINDS: Final = ("unloader", "loader", "gateway worker")
 """The threads that may not start."""
 PARTS: Final = (
-    "namespace", "threads", "bridge", "close", "leave", "describe", "mask", "subscriber"
+    "claim", "unclaim", "begin", "namespace", "threads", "bridge", "close", "leave", "describe",
+    "mask", "subscriber",
 )  # fmt: skip
 """What of the gateway's own may raise."""
 
@@ -169,6 +171,30 @@ class World:
         before.set()
 
 
+class Claims:
+    """Those who have to know of each load, as the cluster has them. It implements `Loads`."""
+
+    def __init__(self, world: World) -> None:
+        self.held = 0
+        self._world = world
+
+    @asynccontextmanager
+    async def claim(self, config: SiteConfig, number: int, sources: object) -> AsyncIterator[Begin]:
+        await asyncio.sleep(0)
+        self._world.passes("claim")
+        self.held += 1
+        try:
+            yield self._begin
+        finally:
+            self.held -= 1
+            await asyncio.sleep(0)
+            self._world.passes("unclaim")
+
+    async def _begin(self) -> None:
+        await asyncio.sleep(0)
+        self._world.passes("begin")
+
+
 class Faults(RuleBasedStateMachine):
     """Registry, reloads and backend, wired as the gateway does."""
 
@@ -185,6 +211,7 @@ class Faults(RuleBasedStateMachine):
         self.world = World(threading.current_thread())
         vars(json)["gateway_faults"] = self.world
         self.patch = pytest.MonkeyPatch()
+        self.before = set(threading.enumerate())
         self.threads: list[Threads] = []
         self.sites: set[Site] = set()
         self.visits: list[asyncio.Task[Any]] = []
@@ -241,7 +268,8 @@ class Faults(RuleBasedStateMachine):
         self.backend = InProcessBackend(THREADS)
         await self.backend.__aenter__()
         self.file = self.config(HOSTILE)
-        self.registry = Registry(self.file, self.backend, retry=1e-9)
+        self.claims = Claims(self.world)
+        self.registry = Registry(self.file, self.backend, retry=1e-9, loads=self.claims)
         self.registry.events.subscribe(self._hear)
         self.reloads = Reloads(self.registry, lambda _: self.file)
 
@@ -377,7 +405,8 @@ class Faults(RuleBasedStateMachine):
         hanging = world.hanging()
         hang = {name for _, name in hanging.values()}
         exits = sum(point == "exit" for point, _ in hanging.values())
-        at_work = [thread for thread in threading.enumerate() if thread.name.endswith("loader")]
+        threads = {*threading.enumerate()} - self.before
+        at_work = [thread for thread in threads if thread.name.endswith("loader")]
         attempts = [site for site in self.sites if site._attempt is not None]
         serving = sum(site._serving is not None for site in self.sites)
         alive = dict(world.alive)
@@ -405,6 +434,7 @@ class Faults(RuleBasedStateMachine):
                 f"{at_work} go on": any(thread not in hanging for thread in at_work),
                 f"{idle} are up, and {serving} serve ({alive}, {hanging})": idle
                 != serving + sum(1 for s in attempts if s.config.name in hang and self._probes(s)),
+                f"{self.claims.held} claims": self.claims.held != len(attempts),
                 f"{loads} turns, {backend._budget._coming} claims, {switch._holders} holds": not (
                     loads == backend._budget._coming == switch._holders <= len(attempts)
                 ),

@@ -95,7 +95,7 @@ async def test_a_body_arrives_whole(site: Site, backend: Any) -> None:
         async def close(self, cause: Any) -> None:
             pass
 
-    async def load(config: Any, number: int, sources: Any, cause: Any) -> Any:
+    async def load(config: Any, number: int, sources: Any, cause: Any, begin: Any) -> Any:
         return Reads()
 
     backend.load = load
@@ -217,3 +217,26 @@ def test_pages_that_are_not_used(tmp_path: Path) -> None:
     assert own_page(folder) == "good"
     (tmp_path / "current").symlink_to(folder)
     assert own_page(tmp_path / "current") == "good"
+
+
+async def test_a_site_that_is_set_aside_is_neither_loaded_nor_asked(
+    site: Site, backend: Any, get: Any
+) -> None:
+    site.gate.set(Mode.PAUSED)
+    visitor = Visitor(site)
+    await settle()
+    site.gate.set_aside("it ended two workers")
+    await visitor.task
+    await site.load()
+    assert (visitor.status, backend.loads) == (503, [])
+    for mode in Mode:
+        site.gate.set(mode)
+        page = await get(site)
+        assert (page.status_code, "has crashed the server" in page.text) == (503, True)
+    assert site.status().aside == "it ended two workers"
+    site.gate.set(Mode.OPEN)
+    await site.reload()  # by its name
+    assert len(backend.loads) == 1
+    assert (await get(site)).status_code == 503
+    site.gate.set_aside(None)
+    assert (await get(site)).status_code == 200

@@ -102,7 +102,9 @@ class World:
     def survivors(self, site: str) -> list[str]:
         return []
 
-    async def load(self, config: SiteConfig, number: int, sources: object, cause: Cause) -> Code:
+    async def load(
+        self, config: SiteConfig, number: int, sources: object, cause: Cause, begin: object
+    ) -> Code:
         name = config.name
         self.numbers[name].append(number)
         if name in self.held:

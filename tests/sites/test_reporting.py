@@ -14,13 +14,15 @@ from gateway.sites.reporting import Reporter
 
 SECRET = "open-sesame"
 NO_TEXT_OF_A_SITE = {
-    "admin/endpoints.py", "admin/token.py", "admin/token_watch.py", "cluster/control.py",
-    "cluster/crashes.py", "cluster/modes.py",
+    "admin/endpoints.py", "admin/token.py", "admin/token_watch.py", "cluster/blame.py",
+    "cluster/control.py", "cluster/crashes.py", "cluster/evidence.py", "cluster/loads.py",
+    "cluster/modes.py",
     "cluster/store/thread.py", "config/file.py", "disk/statefolder.py", "disk/trustedfolder.py",
-    "execution/hangs.py", "execution/pool.py", "execution/wsgi/traffic.py", "log.py",
+    "execution/hangs.py", "execution/pool.py", "execution/wsgi/traffic.py",
+    "front/stalls.py", "log.py",
     "memory/collector.py", "protocol.py", "sites/events.py",
     "sites/registry.py", "sites/reporting.py", "upkeep/code_watch.py", "upkeep/file_watch.py",
-    "upkeep/idle.py",
+    "upkeep/idle.py", "upkeep/selfwatch.py", "upkeep/stacks.py",
 }  # fmt: skip
 """What has a logger of its own: for settings, files and errors of the gateway, and numbers."""
 

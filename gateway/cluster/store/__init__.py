@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from gateway.cluster.store.marks import Marks
 from gateway.errors import GatewayError
 
 UNKNOWN: Final = "unknown"
@@ -75,6 +76,22 @@ class Entry:
     worker: str
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a worker that nobody asked for, ``at`` seconds since the epoch.
+
+    ``how`` is for people. ``site`` and ``generation`` say whose code did it, empty and 0 if that
+    is not known. It ``counts`` against the site, or it does not.
+    """
+
+    at: float
+    worker: str
+    how: str
+    site: str
+    generation: int
+    counts: bool
+
+
 class Store(Protocol):
     """The shared memory of the workers.
 
@@ -85,6 +102,10 @@ class Store(Protocol):
     @property
     def identity(self) -> str:
         """A name that changes if the store was lost and made again. Then all numbers begin anew."""
+
+    @property
+    def marks(self) -> Marks:
+        """The marks of the loads that are under way."""
 
     def changed(self) -> bool:
         """Tell whether anybody else may have written since the last call; cheap."""
@@ -102,7 +123,10 @@ class Store(Protocol):
         """
 
     def forget(self, before: float) -> None:
-        """Remove the workers that reported last before a time (seconds since the epoch)."""
+        """Remove the workers that reported last before a time (seconds since the epoch).
+
+        Those stay of whose loads there are marks.
+        """
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
         """Add an order, and return its number."""
@@ -138,6 +162,26 @@ class Store(Protocol):
 
     def modes(self, after: int = -1) -> dict[str, Held]:
         """Return the modes with numbers above ``after``, by site; by default all modes."""
+
+    def note_end(self, end: End, limit: int, since: float, reason: str) -> bool:
+        """Add the end of a worker; set its site aside for ``reason`` if that was one too many.
+
+        That is if ``limit`` of them count against the site ``since`` then (seconds since the
+        epoch); 0 for no limit. The same step adds an entry to the history. Return whether the site
+        was set aside by this.
+        """
+
+    def ends(self, since: float) -> list[End]:
+        """Return the newest ends of workers since then, the newest first."""
+
+    def asides(self) -> dict[str, str]:
+        """Return the sites that are set aside, with the reasons."""
+
+    def forgive(self, site: str, worker: str, asker: str) -> None:
+        """Let a site that was set aside in again; no end counts against it any more.
+
+        The same step adds an entry to the history.
+        """
 
     def note(self, entry: Entry) -> None:
         """Add an entry to the history; the oldest entries are removed."""

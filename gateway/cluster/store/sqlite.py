@@ -17,7 +17,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cluster.store import UNKNOWN, Entry, Held, Order, StoreError, Worker
+from gateway.cluster.store import UNKNOWN, End, Entry, Held, Order, StoreError, Worker
+from gateway.cluster.store.sqlite_marks import SCHEMA as MARKS
+from gateway.cluster.store.sqlite_marks import SqliteMarks
 from gateway.disk.statefolder import StateFolder, store_name
 from gateway.disk.trustedfolder import StateError
 
@@ -56,6 +58,14 @@ _SCHEMA: Final = (
     ALTER TABLE modes ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX modes_by_number ON modes (number);
     """,
+    MARKS,
+    """
+    CREATE TABLE ends (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, worker TEXT NOT NULL,
+        how TEXT NOT NULL, site TEXT NOT NULL, generation INTEGER NOT NULL, counts INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE asides (site TEXT PRIMARY KEY, reason TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
 """The steps from each version of the file to the next; a new file has version 0."""
 
@@ -70,6 +80,8 @@ class Bounds:
     """The most entries of the history, of all sites together."""
     orders: int = 200
     """The most orders, each with its outcomes."""
+    ends: int = 100
+    """The most ends of workers."""
 
 
 BOUNDS: Final = Bounds()
@@ -105,6 +117,7 @@ class SqliteStore:
                 # A power cut may lose the newest transactions, but never damages the file.
                 self._db.execute("PRAGMA synchronous = NORMAL")
             self._prepare()
+            self.marks = SqliteMarks(self._db, self._transaction)
             self.identity = str(self._rows("SELECT name FROM identity")[0][0])
         except BaseException:
             self.close()
@@ -155,9 +168,17 @@ class SqliteStore:
             return marked.rowcount == 1
 
     def forget(self, before: float) -> None:
-        """Remove the workers whose last report is older than ``before``."""
+        """Remove the workers whose last report is older than ``before``.
+
+        A worker stays while it has marks, so that whoever finds it dead knows of them.
+        """
         with self._transaction():
-            self._db.execute("DELETE FROM workers WHERE seen < ?", (before,))
+            self._db.execute(
+                "DELETE FROM workers WHERE seen < ?"
+                " AND id NOT IN (SELECT worker FROM loads WHERE stage != 'up')",
+                (before,),
+            )
+            self.marks.forget()
 
     def order(self, kind: str, details: Mapping[str, Any], worker: str, asker: str) -> int:
         """Add an order, return its number, and remove those before the newest `Bounds.orders`."""
@@ -226,6 +247,53 @@ class SqliteStore:
         """Return the modes with numbers above ``after``, by site."""
         rows = self._rows(f"{_HELD} WHERE modes.number > ?", UNKNOWN, after)
         return {site: Held(*held) for site, *held in rows}
+
+    def note_end(self, end: End, limit: int, since: float, reason: str) -> bool:
+        """Add the end of a worker, and remove those before the newest `Bounds.ends`."""
+        with self._transaction():
+            number = self._db.execute(
+                "INSERT INTO ends (at, worker, how, site, generation, counts)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                astuple(end),
+            ).lastrowid
+            assert number is not None
+            self._db.execute("DELETE FROM ends WHERE number <= ?", (number - self._bounds.ends,))
+            counted = self._rows(
+                "SELECT count(*) FROM ends WHERE site = ? AND counts AND at >= ?", end.site, since
+            )[0][0]
+            if not (limit and end.counts and counted >= limit):
+                return False
+            added = self._db.execute(
+                "INSERT OR IGNORE INTO asides VALUES (?, ?)", (end.site, reason)
+            )
+            if not added.rowcount:
+                return False
+            where = end.site, end.generation
+            self._note(Entry(end.at, "aside", *where, "set aside", reason, 0.0, "", end.worker))
+            return True
+
+    def ends(self, since: float) -> list[End]:
+        """Return the newest ends of workers, the newest first."""
+        return [
+            End(at, worker, how, site, generation, bool(counts))
+            for at, worker, how, site, generation, counts in self._rows(
+                "SELECT at, worker, how, site, generation, counts FROM ends WHERE at >= ?"
+                " ORDER BY number DESC",
+                since,
+            )
+        ]
+
+    def asides(self) -> dict[str, str]:
+        """Return the sites that are set aside."""
+        return dict(self._rows("SELECT site, reason FROM asides"))
+
+    def forgive(self, site: str, worker: str, asker: str) -> None:
+        """See `Store`; nothing happens to a site that is not set aside."""
+        with self._transaction():
+            if self._db.execute("DELETE FROM asides WHERE site = ?", (site,)).rowcount:
+                self._db.execute("UPDATE ends SET counts = 0 WHERE site = ?", (site,))
+                entry = Entry(time.time(), "aside", site, 0, "let in", None, 0.0, asker, worker)
+                self._note(entry)
 
     def note(self, entry: Entry) -> None:
         """Add an entry to the history, and remove those before the newest `Bounds.history`."""

@@ -6,7 +6,7 @@ the event loop (`bridge`). A client that is slow to send or to read holds no thr
 """
 
 from gateway.execution.wsgi.bridge import Bridge
-from gateway.execution.wsgi.response import WSGIApplication
+from gateway.execution.wsgi.response import request_here
 from gateway.execution.wsgi.traffic import Traffic
 
-__all__ = ["Bridge", "Traffic", "WSGIApplication"]
+__all__ = ["Bridge", "Traffic", "request_here"]

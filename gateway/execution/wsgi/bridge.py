@@ -9,7 +9,8 @@ import io
 import re
 from typing import IO, Final
 
-from a2wsgi.wsgi import WSGIMiddleware
+from a2wsgi import WSGIMiddleware
+from a2wsgi.wsgi_typing import WSGIApp
 from starlette.types import Receive, Scope, Send
 
 from gateway.config.limits import Limits
@@ -24,10 +25,11 @@ from gateway.execution.wsgi.body import (
     declared_length,
 )
 from gateway.execution.wsgi.environ import build_environ
-from gateway.execution.wsgi.response import Responder, WSGIApplication
+from gateway.execution.wsgi.response import Responder
 from gateway.execution.wsgi.traffic import Traffic
 from gateway.front import pages
 from gateway.front.head import Rule
+from gateway.front.stalls import RECEIVER, Blind, StalledError
 from gateway.sites.probe import PROBE
 
 _SWEEP: Final = 0.25
@@ -40,14 +42,16 @@ class RequestTimeoutError(Exception):
     """The application did not answer in time (504)."""
 
 
-class Bridge(WSGIMiddleware):  # type: ignore[misc]
-    """An ASGI application that runs a WSGI application on the threads of its site."""
+class Bridge(WSGIMiddleware):
+    """a2wsgi's middleware, whose requests run on the threads of their site.
 
-    def __init__(
-        self, app: WSGIApplication, threads: Threads, traffic: Traffic, limits: Limits
-    ) -> None:
-        # Not super().__init__(): a2wsgi would make ten threads of its own that nobody ends.
-        self.app = app
+    Sockets and the lifespan are a2wsgi's affair; the way of a request is another.
+    """
+
+    executor: Threads  # type: ignore[assignment]
+
+    def __init__(self, app: WSGIApp, threads: Threads, traffic: Traffic, limits: Limits) -> None:
+        super().__init__(app, workers=1)  # its executor has not started any thread
         self.executor = threads
         self.traffic = traffic
         self.limits = limits
@@ -56,8 +60,14 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         self._open: set[Exchange] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
+    # The types of ASGI are a2wsgi's own, and fit Starlette's nowhere.
+    async def __call__(  # type: ignore[override]
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve any scope (ASGI)."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+            return
         if (limit := self.limits.max_header) is not None and _size(scope) > limit:
             await pages.refused(Rule.LARGE_HEAD, scope["http_version"])(scope, receive, send)
             return
@@ -69,7 +79,7 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             with self.traffic.intake.body() as body:
                 file, length = await body.receive(receive, declared, self.limits)
                 await self._exchange(scope, receive, send, file, length)
-        except ClientLeftError:
+        except (ClientLeftError, StalledError):
             pass  # there is nobody to answer
         except BodyTooLargeError:
             page = pages.too_large(self.limits.max_body, scope["http_version"])
@@ -108,19 +118,29 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
         )
         environ = build_environ(scope, body, length)
         if probed := PROBE in scope.get("extensions", ()):
-            environ[PROBE] = scope["extensions"][PROBE]
+            environ[PROBE] = scope["extensions"][PROBE]  # type: ignore[typeddict-unknown-key]
         patience = self.limits.request_timeout
         responder = Responder(self.app, environ, passage, traffic.loop_queue, patience)
         passage.enter(responder, at_once=probed)
         traffic.watch()
+        blind = None
+        if (receiver := scope.get(RECEIVER)) is not None:
+            receiver.send_timeout = self.limits.send_timeout
+        else:
+            blind = Blind(send, self.limits.send_timeout)
+            send = blind.send
         exchange = Exchange(responder, receive, send)
         self._open.add(exchange)
         if self._sweeper is None:
             self._sweeper = traffic.loop.call_later(_SWEEP, self._sweep)
         try:
+            if blind is not None:
+                traffic.stalls.add(blind)
             await exchange.relay()
         finally:
             self._open.discard(exchange)
+            if blind is not None:
+                traffic.stalls.discard(blind)
 
     def _sweep(self) -> None:
         """Check the limits of all open requests, which costs less than a timer for each."""
@@ -175,9 +195,8 @@ class Exchange:
             responder.error = None  # its traceback refers to frames, and they to the responder
             if not responder.done:
                 responder.let_go()
-            watcher, self._watcher = self._watcher, None  # its end refers to its frame, and to self
-            if watcher is not None:
-                watcher.cancel()
+            if self._watcher is not None:
+                self._watcher.cancel()
 
     def describe(self, age: float) -> str:
         """Return a text for the log: the request and what it is doing; ``age`` in seconds."""

@@ -12,12 +12,13 @@ import asyncio
 import functools
 import operator
 import re
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from a2wsgi.wsgi import WSGIResponder
+from a2wsgi.wsgi_typing import Environ, ExceptionInfo, WriteCallable, WSGIApp
 
 from gateway.execution.governor import Lane
 from gateway.execution.loop_queue import LoopQueue
@@ -27,9 +28,6 @@ from gateway.front.head import IN_VALUES, LENGTH_DIGITS
 from gateway.log import request_id
 from gateway.sites.generation import Hung
 
-ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
-StartResponse: TypeAlias = Callable[..., Callable[[bytes], None]]
-WSGIApplication: TypeAlias = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 HIGH_WATER: Final = 1 << 17
@@ -177,16 +175,16 @@ _LATIN_1: Final = re.compile(r"[\x00-\xff]*")
 _DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 
 
-class Responder(WSGIResponder):  # type: ignore[misc]
+class Responder:
     """What an application answers to one request, on its way to the event loop; a passage's job.
 
-    a2wsgi's own responder needs a queue and a task for each request; this one, a list and a lock.
+    It stands in the place of a2wsgi's responder; ``docs/http.md`` says why.
     """
 
     def __init__(
         self,
-        app: WSGIApplication,
-        environ: dict[str, Any],
+        app: WSGIApp,
+        environ: Environ,
         passage: Passage,
         loop_queue: LoopQueue,
         patience: float = 0.0,
@@ -311,7 +309,7 @@ class Responder(WSGIResponder):  # type: ignore[misc]
         try:
             if self._iterator is None and not self._gone:
                 self._thread_id = threading.get_ident()
-                request_id.set(self.environ.get("HTTP_X_REQUEST_ID", ""))
+                request_id.set(self.environ.get("HTTP_X_REQUEST_ID", ""))  # type: ignore[arg-type]
                 self._iterable = self.app(self.environ, self.start_response)
                 self._iterator = iter(self._iterable)
             if self._iterator is not None and self._pump(self._iterator):
@@ -352,8 +350,11 @@ class Responder(WSGIResponder):  # type: ignore[misc]
     # On the thread of the view
 
     def start_response(
-        self, status: str, response_headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
-    ) -> Callable[[bytes], None]:
+        self,
+        status: str,
+        response_headers: list[tuple[str, str]],
+        exc_info: ExceptionInfo | None = None,
+    ) -> WriteCallable:
         """Take the status and the headers (PEP 3333, "The start_response() Callable")."""
         try:
             if exc_info is not None and self._sent:
@@ -451,3 +452,17 @@ class Responder(WSGIResponder):  # type: ignore[misc]
             except BaseException:
                 log = self.passage.threads.reporter.logger("gateway.wsgi")
                 log.exception("close() of a response raised an exception")
+
+
+def request_here() -> str:
+    """Return what request the calling code works for, masked; empty if for none.
+
+    Only on the thread of its view.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is Responder.run.__code__:
+            responder: Responder = frame.f_locals["self"]
+            return responder.passage.threads.reporter.mask(responder.request)
+        frame = frame.f_back
+    return ""

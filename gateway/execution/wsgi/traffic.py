@@ -7,11 +7,13 @@ import logging
 from typing import Final, Self
 from weakref import WeakValueDictionary
 
+from gateway.execution.audit import Audit
 from gateway.execution.governor import Governor, Share
 from gateway.execution.hangs import Hangs
 from gateway.execution.loop_queue import LoopQueue
 from gateway.execution.pool import Pool
 from gateway.execution.wsgi.body import Intake
+from gateway.front.stalls import stalls_of
 
 logger = logging.getLogger("gateway.wsgi")
 
@@ -34,7 +36,9 @@ class Traffic:
         self.pool = Pool(threads)
         self.loop_queue = LoopQueue(self.loop)
         self.intake = intake or Intake()
+        self.stalls = stalls_of(self.loop)
         self.hangs = Hangs(self.loop, self.governor, self.pool)
+        self.audit = Audit(self.governor, self.pool, self.loop.time)
         self._shares: WeakValueDictionary[str, Share] = WeakValueDictionary()
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = True
@@ -55,6 +59,7 @@ class Traffic:
     def watch(self) -> None:
         """Have the governor look at the running requests, from now on until none runs."""
         self._quiet = False
+        self.hangs.watch()
         if not self._passing and self._may_rest():
             self._passing = True
             self.loop.call_soon(self._pass)
@@ -73,10 +78,7 @@ class Traffic:
         except Exception:
             logger.exception("the governor could not look at the requests that run")
         # After an error, too: the timer stays armed while requests run.
-        self._timer = None
-        if pause is not None:
-            self._timer = self.loop.call_later(pause, self._tick)
-            self.hangs.watch()
+        self._timer = None if pause is None else self.loop.call_later(pause, self._tick)
 
     def _pass(self) -> None:
         """Run once in each pass of the loop while there is a crowd; rest in one of `_PASSES`."""

@@ -21,7 +21,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.strategies import sampled_from
 
-from gateway.cluster.store import UNKNOWN, Entry, Held, StoreError, Worker
+from gateway.cluster.store import UNKNOWN, End, Entry, Held, StoreError, Worker
 from gateway.cluster.store import sqlite as module
 from gateway.cluster.store.sqlite import Bounds, SqliteStore, store_path
 from gateway.sites.gate import CHANGES, Mode, ModeError, after
@@ -112,6 +112,46 @@ def test_a_mode_is_remembered_with_its_order(store: SqliteStore, path: Path) -> 
     assert [order.details["mode"] for order in again.orders(1)] == ["maintenance", "open"]
     assert [entry.result for entry in again.history("shop", 9)] == ["open", "paused"]
     again.close()
+
+
+def test_a_site_that_ends_workers_is_set_aside_until_it_is_forgiven(
+    store: SqliteStore, path: Path
+) -> None:
+    def ends(at: float, site: str = "shop", counts: bool = True, limit: int = 2) -> bool:
+        end = End(at, f"{at}-w", "a crash", site, 3, counts)
+        return store.note_end(end, limit, at - 300, f"{at}")
+
+    assert not ends(1000)
+    assert not ends(1301)  # the first one is too long ago
+    assert not ends(1302, counts=False)
+    assert not ends(1303, "blog")
+    assert not ends(1304, limit=0)
+    assert not ends(1305, "", counts=False)
+    assert store.asides() == {}
+    assert ends(1500)
+    assert not ends(1501)  # it is set aside already
+    store.close()
+    again = SqliteStore(path)
+    assert again.asides() == {"shop": "1500"}
+    assert [end.at for end in again.ends(1303)] == [1501, 1500, 1305, 1304, 1303]
+    again.forgive("shop", "1-ab", "token ::1")
+    again.forgive("shop", "1-ab", "token ::1")
+    assert again.asides() == {}
+    assert not again.note_end(End(1502, "w", "a crash", "shop", 4, True), 2, 1202, "")
+    history = [(e.event, e.result, e.asker, e.worker) for e in again.history("shop", 9)]
+    assert history == [
+        ("aside", "let in", "token ::1", "1-ab"),
+        ("aside", "set aside", "", "1500-w"),
+    ]
+    again.close()
+
+
+def test_the_newest_ends_are_kept(path: Path) -> None:
+    store = SqliteStore(path, replace(QUICK, ends=3))
+    for at in range(9):
+        store.note_end(End(at, "w", "a crash", "", 0, False), 2, 0, "")
+    assert [end.at for end in store.ends(0)] == [8, 7, 6]
+    store.close()
 
 
 class Operators(RuleBasedStateMachine):

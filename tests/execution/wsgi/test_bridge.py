@@ -476,6 +476,37 @@ async def test_the_response_of_a_client_that_left_is_closed_while_it_waits() -> 
     assert len(client.content) < 4_000_000 and not client.complete
 
 
+async def test_a_client_that_takes_nothing_is_given_up() -> None:
+    closed: list[int] = []
+    with bridge(stream(4_000_000, closed), Limits(send_timeout=0.1), threads=1) as app:
+        client = Slow()
+        async with asyncio.timeout(DEADLINE):
+            await client.ask(app, raw_path=b"/stream")
+            while app.account.taken:
+                await asyncio.sleep(0.01)
+    assert closed == [0] and not client.complete
+
+
+async def test_write_raises_when_the_client_takes_nothing() -> None:
+    errors: list[str] = []
+
+    def writing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        write = start_response("200 OK", [])
+        try:
+            while True:
+                write(b"x" * HIGH_WATER)
+        except OSError as error:
+            errors.append(type(error).__name__)
+            raise
+
+    with bridge(writing, Limits(send_timeout=0.1), threads=1) as app:
+        async with asyncio.timeout(DEADLINE):
+            await Slow().ask(app)
+            while app.account.taken:
+                await asyncio.sleep(0.01)
+    assert errors == ["ConnectionAbortedError"]
+
+
 async def test_write_waits_for_the_client() -> None:
     def writing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         write = start_response("200 OK", [])
@@ -490,6 +521,31 @@ async def test_write_waits_for_the_client() -> None:
         client.reads.set()
         await task
     assert len(client.content) == 10 * HIGH_WATER and client.complete
+
+
+# Other scopes, which are a2wsgi's
+
+
+async def test_a_socket_is_closed() -> None:
+    with bridge(hello) as app:
+        client = Client()
+        await app({"type": "websocket"}, client.receive, client.send)
+    assert client.sent == [{"type": "websocket.close", "code": 1000}]
+
+
+async def test_the_lifespan_is_answered() -> None:
+    messages = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> dict[str, str]:
+        return {"type": next(messages)}
+
+    with bridge(hello) as app:
+        client = Client()
+        await app({"type": "lifespan"}, receive, client.send)
+    assert [message["type"] for message in client.sent] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
 
 
 # Limits

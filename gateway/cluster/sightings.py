@@ -1,0 +1,93 @@
+"""What a worker has seen of itself that must not happen, and how it is therefore."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+KEPT: Final = 60.0
+"""Seconds for which something is told after it has passed: monitors look once a minute."""
+AVOIDED: Final = 10.0
+"""Seconds for which a worker is `Condition.STALLED` after that has passed."""
+_MOST: Final = 20
+"""The most things of the past that are told. There are never more lasting ones than places."""
+
+
+class Condition(StrEnum):
+    """How a worker is. Load balancers should not send requests to one that is ``stalled``."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    STALLED = "stalled"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Something that was seen. Times are in seconds since the epoch; it lasts without ``until``.
+
+    What is ``grave`` makes the worker `Condition.STALLED`.
+    """
+
+    what: str
+    grave: bool
+    since: float
+    until: float | None = None
+
+
+class Sightings:
+    """What was seen and is still of interest. Used on the event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lasting: dict[Hashable, Sighting] = {}
+        self._past: deque[Sighting] = deque(maxlen=_MOST)
+
+    def note(self, what: str, *, grave: bool, seconds: float) -> None:
+        """Note something that lasted for ``seconds`` and has passed now."""
+        now = self._clock()
+        self._past.append(Sighting(what, grave, now - seconds, now))
+
+    def follow(self, seen: Mapping[Hashable, tuple[str, bool]]) -> list[str]:
+        """Take over what is seen now: ``what`` and ``grave`` by a key. Return what is new."""
+        now = self._clock()
+        for key in self._lasting.keys() - seen.keys():
+            gone = self._lasting.pop(key)
+            self._past.append(Sighting(gone.what, gone.grave, gone.since, now))
+        new = {key: Sighting(*seen[key], now) for key in seen.keys() - self._lasting.keys()}
+        self._lasting.update(new)
+        return [sighting.what for sighting in new.values()]
+
+    def condition(self, *, troubled: bool = False) -> Condition:
+        """Tell how the worker is; ``troubled`` if an operator is needed for another reason."""
+        now = self._clock()
+        if any(each.grave and _within(each, now, AVOIDED) for each in self._known()):
+            return Condition.STALLED
+        known = any(_within(each, now, KEPT) for each in self._known())
+        return Condition.DEGRADED if known or troubled else Condition.OK
+
+    def document(self) -> list[dict[str, Any]]:
+        """Return what was seen as JSON, the oldest first; empty if there is nothing to tell."""
+        now = self._clock()
+        return [
+            {"what": each.what, "since": _iso(each.since), "until": _iso(each.until)}
+            for each in sorted(self._known(), key=lambda each: each.since)
+            if _within(each, now, KEPT)
+        ]
+
+    def _known(self) -> list[Sighting]:
+        return [*self._past, *self._lasting.values()]
+
+
+def _within(sighting: Sighting, now: float, seconds: float) -> bool:
+    return sighting.until is None or now - sighting.until < seconds
+
+
+def _iso(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
