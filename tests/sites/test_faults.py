@@ -56,7 +56,12 @@ THREADS: Final = 6
 LATE: Final = 0.08
 """Seconds that a hostile site may load; most loads take a tenth of it."""
 LIMITS: Final = Limits(
-    load_timeout=LATE, probe_timeout=LATE, drain_timeout=0.02, request_timeout=0, queue_wait=3600
+    concurrency=2,  # so that both together leave threads to the neighbour
+    load_timeout=LATE,
+    probe_timeout=LATE,
+    drain_timeout=0.02,
+    request_timeout=0,
+    queue_wait=3600,
 )
 OPERATOR: Final = Cause("reload", "operator")
 
