@@ -19,7 +19,7 @@ from gateway import log
 from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, templates, urls
-from gateway.errors import LoadError, reason_of, traceback_of
+from gateway.errors import GatewayError, LoadError, reason_of, told
 from gateway.execution.pool import Threads, stack_of
 from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
 from gateway.memory.budget import Budget
@@ -241,14 +241,16 @@ class InProcessCode:
         """Do the work of `close` on the calling thread, which blocks meanwhile."""
         trace = Trace(self._namespace)
         unload = self._unloading.begin(self._reporter, self.number, trace, self._cause)
-        self._unloading.ended(self._reporter.site)
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        if not self._threads.join(_PATIENCE):
-            self._reporter.logger(_LOG).warning(
-                "%d requests of generation %d have not ended", self._threads.seats, self.number
-            )
-        _leave(self._namespace, self.number, self._reporter)
-        self._unloading.done(unload)
+        try:
+            self._unloading.ended(self._reporter.site)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            if not self._threads.join(_PATIENCE):
+                self._reporter.logger(_LOG).warning(
+                    "%d requests of generation %d have not ended", self._threads.seats, self.number
+                )
+            _leave(self._namespace, self.number, self._reporter)
+        finally:
+            self._unloading.done(unload)
 
 
 def _build(
@@ -261,6 +263,7 @@ def _build(
     *,
     keep_failed: bool,
 ) -> InProcessCode:
+    """Load a site on the calling thread; raises `LoadError`, whatever its code raises."""
     reporter = Reporter(config.name, config.env)
     if sources is not None:
         sources.add(os.fspath(config.path))
@@ -275,12 +278,14 @@ def _build(
             reading=None if sources is None else sources.add,
         )
     except (EnvironmentError_, OSError) as exc:
-        raise LoadError(str(exc)) from exc
+        words = told(exc)
+        raise LoadError(words.reason.partition(": ")[2], words.traceback) from None
     try:
         application = _import_site(namespace, config, number, reporter)
         if sources is not None:
             sources.add_trees(templates.folders(namespace))
     except BaseException as exc:
+        words = told(exc)
         if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
         # Django may import a backend for this, and its adapters have to be released with the rest.
@@ -292,7 +297,7 @@ def _build(
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is a failure of the site, and must not end the gateway.
-        raise LoadError(reason_of(exc), traceback_of(exc)) from exc
+        raise LoadError(words.reason, words.traceback) from None
     _close_connections(namespace)
     threads = Threads(
         reporter,
@@ -332,7 +337,7 @@ def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
         reporter.logger(_LOG).warning(
             "an exit function of generation %d raised %s", number, reason_of(error)
         )
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(BaseException):
         connections.close_pools(namespace)
 
 
@@ -358,7 +363,10 @@ def _find_application(namespace: Namespace, wsgi: str) -> WSGIApplication:
 def _on_daemon_thread(
     name: str, function: Callable[[], T]
 ) -> tuple[threading.Thread, concurrent.futures.Future[T]]:
-    """Run ``function`` on a thread of its own. If it hangs, the process can end nevertheless."""
+    """Run ``function`` on a thread of its own. If it hangs, the process can end nevertheless.
+
+    What it raises becomes an error of the gateway here, without the frames that it came from.
+    """
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
     future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
 
@@ -366,7 +374,9 @@ def _on_daemon_thread(
         try:
             result = function()
         except BaseException as exc:
-            future.set_exception(exc)
+            error = exc if isinstance(exc, GatewayError) else told(exc)
+            error.__cause__ = error.__context__ = None
+            future.set_exception(error.with_traceback(None))
         else:
             future.set_result(result)
 

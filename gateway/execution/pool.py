@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import linecache
 import logging
 import os
 import threading
@@ -391,8 +392,14 @@ class Worker:
 def stack_of(ident: int | None) -> str:
     """Return the stack of the thread with this identifier as text; empty if it has ended."""
     with frames.of_all_threads() as innermost:
-        frame = innermost.get(ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        places = [
+            (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, None)
+            for frame in frames.outwards(innermost.get(ident or 0))
+        ]
+    for place in places:
+        linecache.checkcache(place[0])
+    # Not by ``traceback.format_stack``: it asks the loaders of a site for the lines.
+    return "".join(traceback.StackSummary.from_list(reversed(places)).format())
 
 
 class _Call:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.config import SiteConfig
-from gateway.errors import LoadError, one_line, traceback_of
+from gateway.errors import LoadError, told
 
 PROBE: Final = "gateway.probe"
 """The ASGI extension that marks the request of a probe: it waits for no place."""
@@ -38,8 +38,8 @@ async def probe(app: ASGIApp, config: SiteConfig) -> None:
     try:
         await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if asking.done() and (error := asking.exception()) is not None:
-            reason = f"the probe {question} failed: {one_line(error)}"
-            raise LoadError(reason, traceback_of(error)) from error
+            words = told(error)
+            raise LoadError(f"the probe {question} failed: {words.reason}", words.traceback)
         if not question.answered.done():
             what = "ended without an answer" if asking.done() else f"took over {timeout:g} s"
             raise LoadError(f"the probe {question} {what}")

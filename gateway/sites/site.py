@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log
 from gateway.config import FaultySite, SiteConfig
-from gateway.errors import LoadError, one_line, traceback_of
+from gateway.errors import told
 from gateway.front import pages
 from gateway.sites.events import (
     A_REQUEST,
@@ -335,11 +335,8 @@ class Site:
         return old.number if old is not None else 0
 
     def _failed(self, error: BaseException, reporter: Reporter) -> Failure:
-        if isinstance(error, LoadError):
-            reason, text = error.reason, error.traceback
-        else:
-            reason, text = one_line(error), traceback_of(error)
-        failure = Failure(_error_id(), reporter.mask(reason), reporter.mask(text))
+        words = told(error)
+        failure = Failure(_error_id(), reporter.mask(words.reason), reporter.mask(words.traceback))
         self._advance(Event.FAILED, failure)
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))

@@ -17,7 +17,6 @@ pytestmark = pytest.mark.timed
 unmended = pytest.mark.xfail(run=False, reason="known, and not mended yet")
 
 
-@unmended
 def test_09_an_exception_at_import_whose_text_is_an_interrupt(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -42,7 +41,6 @@ def test_09_an_exception_at_import_whose_text_is_an_interrupt(
         assert not gateway.ended
 
 
-@unmended
 def test_09_an_exception_whose_text_takes_long(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:

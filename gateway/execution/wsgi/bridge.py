@@ -106,9 +106,13 @@ class Bridge(WSGIMiddleware):  # type: ignore[misc]
             traffic.governor,
             traffic.loop_queue,
         )
-        environ = build_environ(scope, body, length)
-        patience = self.limits.request_timeout
-        responder = Responder(self.app, environ, passage, traffic.loop_queue, patience)
+        responder = Responder(
+            self.app,
+            build_environ(scope, body, length),  # in no variable here: it ends on its thread
+            passage,
+            traffic.loop_queue,
+            self.limits.request_timeout,
+        )
         passage.enter(responder, at_once=PROBE in scope.get("extensions", ()))
         traffic.watch()
         exchange = Exchange(responder, receive, send)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from gateway.errors import CodeError
 from tests.execution.wsgi.asgi import CHUNKED, DEADLINE, Client, Environ, StartResponse, bridge
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +61,7 @@ async def test_what_a_request_was_made_of_is_gone(application: object, client: s
 
     with bridge(watched) as app:
         for _ in range(3):
-            with contextlib.suppress(LookupError):
+            with contextlib.suppress(CodeError):
                 visitor = Client(b"body")
                 if client == "leaves":
                     asyncio.get_running_loop().call_later(0.01, visitor.left.set)
