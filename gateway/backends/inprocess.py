@@ -25,7 +25,7 @@ from gateway.execution.wsgi import Bridge, Traffic, WSGIApplication
 from gateway.memory.budget import Budget
 from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
-from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd
+from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd, threadstate
 from gateway.namespace.survivors import Trace
 from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.generation import Hung
@@ -371,6 +371,7 @@ def _on_daemon_thread(
     future.set_running_or_notify_cancel()  # from here on it cannot be cancelled
 
     def run() -> None:
+        threadstate.of_this_thread()  # so that the code's changes of it are noted
         try:
             result = function()
         except BaseException as exc:

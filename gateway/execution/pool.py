@@ -28,7 +28,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from gateway.execution import seats
 from gateway.execution.governor import OverloadedError
 from gateway.execution.seats import Errand, GenerationSeats, Seat, SeatCount, ThreadSeats
-from gateway.namespace import frames
+from gateway.namespace import frames, threadstate
 from gateway.sites.reporting import Reporter
 
 P = ParamSpec("P")
@@ -308,7 +308,7 @@ class Worker:
         self.over: Errand | None = None
         self._given = _thread.allocate_lock()
         self._given.acquire()
-        self.thread = threading.Thread(target=self._loop, name="gateway worker", daemon=True)
+        self.thread = threadstate.Thread(target=self._loop, name="gateway worker", daemon=True)
 
     # With the lock of the pool held
 

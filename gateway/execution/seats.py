@@ -165,7 +165,7 @@ class Seat:
         "context",
         "generation",
         "parked",
-        "state",
+        "taken",
         "used",
         "worker",
     )
@@ -177,8 +177,8 @@ class Seat:
         self.used = 0.0
         self.parked = False
         self.belongings: Any = None
-        self.state: dict[str, Any] = {}
-        """The state of ``namespace.threadstate``, while the thread works for another seat."""
+        self.taken: threadstate.Taken | None = None
+        """What was taken from the thread when it turned to another seat."""
 
     def resume(self, errand: Errand) -> None:
         """Have the parked job go on by ``errand`` as soon as its thread is free."""
@@ -208,6 +208,7 @@ class ThreadSeats:
         """The number of parked jobs that will come back to this thread."""
         self._count = count
         self._last: Seat | None = None
+        self._state: threadstate.State
         self._own_folder = False
 
     @property
@@ -217,6 +218,7 @@ class ThreadSeats:
 
     def begin(self) -> None:
         """Give the thread a working directory of its own, where the system can."""
+        self._state = threadstate.of_this_thread()
         self._own_folder = own_folder()
 
     def run(self, worker: Worker, generation: GenerationSeats, job: Job) -> None:
@@ -226,9 +228,7 @@ class ThreadSeats:
         """
         seat = self.by_generation.pop(generation, None) or self._open(worker, generation)
         try:
-            self._turn_to(seat)
-            if seat.context.run(job.run):
-                self._park(seat, job)
+            self._perform(seat, job)
         finally:
             if not seat.parked:
                 seat.used = time.monotonic()
@@ -243,9 +243,7 @@ class ThreadSeats:
         others = other.call(generation.leave) if other else None
         self._unpark(seat)
         try:
-            self._turn_to(seat)
-            if seat.context.run(job.run):
-                self._park(seat, job)
+            self._perform(seat, job)
         finally:
             if not seat.parked:
                 self.give_up(seat)
@@ -271,12 +269,24 @@ class ThreadSeats:
             log = generation.reporter.logger("gateway.threads")
             log.warning("its folder cannot be entered to close its connections: %s", error)
         seat.call(generation.end)
+        if self._state.noted:
+            self._state.put_back()
         if self._last is seat:
-            threadstate.take()
+            self._state.take()
             self._last = None
         if self.by_generation.get(generation) is seat:
             del self.by_generation[generation]
         generation.forget(seat)
+
+    def _perform(self, seat: Seat, job: Job) -> None:
+        self._turn_to(seat)
+        try:
+            parks = seat.context.run(job.run)
+        finally:
+            if self._state.noted:
+                self._state.put_back()
+        if parks:
+            self._park(seat, job)
 
     def _open(self, worker: Worker, generation: GenerationSeats) -> Seat:
         if self._count.full and self.by_generation:
@@ -302,11 +312,14 @@ class ThreadSeats:
         folder = seat.generation.folder
         if self._own_folder and folder is not None:
             change_folder(folder)
-        if threadstate.divided and self._last is not seat:
-            state = threadstate.take()
-            if self._last is not None:
-                self._last.state = state
-            threadstate.put(seat.state)
+        if self._last is not seat:
+            if self._state.changed or threadstate.divided:
+                taken = self._state.take()
+                if self._last is not None:
+                    self._last.taken = taken
+            if seat.taken is not None:
+                taken, seat.taken = seat.taken, None
+                self._state.put(taken)
             self._last = seat
 
 

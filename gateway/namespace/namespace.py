@@ -17,6 +17,7 @@ from gateway.namespace import (
     patches,
     recording,
     tables,
+    threadstate,
     views,
 )
 from gateway.namespace.children import PATIENCE, end_helpers
@@ -140,6 +141,7 @@ class Namespace:
         for each helper process of the code's ``multiprocessing``.
         """
         errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
+        threadstate.put_back()
         for release in (
             functools.partial(end_helpers, self.modules, patience),
             functools.partial(tables.release, self),
@@ -196,6 +198,7 @@ class Namespace:
 
         Call it when the code has been loaded. Returns the names of what was replaced, for people.
         """
+        threadstate.put_back()  # what follows is no code of the site to trace
         return patches.adopt()
 
     def seen_environ(self) -> Any:

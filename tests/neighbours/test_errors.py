@@ -14,7 +14,6 @@ from .hostile import plain_site
 from .steady import SteadyLoad, ask, ask_at_once, try_to_ask
 
 pytestmark = pytest.mark.timed
-unmended = pytest.mark.xfail(run=False, reason="known, and not mended yet")
 
 
 def test_09_an_exception_at_import_whose_text_is_an_interrupt(
@@ -91,7 +90,6 @@ def test_09_an_exception_at_import_whose_text_takes_long(
         load.goes_on()
 
 
-@unmended
 def test_09_a_size_of_stacks_that_is_too_small_for_others(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
