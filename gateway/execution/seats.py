@@ -16,6 +16,7 @@ Nothing here knows of queues or of when a thread has time; that is `gateway.exec
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -220,6 +221,7 @@ class ThreadSeats:
         """Give the thread a working directory of its own, where the system can."""
         self._state = threadstate.of_this_thread()
         self._own_folder = own_folder()
+        self._state.own_umask = self._own_folder and sys.platform == "linux"
 
     def run(self, worker: Worker, generation: GenerationSeats, job: Job) -> None:
         """Run a job on the seat of its generation, which is made if there is none.

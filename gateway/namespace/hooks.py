@@ -13,6 +13,7 @@ import contextlib
 import copy
 import email.charset
 import functools
+import os
 import shutil
 import signal
 import socket
@@ -138,6 +139,15 @@ def _noting(put_back: Callable[[Any], Callable[[], object]]) -> Callable[[Any], 
 
 def _mask_signals(before: Callable[..., Any]) -> Callable[[], object]:
     return functools.partial(before, signal.SIG_SETMASK, before(signal.SIG_BLOCK, ()))
+
+
+def _put_back_umask(before: Callable[[int], int]) -> Callable[[], object]:
+    """Where threads share one umask, it stays: others may have changed it meanwhile."""
+    if not threadstate.of_this_thread().own_umask:
+        return int
+    umask = before(0o077)  # there is no way to ask
+    before(umask)
+    return functools.partial(before, umask)
 
 
 def _noting_the_loop(before: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -290,6 +300,7 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
         _noting(lambda before: functools.partial(before, *sys.get_asyncgen_hooks())),
     ),
     (signal, "pthread_sigmask", _noting(_mask_signals)),
+    (os, "umask", _noting(_put_back_umask)),
     (asyncio, "set_event_loop", _noting_the_loop),
     (asyncio.events, "set_event_loop", _noting_the_loop),
     (email.charset, "ALIASES", _OfTheAsker),

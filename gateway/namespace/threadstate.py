@@ -52,6 +52,8 @@ class State:
         """Functions that put back what was changed; empty nearly always."""
         self.changed = False
         """True if there may be attributes or an event loop to take."""
+        self.own_umask = False
+        """True if the umask is that of the thread, not of the process."""
         self.loop: Any = None
         self.set_loop: Callable[[Any], object] = _nothing
         thread = threading.current_thread()

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import decimal
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from gateway.execution.pool import Pool, Threads
 from gateway.namespace import installed
+from gateway.namespace.cwd import own_folder
 from gateway.sites.reporting import Reporter
 
 DEADLINE = 30.0
+
+
+def umask() -> int:
+    found = os.umask(0o022)
+    os.umask(found)
+    return found
+
+
+def private_umask() -> bool:
+    """Tell whether the system lets a thread have its own."""
+    with ThreadPoolExecutor(1) as threads:
+        return sys.platform == "linux" and threads.submit(own_folder).result()
+
 
 Run = Callable[[Callable[[], Any]], Any]
 
@@ -62,6 +78,14 @@ def test_it_is_put_back_after_each_request(
     before = a(ask)
     assert a(change_twice) != before
     assert [b(ask), a(ask)] == [before, before]
+
+
+@pytest.mark.skipif(not private_umask(), reason="threads share one umask here")
+def test_the_umask_is_put_back_after_each_request(both: tuple[Run, Run]) -> None:
+    a, b = both
+    before = umask()
+    a(lambda: os.umask(0o007))
+    assert [a(umask), b(umask), umask()] == [before, before, before]
 
 
 def test_the_profile_function_sees_nothing_of_the_gateway(both: tuple[Run, Run]) -> None:
