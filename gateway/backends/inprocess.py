@@ -8,9 +8,9 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from a2wsgi.wsgi_typing import WSGIApp
 from starlette.types import Receive, Scope, Send
@@ -19,7 +19,7 @@ from gateway import log
 from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, probes, templates, urls
-from gateway.errors import LoadError, reason_of, traceback_of
+from gateway.errors import GatewayError, LoadError, reason_of, told
 from gateway.execution.audit import Finding
 from gateway.execution.errands import on_daemon_thread
 from gateway.execution.pool import Threads, stack_of
@@ -27,13 +27,22 @@ from gateway.execution.wsgi import Bridge, Traffic
 from gateway.memory.budget import Budget
 from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
-from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd, slots
+from gateway.namespace import (
+    EnvironmentError_,
+    Namespace,
+    installed,
+    private_cwd,
+    slots,
+    threadstate,
+)
 from gateway.namespace.survivors import Trace
 from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.generation import Hung
 from gateway.sites.loads import Begin, nothing_to_do
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
+
+T = TypeVar("T")
 
 _LOG: Final = "gateway.backends.inprocess"
 _PATIENCE: Final = 5.0
@@ -194,7 +203,7 @@ class InProcessBackend:
                     keep_failed=self._keep_failed,
                 )
 
-        thread, future = on_daemon_thread(f"{config.name} loader", build)
+        thread, future = on_daemon_thread(f"{config.name} loader", _for_code(build))
         timeout = config.limits.load_timeout
         try:
             async with asyncio.timeout(timeout):
@@ -246,22 +255,25 @@ class InProcessCode:
         """
         self._bridge.close()
         self._cause = cause or self._cause
-        _, unloading = on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
+        unload = _for_code(self.unload)
+        _, unloading = on_daemon_thread(f"{self._namespace.name} unloader", unload)
         await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
         """Do the work of `close` on the calling thread, which blocks meanwhile."""
         trace = Trace(self._namespace)
         unload = self._unloading.begin(self._reporter, self.number, trace, self._cause)
-        self._unloading.ended(self._reporter.site)
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        if not self._threads.join(_PATIENCE):
-            self._reporter.logger(_LOG).warning(
-                "%d requests of generation %d have not ended", self._threads.seats, self.number
-            )
-        with slots.working_for(self._namespace.name):
-            _leave(self._namespace, self.number, self._reporter)
-        self._unloading.done(unload)
+        try:
+            self._unloading.ended(self._reporter.site)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            if not self._threads.join(_PATIENCE):
+                self._reporter.logger(_LOG).warning(
+                    "%d requests of generation %d have not ended", self._threads.seats, self.number
+                )
+            with slots.working_for(self._namespace.name):
+                _leave(self._namespace, self.number, self._reporter)
+        finally:
+            self._unloading.done(unload)
 
 
 def _name(config: SiteConfig, number: int) -> str:
@@ -278,6 +290,7 @@ def _build(
     *,
     keep_failed: bool,
 ) -> InProcessCode:
+    """Load a site on the calling thread; raises `LoadError`, whatever its code raises."""
     reporter = Reporter(config.name, config.env)
     if sources is not None:
         sources.add(os.fspath(config.path))
@@ -292,12 +305,14 @@ def _build(
             reading=None if sources is None else sources.add,
         )
     except (EnvironmentError_, OSError) as exc:
-        raise LoadError(str(exc)) from exc
+        words = told(exc)
+        raise LoadError(words.reason.partition(": ")[2], words.traceback) from None
     try:
         application = _import_site(namespace, config, number, reporter)
         if sources is not None:
             sources.add_trees(templates.folders(namespace))
     except BaseException as exc:
+        words = told(exc)
         if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
             sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
         # Django may import a backend for this, and its adapters have to be released with the rest.
@@ -309,7 +324,7 @@ def _build(
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is a failure of the site, and must not end the gateway.
-        raise LoadError(reason_of(exc), traceback_of(exc)) from exc
+        raise LoadError(words.reason, words.traceback) from None
     _close_connections(namespace)
     threads = Threads(
         reporter,
@@ -351,7 +366,7 @@ def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
         reporter.logger(_LOG).warning(
             "an exit function of generation %d raised %s", number, reason_of(error)
         )
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(BaseException):
         connections.close_pools(namespace)
 
 
@@ -372,6 +387,24 @@ def _find_application(namespace: Namespace, wsgi: str) -> WSGIApp:
     if not callable(application):
         raise TypeError(f"{wsgi} is not callable: it is no WSGI application")
     return application  # type: ignore[no-any-return]
+
+
+def _for_code(function: Callable[[], T]) -> Callable[[], T]:
+    """Prepare a thread to run code of a site by ``function``.
+
+    What it raises becomes an error of the gateway, without the frames that it came from.
+    """
+
+    def run() -> T:
+        threadstate.of_this_thread()  # so that the code's changes of it are noted
+        try:
+            return function()
+        except BaseException as exc:
+            error = exc if isinstance(exc, GatewayError) else told(exc)
+        error.__cause__ = error.__context__ = None
+        raise error.with_traceback(None)
+
+    return run
 
 
 def _unload_unwanted(future: concurrent.futures.Future[InProcessCode]) -> None:

@@ -66,6 +66,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import Final, Protocol
 
+from gateway.errors import GatewayError
+
 QUANTUM: Final = 10_000_000
 """Nanoseconds of CPU that a request of the fast lane may use."""
 _BACK_TO_FAST: Final = 0.6
@@ -110,8 +112,10 @@ _LANES: Final = tuple(Lane)
 """To go through an enumeration costs several times as much, and this is done for each request."""
 
 
-class OverloadedError(Exception):
+class OverloadedError(GatewayError):
     """The queue of the site is full."""
+
+    status = 503
 
 
 class Work(Protocol):

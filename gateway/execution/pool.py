@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import linecache
 import logging
 import os
 import threading
@@ -27,7 +28,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from gateway.execution import seats
 from gateway.execution.governor import OverloadedError
 from gateway.execution.seats import Errand, GenerationSeats, Seat, SeatCount, ThreadSeats
-from gateway.namespace import frames
+from gateway.namespace import frames, threadstate
 from gateway.sites.reporting import Reporter
 
 P = ParamSpec("P")
@@ -322,7 +323,7 @@ class Worker:
         self.over: Errand | None = None
         self._given = _thread.allocate_lock()
         self._given.acquire()
-        self.thread = threading.Thread(target=self._loop, name="gateway worker", daemon=True)
+        self.thread = threadstate.Thread(target=self._loop, name="gateway worker", daemon=True)
 
     # With the lock of the pool held
 
@@ -407,8 +408,14 @@ class Worker:
 def stack_of(ident: int | None) -> str:
     """Return the stack of the thread with this identifier as text; empty if it has ended."""
     with frames.of_all_threads() as innermost:
-        frame = innermost.get(ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        places = [
+            (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, None)
+            for frame in frames.outwards(innermost.get(ident or 0))
+        ]
+    for place in places:
+        linecache.checkcache(place[0])
+    # Not by ``traceback.format_stack``: it asks the loaders of a site for the lines.
+    return "".join(traceback.StackSummary.from_list(reversed(places)).format())
 
 
 class _Call:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log
 from gateway.config import FaultySite, SiteConfig
-from gateway.errors import LoadError, one_line, traceback_of
+from gateway.errors import LoadError, told
 from gateway.front import pages
 from gateway.sites.events import (
     A_REQUEST,
@@ -355,11 +355,9 @@ class Site:
         return old.number if old is not None else 0
 
     def _failed(self, error: BaseException, number: int, reporter: Reporter) -> Failure:
-        if isinstance(error, LoadError):
-            what, reason, text = error.what, error.reason, error.traceback
-        else:
-            what, reason, text = LoadError.what, one_line(error), traceback_of(error)
-        failure = Failure(_error_id(), reporter.mask(reason), reporter.mask(text))
+        words = told(error)
+        what = words.what if isinstance(words, LoadError) else LoadError.what
+        failure = Failure(_error_id(), reporter.mask(words.reason), reporter.mask(words.traceback))
         self._advance(Event.FAILED, failure)
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))

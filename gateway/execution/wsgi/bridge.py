@@ -119,8 +119,10 @@ class Bridge(WSGIMiddleware):
         environ = build_environ(scope, body, length)
         if probed := PROBE in scope.get("extensions", ()):
             environ[PROBE] = scope["extensions"][PROBE]  # type: ignore[typeddict-unknown-key]
-        patience = self.limits.request_timeout
-        responder = Responder(self.app, environ, passage, traffic.loop_queue, patience)
+        responder = Responder(
+            self.app, environ, passage, traffic.loop_queue, self.limits.request_timeout
+        )
+        del environ  # it ends on its thread
         passage.enter(responder, at_once=probed)
         traffic.watch()
         blind = None
