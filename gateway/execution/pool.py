@@ -232,13 +232,15 @@ class Pool:
 
         Without ``parked``, workers for which parked jobs wait are left out.
         """
-        free = [each for each in reversed(self._idle) if parked or not each.seats.has_parked]
-        if not free:
-            return None
-        if generation in free[0].seats.by_generation or not self.seats.full:
-            return free[0]
-        # Seats are scarce: where the generation has one already, if anywhere.
-        return next((each for each in free if generation in each.seats.by_generation), free[0])
+        free = None
+        for worker in reversed(self._idle):
+            if worker.seats.parked and not parked:
+                continue
+            # Where seats are scarce, one on which the generation has a seat already, if any.
+            if generation in worker.seats.by_generation or not self.seats.full:
+                return worker
+            free = free or worker
+        return free
 
 
 class Threads(Executor):

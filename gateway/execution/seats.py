@@ -208,22 +208,18 @@ class ThreadSeats:
     def __init__(self, count: SeatCount) -> None:
         self.by_generation: OrderedDict[GenerationSeats, Seat] = OrderedDict()
         """The seat of each generation, the one used last at the end; none of parked jobs."""
+        self.parked = 0
+        """The number of parked jobs that will come back to this thread."""
         self._count = count
-        self._parked = 0
         self._last: Seat | None = None
         self._slot: slots.Slot | None = None
         self._state: threadstate.State
         self._own_folder = False
 
     @property
-    def has_parked(self) -> bool:
-        """Tell whether parked jobs will come back to this thread."""
-        return self._parked > 0
-
-    @property
     def vacant(self) -> bool:
         """Tell whether there are none, not even of parked jobs: then the thread may end."""
-        return not self.by_generation and not self._parked
+        return not self.by_generation and not self.parked
 
     def begin(self) -> None:
         """Give the thread a slot and, where the system can, a working directory of its own."""
@@ -318,10 +314,10 @@ class ThreadSeats:
         seat.belongings = seat.call(generation.leave)
         generation.park(seat)
         seat.parked = True
-        self._parked += 1
+        self.parked += 1
 
     def _unpark(self, seat: Seat) -> None:
-        self._parked -= 1
+        self.parked -= 1
         seat.parked = False
         belongings, seat.belongings = seat.belongings, None
         seat.call(seat.generation.enter, belongings)

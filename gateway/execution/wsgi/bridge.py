@@ -197,8 +197,9 @@ class Exchange:
             responder.error = None  # its traceback refers to frames, and they to the responder
             if not responder.done:
                 responder.let_go()
-            if self._watcher is not None:
-                self._watcher.cancel()
+            watcher, self._watcher = self._watcher, None  # its end refers to its frame, and to self
+            if watcher is not None:
+                watcher.cancel()
 
     def describe(self, age: float) -> str:
         """Return a text for the log: the request and what it is doing; ``age`` in seconds."""
