@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from a2wsgi.wsgi_typing import Environ, ExceptionInfo, WriteCallable, WSGIApp
 
@@ -173,7 +173,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS: Final = re.compile(r"[2-5][0-9]{2}")
 _REASON: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _LATIN_1: Final = re.compile(r"[\x00-\xff]*")
-_OVER: Final[dict[str, Any]] = {}
+_OVER: Final = cast("Environ", {})
 _DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 
 
