@@ -4,6 +4,7 @@
 # make test-django   Django's own test suite in a namespace; hours, can be interrupted and started again
 # make test-public   public projects from PyPI beside gunicorn; a few minutes
 # make fuzz   where requests end: an hour of random streams, compared with h11 (MINUTES=)
+# make faults   20 000 steps of faults in requests, and as many in loads and unloads; some minutes (STEPS=)
 # make soak   200 reloads of two kinds of sites under load: errors, memory, what stays; an hour or so
 # make everything   one site does its worst for five minutes, with one worker and with three (SECONDS=)
 # make bench-requests   the request path beside other servers; hours, on a machine left alone
@@ -20,7 +21,7 @@ PORT ?= 8000
 JOBS ?= 3
 BIN := $(VENV)/bin
 
-.PHONY: run test test-quick test-django test-public fuzz soak everything lint schema bench bench-requests clean help
+.PHONY: run test test-quick test-django test-public fuzz faults soak everything lint schema bench bench-requests clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -47,6 +48,10 @@ test-public: $(VENV)/.test
 
 fuzz: $(VENV)/.test
 	$(BIN)/python -m suites.framing --minutes $(or $(MINUTES),60)
+
+faults: $(VENV)/.test
+	FAULT_STEPS=$(or $(STEPS),20000) $(BIN)/python -m pytest -o cache_dir=$(VENV)/.pytest_cache -q \
+		tests/execution/test_faults.py tests/sites/test_faults.py
 
 soak: $(VENV)/.test
 	$(BIN)/python -m suites.soak

@@ -203,20 +203,23 @@ class InProcessBackend:
                     keep_failed=self._keep_failed,
                 )
 
-        thread, future = on_daemon_thread(f"{config.name} loader", _for_code(build))
+        loaded: concurrent.futures.Future[InProcessCode] = concurrent.futures.Future()
+        wanted: concurrent.futures.Future[bool] = concurrent.futures.Future()
+        loaded.set_running_or_notify_cancel()  # from here on it cannot be cancelled
+        load = functools.partial(_load_and_hand_over, _for_code(build), loaded, wanted)
+        thread, _ = on_daemon_thread(f"{config.name} loader", load)
         timeout = config.limits.load_timeout
+        taken = False
         try:
             async with asyncio.timeout(timeout):
-                return await asyncio.wrap_future(future)
-        except (asyncio.CancelledError, TimeoutError) as exc:
-            # A thread cannot be ended from outside. If it succeeds after all, its code is unloaded.
-            future.add_done_callback(_unload_unwanted)
-            if isinstance(exc, TimeoutError):
-                reason = f"it did not load within {timeout:g} s"
-                raise LoadError(
-                    reason, f"{reason}; it is here:\n\n{stack_of(thread.ident)}"
-                ) from None
-            raise
+                code = await asyncio.wrap_future(loaded)
+            taken = True
+            return code
+        except TimeoutError:
+            reason = f"it did not load within {timeout:g} s"
+            raise LoadError(reason, f"{reason}; it is here:\n\n{stack_of(thread.ident)}") from None
+        finally:
+            wanted.set_result(taken)
 
 
 class InProcessCode:
@@ -251,29 +254,39 @@ class InProcessCode:
     async def close(self, cause: Cause | None = None) -> None:
         """End the threads, run the site's ``atexit`` functions, close its connection pools.
 
-        A thread of its own does this (`unload`), so that the event loop is not blocked.
+        A thread of its own does this (`unload`), so that the event loop is not blocked. If the
+        system gives none, this waits until it does.
         """
-        self._bridge.close()
         self._cause = cause or self._cause
-        unload = _for_code(self.unload)
-        _, unloading = on_daemon_thread(f"{self._namespace.name} unloader", unload)
-        await asyncio.wrap_future(unloading)
+        try:
+            self._bridge.close()
+        finally:
+            name, unload = f"{self._namespace.name} unloader", _for_code(self.unload)
+            unloading = None
+            while unloading is None:
+                try:
+                    _, unloading = on_daemon_thread(name, unload)
+                except (RuntimeError, MemoryError):  # "can't start new thread"
+                    await asyncio.sleep(_LOOK)
+            await asyncio.wrap_future(unloading)
 
     def unload(self) -> None:
         """Do the work of `close` on the calling thread, which blocks meanwhile."""
+        site = self._reporter.site
+        self._unloading.ended(site)
         trace = Trace(self._namespace)
-        unload = self._unloading.begin(self._reporter, self.number, trace, self._cause)
-        try:
-            self._unloading.ended(self._reporter.site)
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            if not self._threads.join(_PATIENCE):
-                self._reporter.logger(_LOG).warning(
-                    "%d requests of generation %d have not ended", self._threads.seats, self.number
-                )
-            with slots.working_for(self._namespace.name):
-                _leave(self._namespace, self.number, self._reporter)
-        finally:
-            self._unloading.done(unload)
+        with self._unloading.unload(self._reporter, self.number, trace, self._cause):
+            try:
+                self._threads.shutdown(wait=False, cancel_futures=True)
+                if not self._threads.join(_PATIENCE):
+                    self._reporter.logger(_LOG).warning(
+                        "%d requests of generation %d have not ended",
+                        self._threads.seats,
+                        self.number,
+                    )
+            finally:
+                with slots.working_for(self._namespace.name):
+                    _leave(self._namespace, self.number, self._reporter)
 
 
 def _name(config: SiteConfig, number: int) -> str:
@@ -307,36 +320,81 @@ def _build(
     except (EnvironmentError_, OSError) as exc:
         words = told(exc)
         raise LoadError(words.reason.partition(": ")[2], words.traceback) from None
+    except BaseException as exc:  # a .pth file and sitecustomize are code, too
+        words = told(exc)
+        raise LoadError(words.reason, words.traceback) from None
     try:
         application = _import_site(namespace, config, number, reporter)
         if sources is not None:
             sources.add_trees(templates.folders(namespace))
+        _close_connections(namespace)
+        threads = Threads(
+            reporter,
+            traffic.pool,
+            name=namespace.name,
+            folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
+            end=functools.partial(connections.close, namespace),
+            leave=functools.partial(connections.take, namespace),
+            enter=functools.partial(connections.put, namespace),
+        )
+        try:
+            bridge = Bridge(application, threads, traffic, config.limits)
+            return InProcessCode(reporter, number, cause, namespace, threads, bridge, unloading)
+        except BaseException:
+            threads.shutdown(wait=False)
+            raise
     except BaseException as exc:
         words = told(exc)
-        if sources is not None:  # the remedy may be a module that does not exist yet: watch for it
-            sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
-        # Django may import a backend for this, and its adapters have to be released with the rest.
-        _close_connections(namespace)
-        if not keep_failed:
-            unload = unloading.begin(reporter, number, Trace(namespace), cause)
-            _leave(namespace, number, reporter)
-            unloading.done(unload)
+        try:
+            if sources is not None:  # the remedy may be a module that does not exist yet
+                sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
+        finally:
+            # Django may import a backend for this, whose adapters are released with the rest.
+            _close_connections(namespace)
+            if not keep_failed:
+                with unloading.unload(reporter, number, Trace(namespace), cause):
+                    _leave(namespace, number, reporter)
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is a failure of the site, and must not end the gateway.
         raise LoadError(words.reason, words.traceback) from None
-    _close_connections(namespace)
-    threads = Threads(
-        reporter,
-        traffic.pool,
-        name=namespace.name,
-        folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
-        end=functools.partial(connections.close, namespace),
-        leave=functools.partial(connections.take, namespace),
-        enter=functools.partial(connections.put, namespace),
-    )
-    bridge = Bridge(application, threads, traffic, config.limits)
-    return InProcessCode(reporter, number, cause, namespace, threads, bridge, unloading)
+
+
+def _for_code(function: Callable[[], T]) -> Callable[[], T]:
+    """Prepare a thread to run code of a site by ``function``.
+
+    What it raises becomes an error of the gateway, without the frames that it came from.
+    """
+
+    def run() -> T:
+        threadstate.of_this_thread()  # so that the code's changes of it are noted
+        try:
+            return function()
+        except BaseException as exc:
+            error = exc if isinstance(exc, GatewayError) else told(exc)
+        error.__cause__ = error.__context__ = None
+        raise error.with_traceback(None)
+
+    return run
+
+
+def _load_and_hand_over(
+    build: Callable[[], InProcessCode],
+    loaded: concurrent.futures.Future[InProcessCode],
+    wanted: concurrent.futures.Future[bool],
+) -> None:
+    """Load code, which belongs to the calling thread until it is taken: else it is unloaded here.
+
+    A thread cannot be ended from outside, so the code may come when nobody waits for it any more.
+    """
+    try:
+        code = build()
+    except BaseException as error:
+        loaded.set_exception(error)
+        return
+    loaded.set_result(code)
+    if not wanted.result():
+        code.unload()
 
 
 def _import_site(
@@ -362,12 +420,14 @@ def _close_connections(namespace: Namespace) -> None:
 
 def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
     """Do for the namespace what the end of a process would do."""
-    for error in namespace.close():
-        reporter.logger(_LOG).warning(
-            "an exit function of generation %d raised %s", number, reason_of(error)
-        )
-    with contextlib.suppress(BaseException):
-        connections.close_pools(namespace)
+    try:
+        for error in namespace.close():
+            reporter.logger(_LOG).warning(
+                "an exit function of generation %d raised %s", number, reason_of(error)
+            )
+    finally:
+        with contextlib.suppress(BaseException):
+            connections.close_pools(namespace)
 
 
 def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Reporter) -> None:
@@ -387,26 +447,3 @@ def _find_application(namespace: Namespace, wsgi: str) -> WSGIApp:
     if not callable(application):
         raise TypeError(f"{wsgi} is not callable: it is no WSGI application")
     return application  # type: ignore[no-any-return]
-
-
-def _for_code(function: Callable[[], T]) -> Callable[[], T]:
-    """Prepare a thread to run code of a site by ``function``.
-
-    What it raises becomes an error of the gateway, without the frames that it came from.
-    """
-
-    def run() -> T:
-        threadstate.of_this_thread()  # so that the code's changes of it are noted
-        try:
-            return function()
-        except BaseException as exc:
-            error = exc if isinstance(exc, GatewayError) else told(exc)
-        error.__cause__ = error.__context__ = None
-        raise error.with_traceback(None)
-
-    return run
-
-
-def _unload_unwanted(future: concurrent.futures.Future[InProcessCode]) -> None:
-    if future.exception() is None:
-        future.result().unload()

@@ -11,10 +11,11 @@ more.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -93,18 +94,25 @@ class Unloading:
     def ended(self, site: str) -> None:
         """Note that a generation of ``site`` that had been loaded no longer serves."""
         with self._lock:
-            self._loaded[site] -= 1
+            _count_down(self._loaded, site)
 
-    def begin(self, reporter: Reporter, number: int, trace: Trace, cause: Cause) -> Unload:
-        """Note that the unload of a generation begins; it may be one that did not load."""
+    @contextlib.contextmanager
+    def unload(self, reporter: Reporter, number: int, trace: Trace, cause: Cause) -> Iterator[None]:
+        """Unload a generation in the block, and have it examined after the next collections.
+
+        It may be one that did not load.
+        """
+        unload = Unload(reporter, number, trace, cause)
         with self._lock:
             self._under_way[reporter.site] += 1
-        return Unload(reporter, number, trace, cause)
+        try:
+            yield
+        finally:
+            self._done(unload)
 
-    def done(self, unload: Unload) -> None:
-        """Note that the unload has ended, and have the generation examined after collections."""
+    def _done(self, unload: Unload) -> None:
         with self._lock:
-            self._under_way[unload.reporter.site] -= 1
+            _count_down(self._under_way, unload.reporter.site)
             others = self._unloads[unload.reporter.site]
             others[:] = [*(each for each in others if each.trace.alive), unload]
             new = sum(not each.looks for unloads in self._unloads.values() for each in unloads)
@@ -148,6 +156,7 @@ class Unloading:
         log = unload.reporter.logger("gateway.unloading")
         seconds = time.monotonic() - unload.began
         if not unload.trace.alive:
+            self._forget(unload)
             log.info(
                 "generation %d is gone, seen %.1f s after its unload began; "
                 "the process went from %d to %d MB meanwhile (RSS, all that it did included)",
@@ -168,3 +177,19 @@ class Unloading:
             )
             holder = unload.reporter.mask(unload.holder)
             self._publish(Survived(unload.reporter.site, unload.number, unload.cause, holder))
+
+    def _forget(self, unload: Unload) -> None:
+        site = unload.reporter.site
+        with self._lock:
+            left = [each for each in self._unloads.get(site, ()) if each is not unload]
+            if left:
+                self._unloads[site] = left
+            else:
+                self._unloads.pop(site, None)
+
+
+def _count_down(counts: Counter[str], site: str) -> None:
+    """Count one less, and forget a site that has none: it may have left for good."""
+    counts[site] -= 1
+    if not counts[site]:
+        del counts[site]

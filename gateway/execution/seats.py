@@ -102,7 +102,6 @@ class GenerationSeats:
     ) -> None:
         self.reporter = reporter
         self.shown = slots.shown(name)
-        self.folder = None if folder is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self.end = end
         self.leave = leave
         self.enter = enter
@@ -111,6 +110,7 @@ class GenerationSeats:
         self._count = count
         self._seats: set[Seat] = set()
         self._empty = threading.Event()
+        self.folder = None if folder is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
     def __len__(self) -> int:
         return len(self._seats)

@@ -39,7 +39,7 @@ class LoadedCode(Protocol):
         """Return what each request that it has taken is doing, as texts that may hold secrets."""
 
     async def close(self, cause: Cause) -> None:
-        """Unload, for the sake of ``cause``; never raises.
+        """Unload, for the sake of ``cause``; what it raises is logged.
 
         It is called exactly once, after the last request has ended or was given up.
         """
@@ -118,14 +118,16 @@ class Generation:
 
         Requests that have not ended by then are no longer waited for. The log tells what they do.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._released.wait()
-        if self.in_flight:
-            self.log.warning(
-                "generation %d is unloaded although %d of its requests have not ended:\n%s",
-                self.number,
-                self.in_flight,
-                "\n".join(self.code.in_flight()),
-            )
-        await self.code.close(cause)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._released.wait()
+            if self.in_flight:
+                self.log.warning(
+                    "generation %d is unloaded although %d of its requests have not ended:\n%s",
+                    self.number,
+                    self.in_flight,
+                    "\n".join(self.code.in_flight()),
+                )
+        finally:
+            await self.code.close(cause)

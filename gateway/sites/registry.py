@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ _QUIET_INTERVAL: Final = 0.02
 """Seconds between two checks whether a site is quiet."""
 STOP_DRAIN: Final = 5.0
 """Seconds that stopping waits for requests in flight; the server has waited for them before."""
+_REMEMBERED: Final = 1000
+"""The number of sites that have left whose last generation is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,9 @@ class Registry:
         self._table = HostTable.build({}, None)
         self._config = config
         self._faults: tuple[Fault, ...] = ()
-        self._generations: dict[str, int] = {}
+        # The last generations of sites that have left, and the highest of those forgotten.
+        self._generations: OrderedDict[str, int] = OrderedDict()
+        self._forgotten = 0
         self._modes: dict[str, Mode] = {}
         self._aside: Mapping[str, str] = {}
         # Kept up to date by `_follow`, for there may be thousands of sites, most of them cold.
@@ -154,7 +159,14 @@ class Registry:
         if leaving:
             await asyncio.wait(leaving.values())
         sites = [site for site in self._sites.values() if isinstance(site, Site)]
-        await asyncio.gather(*(site.close(THE_STOP, STOP_DRAIN) for site in (*sites, *leaving)))
+        # None is left behind because another one raises.
+        closed = await asyncio.gather(
+            *(site.close(THE_STOP, STOP_DRAIN) for site in (*sites, *leaving)),
+            return_exceptions=True,
+        )
+        for error in closed:
+            if error is not None:
+                logger.error("a site could not be closed: %s", type(error).__name__)
 
     # The sites
 
@@ -207,10 +219,6 @@ class Registry:
             and site.state in (State.READY, State.FAILED)
         ]
 
-    def last_generation(self, name: str) -> int:
-        """Return the number of the last generation of a site that has left; 0 if it had none."""
-        return self._generations.get(name, 0)
-
     # How they are
 
     def status(self, *, cold: bool = True) -> GatewayStatus:
@@ -256,13 +264,16 @@ class Registry:
 
     @property
     def modes(self) -> Mapping[str, Mode]:
-        """The modes that were ever set, also of sites that have left or are yet to come."""
+        """The modes other than open, also of sites that have left or are yet to come."""
         return MappingProxyType(self._modes)
 
     def set_modes(self, modes: Mapping[str, Mode], cause: Cause) -> None:
         """Put sites into modes, at once, also those that are yet to come."""
-        self._modes.update(modes)
         for name, mode in modes.items():
+            if mode is Mode.OPEN:
+                self._modes.pop(name, None)
+            else:
+                self._modes[name] = mode
             if isinstance(site := self._sites.get(name), Site):
                 changed = site.gate.mode is not mode
                 site.gate.set(mode)
@@ -308,6 +319,10 @@ class Registry:
             name: self._site_for(entry) for name, entry in config.sites.items()
         }
         sites.update((name, UnusableSite(faulty)) for name, faulty in config.faulty.items())
+        # From here on, nothing raises for a reason of the configuration's.
+        for name, entry in config.sites.items():
+            if isinstance(site := sites[name], Site):
+                site.config = entry
         leaving = [self._sites[name] for name in diff.removed]
         self._sites, self._table, self._config = sites, table, config
         faulty = {name: sites[name] for name in config.faulty}
@@ -315,9 +330,11 @@ class Registry:
             {name: site for name, site in before.items() if sites.get(name) is site} | faulty
             for before in (self._warm, self._failing)
         )
+        for name in diff.added:
+            self._generations.pop(name, None)
         for site in leaving:
             if isinstance(site, Site):
-                self._generations[site.config.name] = site.generations
+                self._remember(site)
                 self._leaving[site] = asyncio.get_running_loop().create_task(
                     self._close(site, cause), context=contextvars.Context()
                 )
@@ -326,13 +343,12 @@ class Registry:
     def _site_for(self, entry: SiteConfig) -> Site:
         site = self._sites.get(entry.name)
         if isinstance(site, Site):
-            site.config = entry
             return site
         made = Site(
             entry,
             self._backend,
             retry=self._retry,
-            generations=self._generations.get(entry.name, 0),
+            generations=self._generations.get(entry.name, self._forgotten),
             mode=self._modes.get(entry.name, Mode.OPEN),
             loads=self._loads,
             clock=self._clock,
@@ -355,6 +371,19 @@ class Registry:
                 else:
                     among.pop(name, None)
 
+    def _remember(self, site: Site) -> None:
+        """Remember how many generations a site had, so that no number of a name is used twice.
+
+        The names of many are forgotten; who comes after that begins above all numbers of theirs.
+        """
+        if site.generations:
+            self._generations[site.config.name] = site.generations
+        while len(self._generations) > _REMEMBERED:
+            _, number = self._generations.popitem(last=False)
+            self._forgotten = max(self._forgotten, number)
+
     async def _close(self, site: Site, cause: Cause) -> None:
-        await site.close(cause)
-        del self._leaving[site]
+        try:
+            await site.close(cause)
+        finally:
+            del self._leaving[site]

@@ -240,6 +240,7 @@ class Reloads:
             # Later demands form the next run, because the file may already be read from here on.
             self._waiting = None
             config, demand, faults = await self._read_for(run.demand)
+            before = self._registry.sites
             diff = self._registry.adopt(config, demand.by)
             sites = self._registry.sites
         # Loading is outside the turn, so that a site that hangs holds up only its own reloads.
@@ -259,8 +260,7 @@ class Reloads:
         settled = await _in_turns(jobs.values())
         outcomes.update(zip(jobs, settled, strict=True))
         removed = {
-            name: Outcome(Result.REMOVED, self._registry.last_generation(name))
-            for name in sorted(diff.removed)
+            name: Outcome(Result.REMOVED, before[name].generations) for name in sorted(diff.removed)
         }
         for name, outcome in removed.items():
             self._registry.events.publish(Removed(name, outcome.generation, demand.by))
@@ -335,11 +335,21 @@ class Reloads:
 
 
 async def _in_turns(jobs: Iterable[Callable[[], Awaitable[_T]]]) -> list[_T]:
-    """Do the jobs, `LOADS_AT_ONCE` at the same time; return their results in the same order."""
+    """Do the jobs, `LOADS_AT_ONCE` at the same time; return their results in the same order.
+
+    Raises what one of them raises, when all have ended.
+    """
     turn = asyncio.Semaphore(LOADS_AT_ONCE)
 
     async def do(job: Callable[[], Awaitable[_T]]) -> _T:
         async with turn:
             return await job()
 
-    return await asyncio.gather(*(do(job) for job in jobs))
+    results = await asyncio.gather(*(do(job) for job in jobs), return_exceptions=True)
+    return [_result(each) for each in results]
+
+
+def _result(outcome: _T | BaseException) -> _T:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

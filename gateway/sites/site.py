@@ -7,11 +7,12 @@ therefore atomic. A comment marks each place where an invariant depends on that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log
 from gateway.config import FaultySite, SiteConfig
-from gateway.errors import LoadError, told
+from gateway.errors import LoadError, class_name, told
 from gateway.front import pages
 from gateway.sites.events import (
     A_REQUEST,
@@ -163,10 +164,12 @@ class Site:
     async def load(self, cause: Cause = A_REQUEST) -> None:
         """Load the site, unless a generation serves already.
 
-        An attempt that is under way is joined, and a site that is set aside is left alone. Nothing
-        is raised: `failure` has the error.
+        An attempt that is under way is joined, and a site that is set aside is left alone; one that
+        is closed stays so. Nothing is raised: `failure` has the error.
         """
-        if self._serving is None and self.gate.aside is None:
+        if self.state is State.CLOSED or self.gate.aside is not None:
+            return
+        if self._serving is None:
             await asyncio.wait({self._attempt or self._begin(cause)})
 
     async def reload(self, cause: Cause = A_REQUEST) -> None:
@@ -176,6 +179,8 @@ class Site:
         (`failure` says why). An attempt that is under way is waited for but not joined, because it
         may have read code that has changed since. Reloads that arrive meanwhile share the next one.
         """
+        if self.state is State.CLOSED:
+            return
         if self._attempt is None:
             await asyncio.wait({self._begin(cause)})
             return
@@ -223,7 +228,7 @@ class Site:
         if self._attempt is not None:
             self._attempt.cancel()
             # It may have new code that has to be unloaded as well.
-            await asyncio.wait({self._attempt})
+            await asyncio.wait({self._attempt}, timeout=CLOSE_TIMEOUT)
         if not self._retiring:
             return
         patience = asyncio.get_running_loop().call_later(drain, self._give_up)
@@ -298,7 +303,12 @@ class Site:
             name=f"load {self.config.name}",
             context=contextvars.Context(),
         )
+        # Before all who wait for it; and also if it is cancelled before its first step.
+        self._attempt.add_done_callback(self._end_attempt)
         return self._attempt
+
+    def _end_attempt(self, _: asyncio.Task[None]) -> None:
+        self._attempt = None
 
     async def _try_load(self, number: int, cause: Cause) -> None:
         started = self._clock()
@@ -306,6 +316,7 @@ class Site:
         reporter = self.reporter = Reporter(config.name, config.env)
         sources = Sources()
         outcomes: list[SiteEvent]
+        new: Generation | None = None
         try:
             self._events.publish(Loading(config.name, number, cause))
             watched = sources if config.watch else None
@@ -315,49 +326,45 @@ class Site:
                 new = Generation(code, reporter, self._clock)
                 # Without old code, the request that waits is the probe.
                 old = self._serving
-                warning = None if old is None else await self._try_out(new, old, config, cause)
-        except (Exception, SystemExit) as error:
+                warning = None if old is None else await try_out(new, old, config)
+            replaced = self._take_over(new, cause)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if new is not None:
+                self._retire(new, cause)
+            if self.state is State.CLOSED:
+                return
             reason = self._failed(error, number, reporter).reason
             self.sources.take(sources)
             outcomes = [Failed(config.name, number, cause, self._clock() - started, reason)]
         else:
+            seconds = self._clock() - started
+            self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._load_ms = round(seconds * 1000, 1)
             self._warning = warning
-            replaced = self._take_over(new, started, cause)
             self.sources = sources
-            outcomes = [Loaded(config.name, number, cause, self._clock() - started, warning)]
+            outcomes = [Loaded(config.name, number, cause, seconds, warning)]
             if replaced:
                 outcomes.append(Swapped(config.name, number, cause, replaced))
-        finally:
-            self._attempt = None
+            new.log.info("generation %d loaded in %.0f ms", number, self._load_ms)
         for outcome in outcomes:
             self._events.publish(outcome)
 
-    async def _try_out(
-        self, new: Generation, old: Generation, config: SiteConfig, cause: Cause
-    ) -> str | None:
-        """Probe new code as `try_out` does; unload it if it must not take over."""
-        try:
-            return await try_out(new, old, config)
-        except BaseException:
-            self._retire(new, cause)
-            raise
-
-    def _take_over(self, new: Generation, started: float, cause: Cause) -> int:
+    def _take_over(self, new: Generation, cause: Cause) -> int:
         """Let a generation serve; return the number of the one that it replaces, 0 for none."""
         self._advance(Event.LOADED, None)
         old, self._serving = self._serving, new
         self._delay = self._retry
-        self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._load_ms = round((self._clock() - started) * 1000, 1)
         if old is not None:
             self._retire(old, cause)
-        new.log.info("generation %d loaded in %.0f ms", new.number, self._load_ms)
         return old.number if old is not None else 0
 
     def _failed(self, error: BaseException, number: int, reporter: Reporter) -> Failure:
-        words = told(error)
-        what = words.what if isinstance(words, LoadError) else LoadError.what
-        failure = Failure(_error_id(), reporter.mask(words.reason), reporter.mask(words.traceback))
+        what = error.what if isinstance(error, LoadError) else LoadError.what
+        failure = Failure(_error_id(), class_name(error), "")
+        with contextlib.suppress(Exception):  # telling it may fail as well: without memory, for one
+            words = told(error)
+            reason, text = reporter.mask(words.reason), reporter.mask(words.traceback)
+            failure = replace(failure, reason=reason, traceback=text)
         self._advance(Event.FAILED, failure)
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
@@ -415,11 +422,15 @@ class Site:
             name=f"retire {self.config.name}",
         )
         self._retiring[generation] = task
-        task.add_done_callback(lambda _: self._retired(generation, cause))
+        task.add_done_callback(lambda task: self._retired(generation, task, cause))
         return task
 
-    def _retired(self, generation: Generation, cause: Cause) -> None:
+    def _retired(self, generation: Generation, task: asyncio.Task[None], cause: Cause) -> None:
         self._retiring.pop(generation)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            generation.log.error(
+                "generation %d was not unloaded to its end", generation.number, exc_info=error
+            )
         self._events.publish(Unloaded(self.config.name, generation.number, cause))
 
     def _give_up(self) -> None:
@@ -438,6 +449,7 @@ class UnusableSite:
     """
 
     state: Final = State.FAILED
+    generations: Final = 0
 
     def __init__(self, config: FaultySite) -> None:
         self.config = config

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -59,31 +60,45 @@ class Sources:
     def __init__(self) -> None:
         self._looks: dict[str, _Look] = {}
         self._trees: set[Tree] = set()
+        # Not held while the disk is asked, which may hang.
+        self._lock = threading.Lock()
 
     def add(self, path: str) -> None:
         """Add a file that is about to be read, or a folder."""
-        self._looks[path] = _look(path)
+        look = _look(path)
+        with self._lock:
+            self._looks[path] = look
 
     def add_trees(self, trees: Iterable[Tree]) -> None:
         """Add folders in which files count."""
         for tree in trees:
-            self._trees.add(tree)
-            for path in tree.files():
-                self._looks.setdefault(path, _look(path))
+            looks = {path: _look(path) for path in tree.files()}
+            with self._lock:
+                self._trees.add(tree)
+                self._looks = looks | self._looks
 
     def take(self, later: Sources) -> None:
         """Add the sources of a later attempt, as they were then."""
-        self._looks.update(later._looks)
-        self._trees |= later._trees
+        looks, trees = later._copy()
+        with self._lock:
+            self._looks.update(looks)
+            self._trees.update(trees)
 
     def changed(self) -> list[str]:
         """Return the paths that have changed since the last call, sorted. This blocks."""
-        before = dict(self._looks)
-        paths = set(before).union(*(tree.files() for tree in self._trees))
+        before, trees = self._copy()
+        paths = set(before).union(*(tree.files() for tree in trees))
         now = {path: _look(path) for path in paths}
         changed = sorted(path for path in paths if now[path] != before.get(path))
-        self._looks.update({path: now[path] for path in changed})
+        with self._lock:
+            for path in changed:
+                if self._looks.get(path) == before.get(path):  # else it was added meanwhile
+                    self._looks[path] = now[path]
         return changed
+
+    def _copy(self) -> tuple[dict[str, _Look], tuple[Tree, ...]]:
+        with self._lock:
+            return dict(self._looks), tuple(self._trees)
 
 
 def _look(path: str) -> _Look:
