@@ -5,7 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_LONGEST_REASON: Final = 2_000
+_LONGEST_TRACEBACK: Final = 50_000
 
 
 class GatewayError(Exception):
@@ -47,21 +50,27 @@ class UnknownSiteError(GatewayError):
     status = 404
 
 
-class LoadError(GatewayError):
-    """A generation of a site, which is its code as loaded once, could not be loaded.
+class CodeError(GatewayError):
+    """What the code of a site has raised, as text.
 
-    ``reason`` is one line for operators; ``traceback`` is the whole text for the log and for
-    operators who ask for details. Neither may reach a visitor of the site.
+    The class of an exception of a site is code of the site, which runs when somebody asks the
+    exception for its text. So `told` makes the text on the thread that ran the code. Beyond it,
+    only this error travels. ``reason`` is one line for operators; ``traceback`` is the whole text
+    for the log and for operators who ask for details. Neither may reach a visitor of the site.
     """
-
-    status = 503
-    what: ClassVar[str] = "did not load"
-    """What the generation did, for the log."""
 
     def __init__(self, reason: str, traceback: str = "") -> None:
         self.reason = reason
         self.traceback = traceback
         super().__init__(reason)
+
+
+class LoadError(CodeError):
+    """A generation of a site, which is its code as loaded once, could not be loaded."""
+
+    status = 503
+    what: ClassVar[str] = "did not load"
+    """What the generation did, for the log."""
 
 
 class ProbeError(LoadError):
@@ -74,26 +83,46 @@ class ProbeError(LoadError):
         super().__init__(reason, traceback)
 
 
-def one_line(error: BaseException) -> str:
-    """Return the last part of what Python prints of an error, on one line.
+def told(error: BaseException) -> CodeError:
+    """Return an error as text; whatever code of a site this runs and raises.
 
-    The name of the class has its module before it.
+    The text is bounded in length, but not the time that it takes.
     """
-    return " ".join("".join(traceback.format_exception_only(error)).split())
+    if isinstance(error, CodeError):
+        return error
+    name = class_name(error)
+    try:
+        printed = traceback.TracebackException.from_exception(error)
+        words, text = " ".join(str(printed).split()), "".join(printed.format())
+    except BaseException as failure:
+        words = f"<its text cannot be made: {class_name(failure)}>"
+        text = f"{name}: {words}\n"
+    reason = f"{name}: {words}" if words else name
+    return CodeError(_shortened(reason, _LONGEST_REASON), _shortened(text, _LONGEST_TRACEBACK))
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the class and the text of an error on one line, for operators."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # code of a site may raise in __str__; ``traceback`` has the same words
-        text = "<exception str() failed>"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """Return the class and the text of an error on one line, for operators; see `told`."""
+    return told(error).reason
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return everything that Python prints of an error."""
-    return "".join(traceback.format_exception(error))
+    """Return everything that Python prints of an error; see `told`."""
+    text = told(error).traceback
+    return text or "".join(traceback.format_exception(error))
+
+
+def class_name(error: BaseException) -> str:
+    """Return the name of the class of an error, without asking its metaclass."""
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return name
+
+
+def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} [{len(text) - 2 * half} characters are left out] {text[-half:]}"
 
 
 def listed(things: Iterable[object], shown: int, separator: str = ", ") -> str:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from a2wsgi.wsgi_typing import WSGIApp
 from starlette.types import Receive, Scope, Send
@@ -19,7 +19,7 @@ from gateway import log
 from gateway.backends.unloading import GRACE, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, probes, templates, urls
-from gateway.errors import LoadError, reason_of, traceback_of
+from gateway.errors import GatewayError, LoadError, reason_of, told
 from gateway.execution.audit import Finding
 from gateway.execution.errands import on_daemon_thread
 from gateway.execution.pool import Threads, stack_of
@@ -27,13 +27,22 @@ from gateway.execution.wsgi import Bridge, Traffic
 from gateway.memory.budget import Budget
 from gateway.memory.collector import PACE, Collector, Pace
 from gateway.memory.switch import held
-from gateway.namespace import EnvironmentError_, Namespace, installed, private_cwd, slots
+from gateway.namespace import (
+    EnvironmentError_,
+    Namespace,
+    installed,
+    private_cwd,
+    slots,
+    threadstate,
+)
 from gateway.namespace.survivors import Trace
 from gateway.sites.events import A_REQUEST, Cause, Events, Survived
 from gateway.sites.generation import Hung
 from gateway.sites.loads import Begin, nothing_to_do
 from gateway.sites.reporting import Reporter
 from gateway.sites.sources import Sources, Tree
+
+T = TypeVar("T")
 
 _LOG: Final = "gateway.backends.inprocess"
 _PATIENCE: Final = 5.0
@@ -197,9 +206,8 @@ class InProcessBackend:
         loaded: concurrent.futures.Future[InProcessCode] = concurrent.futures.Future()
         wanted: concurrent.futures.Future[bool] = concurrent.futures.Future()
         loaded.set_running_or_notify_cancel()  # from here on it cannot be cancelled
-        thread, _ = on_daemon_thread(
-            f"{config.name} loader", functools.partial(_load_and_hand_over, build, loaded, wanted)
-        )
+        load = functools.partial(_load_and_hand_over, _for_code(build), loaded, wanted)
+        thread, _ = on_daemon_thread(f"{config.name} loader", load)
         timeout = config.limits.load_timeout
         taken = False
         try:
@@ -253,10 +261,11 @@ class InProcessCode:
         try:
             self._bridge.close()
         finally:
+            name, unload = f"{self._namespace.name} unloader", _for_code(self.unload)
             unloading = None
             while unloading is None:
                 try:
-                    _, unloading = on_daemon_thread(f"{self._namespace.name} unloader", self.unload)
+                    _, unloading = on_daemon_thread(name, unload)
                 except (RuntimeError, MemoryError):  # "can't start new thread"
                     await asyncio.sleep(_LOOK)
             await asyncio.wrap_future(unloading)
@@ -294,6 +303,7 @@ def _build(
     *,
     keep_failed: bool,
 ) -> InProcessCode:
+    """Load a site on the calling thread; raises `LoadError`, whatever its code raises."""
     reporter = Reporter(config.name, config.env)
     if sources is not None:
         sources.add(os.fspath(config.path))
@@ -308,9 +318,11 @@ def _build(
             reading=None if sources is None else sources.add,
         )
     except (EnvironmentError_, OSError) as exc:
-        raise LoadError(str(exc)) from exc
+        words = told(exc)
+        raise LoadError(words.reason.partition(": ")[2], words.traceback) from None
     except BaseException as exc:  # a .pth file and sitecustomize are code, too
-        raise LoadError(reason_of(exc), traceback_of(exc)) from exc
+        words = told(exc)
+        raise LoadError(words.reason, words.traceback) from None
     try:
         application = _import_site(namespace, config, number, reporter)
         if sources is not None:
@@ -332,6 +344,7 @@ def _build(
             threads.shutdown(wait=False)
             raise
     except BaseException as exc:
+        words = told(exc)
         try:
             if sources is not None:  # the remedy may be a module that does not exist yet
                 sources.add_trees([Tree(os.fspath(path), frozenset({".py"}))])
@@ -344,7 +357,25 @@ def _build(
         if isinstance(exc, LoadError):
             raise
         # sys.exit() at import is a failure of the site, and must not end the gateway.
-        raise LoadError(reason_of(exc), traceback_of(exc)) from exc
+        raise LoadError(words.reason, words.traceback) from None
+
+
+def _for_code(function: Callable[[], T]) -> Callable[[], T]:
+    """Prepare a thread to run code of a site by ``function``.
+
+    What it raises becomes an error of the gateway, without the frames that it came from.
+    """
+
+    def run() -> T:
+        threadstate.of_this_thread()  # so that the code's changes of it are noted
+        try:
+            return function()
+        except BaseException as exc:
+            error = exc if isinstance(exc, GatewayError) else told(exc)
+        error.__cause__ = error.__context__ = None
+        raise error.with_traceback(None)
+
+    return run
 
 
 def _load_and_hand_over(
@@ -395,7 +426,7 @@ def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
                 "an exit function of generation %d raised %s", number, reason_of(error)
             )
     finally:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):
             connections.close_pools(namespace)
 
 

@@ -5,12 +5,11 @@ Django turns the exception of a view into a page, so that the probe sees only it
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from logging import LogRecord
 from typing import Any
 
-from gateway.errors import one_line, traceback_of
+from gateway.errors import told
 from gateway.log import request_id
 from gateway.namespace import Namespace
 from gateway.sites.probe import PROBE, PROBE_ID
@@ -36,8 +35,8 @@ def _tell(sender: object, request: Any = None, **_: object) -> None:
     """
     heard, error = getattr(request, "META", {}).get(PROBE), sys.exception()
     if heard is not None and error is not None:
-        with contextlib.suppress(BaseException):  # whatever ``__str__`` raises
-            heard.reason, heard.traceback = one_line(error), traceback_of(error)
+        words = told(error)
+        heard.reason, heard.traceback = words.reason, words.traceback
 
 
 def _filter(handlers: Any) -> None:

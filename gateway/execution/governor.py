@@ -61,10 +61,11 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
+
+from gateway.errors import GatewayError
 
 QUANTUM: Final = 10_000_000
 """Nanoseconds of CPU that a request of the fast lane may use."""
@@ -110,8 +111,10 @@ _LANES: Final = tuple(Lane)
 """To go through an enumeration costs several times as much, and this is done for each request."""
 
 
-class OverloadedError(Exception):
+class OverloadedError(GatewayError):
     """The queue of the site is full."""
+
+    status = 503
 
 
 class Work(Protocol):
@@ -207,13 +210,17 @@ class Account:
         self.reserve = max(1, limit // _PART)
         # The requests that run and are not aside, and those that have parked and still count.
         self.taken: set[Ticket] = set()
-        self.waits: set[Ticket] = set()
         # CPU in nanoseconds; raised to that of the others after the site had nothing to do.
         self.used = 0.0
         self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
         # Whether it is in the governor's queue of the lane.
         self.queued = [False for _ in Lane]
         self._routes: OrderedDict[str, Route] = OrderedDict()
+
+    @property
+    def waits(self) -> int:
+        """The number of requests that wait."""
+        return sum(map(len, self.waiting))
 
     def route(self, name: str) -> Route:
         """Return the averages of a route of the site."""
@@ -281,6 +288,10 @@ class Ticket:
         return self.stage is _Stage.RUNNING
 
 
+_Entry: TypeAlias = tuple[float, int, Account]
+"""A site in the queue of a lane: its turn when it was queued, a number, the site."""
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """The number of requests that run with a place, are held, are set aside, and wait."""
@@ -300,11 +311,11 @@ class Governor:
         self.sees_blocked = self._clocks.own()[0] != 0
         """Tells whether blocked requests can be found; false where threads have no CPU clocks."""
         self._lock = threading.Lock()
-        self._running: set[Ticket] = set()
         # The requests that were admitted and have not been started yet.
         self._admitted: deque[Ticket] = deque()
         # The requests that have a place, and those that run without one. These are sets, because
         # a change is made once more after an exception of a site has hit a thread in between.
+        # Of those with a place, some do not run: they are held.
         self._taken: set[Ticket] = set()
         self._aside: set[Ticket] = set()
         # The places that one site may have.
@@ -312,12 +323,10 @@ class Governor:
         # The holders of the one place of the fast lane and of the one of the long lane.
         self._places: list[Ticket | None] = [None, None]
         # For each lane, the sites with waiting requests, ordered by their turn when queued.
-        self._queues: tuple[list[tuple[float, int, Account]], ...] = tuple([] for _ in Lane)
+        self._queues: tuple[list[_Entry], ...] = tuple([] for _ in Lane)
         # The requests that wait in each lane, and those of them that were held.
         self._waits: tuple[set[Ticket], ...] = tuple(set() for _ in Lane)
         self._returning: set[Ticket] = set()
-        # The sites whose turn is being looked at: taken from the queue, to be put back.
-        self._considered: tuple[list[Account], ...] = tuple([] for _ in Lane)
         self._order = 0
         self._floor = 0.0
         # The site whose turn it is in the fast lane, and its CPU used at which the turn ends.
@@ -339,7 +348,7 @@ class Governor:
                 account.used = max(account.used, self._floor)
             if self._may_run(ticket):
                 self._run(ticket)
-            elif len(account.waits) < account.queue:
+            elif account.waits < account.queue:
                 self._enqueue(ticket)
                 return
             else:
@@ -395,7 +404,7 @@ class Governor:
     def running(self) -> list[Work]:
         """Return the work that has a place or was set aside, and has not ended."""
         with self._lock:
-            return [ticket.work for ticket in self._running if ticket.work is not None]
+            return [ticket.work for ticket in self._running() if ticket.work is not None]
 
     def holders(self) -> list[Ticket]:
         """Return the tickets that have a place of whatever kind, or were set aside."""
@@ -415,9 +424,10 @@ class Governor:
     def places(self) -> Places:
         """The number of requests of each kind."""
         with self._lock:
-            running = len(self._taken & self._running)
+            aside = len(self._aside)
+            running = len(self._running()) - aside
             held = len(self._taken) - running
-            return Places(running, held, len(self._aside), sum(map(len, self._waits)))
+            return Places(running, held, aside, sum(map(len, self._waits)))
 
     def close(self) -> None:
         """Put back the switch interval of the process."""
@@ -454,8 +464,8 @@ class Governor:
         now = self._clocks.now()
         still = 1.2 * sys.getswitchinterval() + 0.0002
         with self._lock:
-            for ticket in self._running:
-                if ticket in self._aside:
+            for ticket in self._taken:
+                if ticket.stage is not _Stage.RUNNING:
                     continue
                 if ticket.clock:
                     self._look_at(ticket, now, still)
@@ -468,8 +478,12 @@ class Governor:
 
     # With the lock held
 
+    def _running(self) -> list[Ticket]:
+        running = [ticket for ticket in self._taken if ticket.stage is _Stage.RUNNING]
+        return [*running, *self._aside]
+
     def _pause(self) -> float | None:
-        if len(self._running) == len(self._aside):
+        if not any(ticket.stage is _Stage.RUNNING for ticket in self._taken):
             return None
         return 0.002 if self._places[Lane.LONG] or any(self._waits) else 0.01
 
@@ -481,8 +495,8 @@ class Governor:
         ticket.route.learn(used, ticket.blocked)
         if ticket.lane is Lane.FAST:
             self._none_tiny = 0 if used < _TINY else self._none_tiny + 1
-        self._running.discard(ticket)
-        self._aside.discard(ticket)
+        if self._aside:
+            self._aside.discard(ticket)
         self._count(ticket, holds)
         self._give_up_place(ticket)
         if not holds:
@@ -553,7 +567,6 @@ class Governor:
         self._floor = max(self._floor, account.used)
         if ticket.lane is Lane.FAST and not self._has_turn(account):
             self._holder, self._end_of_turn = account, account.used + _SLICE
-        self._running.add(ticket)
         self._take_place(ticket)
         ticket.stage = _Stage.RUNNING
 
@@ -584,25 +597,28 @@ class Governor:
 
     def _enqueue(self, ticket: Ticket) -> None:
         ticket.stage = _Stage.WAITING
-        ticket.account.waits.add(ticket)
         self._waits[ticket.lane].add(ticket)
         if ticket.held is not None:
             self._returning.add(ticket)
         ticket.account.waiting[ticket.lane].append(ticket)
         if not ticket.account.queued[ticket.lane]:
-            self._queue(ticket.account, ticket.lane)
+            ticket.account.queued[ticket.lane] = True
+            heapq.heappush(self._queues[ticket.lane], self._entry(ticket.account, ticket.lane))
 
     def _dequeue(self, ticket: Ticket) -> None:
-        ticket.account.waits.discard(ticket)
-        self._waits[ticket.lane].discard(ticket)
-        self._returning.discard(ticket)
-        with suppress(ValueError):
-            ticket.account.waiting[ticket.lane].remove(ticket)
+        lane = ticket.lane
+        self._waits[lane].discard(ticket)
+        if self._returning:
+            self._returning.discard(ticket)
+        waiting = ticket.account.waiting[lane]
+        if waiting and waiting[0] is ticket:
+            waiting.popleft()
+        elif ticket in waiting:
+            waiting.remove(ticket)
 
-    def _queue(self, account: Account, lane: Lane) -> None:
-        account.queued[lane] = True
+    def _entry(self, account: Account, lane: Lane) -> _Entry:
         self._order += 1
-        heapq.heappush(self._queues[lane], (self._turn(account, lane), self._order, account))
+        return self._turn(account, lane), self._order, account
 
     def _turn(self, account: Account, lane: Lane) -> float:
         if lane is not Lane.FAST:
@@ -620,40 +636,47 @@ class Governor:
                 self._dequeue(ticket)
                 self._run(ticket)
         for lane in _LANES:
-            if self._queues[lane] or self._considered[lane]:
+            if self._queues[lane]:
                 self._admit_lane(lane)
 
     def _admit_lane(self, lane: Lane) -> None:
-        # Also those that an earlier look had to leave.
-        queue, considered = self._queues[lane], self._considered[lane]
-        self._put_back(lane)
-        while queue and (len(self._taken) < self.budget or self._returning):
-            if lane is not Lane.BLOCKED and self._places[lane] is not None:
-                break
-            turn, _, account = queue[0]
-            considered.append(account)
-            heapq.heappop(queue)
-            account.queued[lane] = False
-            waiting = account.waiting[lane]
-            if waiting:
-                ticket = self._next_of(account, lane)
-                if ticket is None:
-                    continue  # it is put back below
-                if self._turn(account, lane) <= turn:  # else others have used less by now
-                    self._admitted.append(ticket)
-                    self._dequeue(ticket)
-                    self._run(ticket)
-                if waiting:
-                    self._queue(account, lane)
-            considered.pop()
-        self._put_back(lane)
+        queue = self._queues[lane]
+        while queue and (lane is Lane.BLOCKED or self._places[lane] is None):
+            entry = queue[0]
+            account = entry[2]
+            if not account.waiting[lane]:
+                account.queued[lane] = False
+                heapq.heappop(queue)
+                continue
+            ticket = self._next_of(account, lane)
+            if ticket is None:
+                found = self._with_room(lane)
+                if found is None:
+                    return
+                entry, ticket = found
+                account = entry[2]
+            if self._turn(account, lane) <= entry[0]:  # else others have used less by now
+                self._admitted.append(ticket)
+                self._dequeue(ticket)
+                self._run(ticket)
+            if account.waiting[lane]:
+                self._requeue(entry, lane)
 
-    def _put_back(self, lane: Lane) -> None:
-        considered = self._considered[lane]
-        while considered:
-            if not considered[-1].queued[lane]:
-                self._queue(considered[-1], lane)
-            considered.pop()
+    def _requeue(self, entry: _Entry, lane: Lane) -> None:
+        """Give a site in the queue of a lane the turn that it has now."""
+        queue, account = self._queues[lane], entry[2]
+        if entry is queue[0]:
+            heapq.heapreplace(queue, self._entry(account, lane))
+        else:
+            queue[queue.index(entry)] = self._entry(account, lane)
+            heapq.heapify(queue)
+
+    def _with_room(self, lane: Lane) -> tuple[_Entry, Ticket] | None:
+        """Return whose turn it is of the sites that may run one more, and what it would run."""
+        for entry in sorted(self._queues[lane]):
+            if entry[2].waiting[lane] and (ticket := self._next_of(entry[2], lane)) is not None:
+                return entry, ticket
+        return None
 
     def _next_of(self, account: Account, lane: Lane) -> Ticket | None:
         """Return whose turn it is in a site; those that return have their places already."""

@@ -44,8 +44,9 @@ class Hangs:
         found, now = [], self._loop.time()
         for passage in self._hung:
             reporter = passage.threads.reporter
+            job = passage.job  # before the question: it is another once the passage is over
             if reporter.site == site and passage.runs:
-                hung = passage.job.hung(now)
+                hung = job.hung(now)
                 texts = reporter.mask(hung.request), reporter.mask(hung.stack)
                 found.append(Hung(texts[0], hung.seconds, texts[1]))
         return found
@@ -60,11 +61,12 @@ class Hangs:
         return cast("list[Passage]", self._governor.running())
 
     def _add(self, passage: Passage) -> None:
+        job = passage.job
         if self._hung.get(passage) or not passage.runs:
             return
-        if not passage.job.told:
-            passage.job.told = True
-            hung = passage.job.hung(self._loop.time())
+        if not job.told:
+            job.told = True
+            hung = job.hung(self._loop.time())
             passage.threads.reporter.logger("gateway.wsgi").error(
                 "%s hangs, since %.0f s; it is here:\n%s", hung.request, hung.seconds, hung.stack
             )

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, Protocol
 
 from gateway.execution.governor import Account, Governor, Lane, OverloadedError, Route, Ticket
@@ -51,18 +50,16 @@ class Step(StrEnum):
     END = "end"
 
 
-STEPS: Final[Mapping[tuple[Stage, Step], Stage]] = MappingProxyType(
-    {
-        (Stage.NEW, Step.ENTER): Stage.QUEUED,
-        (Stage.QUEUED, Step.ADMIT): Stage.ADMITTED,
-        (Stage.QUEUED, Step.END): Stage.OVER,
-        (Stage.ADMITTED, Step.BEGIN): Stage.RUNNING,
-        (Stage.ADMITTED, Step.END): Stage.OVER,
-        (Stage.RUNNING, Step.PARK): Stage.PARKED,
-        (Stage.RUNNING, Step.END): Stage.OVER,
-        (Stage.PARKED, Step.ENTER): Stage.QUEUED,
-    }
-)
+STEPS: Final[Mapping[tuple[Stage, Step], Stage]] = {
+    (Stage.NEW, Step.ENTER): Stage.QUEUED,
+    (Stage.QUEUED, Step.ADMIT): Stage.ADMITTED,
+    (Stage.QUEUED, Step.END): Stage.OVER,
+    (Stage.ADMITTED, Step.BEGIN): Stage.RUNNING,
+    (Stage.ADMITTED, Step.END): Stage.OVER,
+    (Stage.RUNNING, Step.PARK): Stage.PARKED,
+    (Stage.RUNNING, Step.END): Stage.OVER,
+    (Stage.PARKED, Step.ENTER): Stage.QUEUED,
+}
 
 
 class IllegalStepError(AssertionError):
@@ -89,6 +86,30 @@ class Job(Protocol):
 
     def hung(self, now: float) -> Hung:
         """Return what it is and where it is, for people."""
+
+
+class _Over:
+    """The job of a passage that is over."""
+
+    told = True
+
+    def run(self) -> bool:
+        return False
+
+    def abort(self, error: BaseException) -> None:
+        pass
+
+    def parked(self) -> None:
+        pass
+
+    def hangs(self, now: float) -> bool:
+        return False
+
+    def hung(self, now: float) -> Hung:
+        return Hung("a request that is over", 0.0, "")
+
+
+_OVER: Final = _Over()
 
 
 class Passage:
@@ -131,7 +152,8 @@ class Passage:
 
         With ``at_once`` it takes a place whatever the limits are.
         """
-        self.job, self.run = job, job.run
+        self.job: Job = job
+        self.run = job.run
         self._advance(Step.ENTER)
         try:
             if at_once:
@@ -139,7 +161,7 @@ class Passage:
             else:
                 self._governor.submit(self.ticket, self)
         except BaseException:
-            self._advance(Step.END)
+            self._end()
             raise
 
     def set_aside(self) -> bool:
@@ -153,7 +175,7 @@ class Passage:
         if self.seat is not None:
             self._governor.hurry(self.ticket, self)
         elif self._governor.withdraw(self.ticket):
-            self._advance(Step.END)
+            self._end()
 
     def go_on(self, *, at_once: bool = False) -> None:
         """Go on after parking, when there is a place; ``at_once`` does not wait for one."""
@@ -216,7 +238,7 @@ class Passage:
         self.job.abort(error)
         if self.stage is Stage.ADMITTED:
             self._governor.finished(self.ticket)
-            self._advance(Step.END)
+            self._end()
 
     def released(self) -> None:
         """Give back the place: the thread is free for others. Once more is no harm."""
@@ -227,9 +249,17 @@ class Passage:
             self._governor.finished(self.ticket, holds=seat is not None and bool(seat.belongings))
             if not self._governor.crowded:
                 self._loop_queue.wake()
-            self._advance(Step.END if seat is None else Step.PARK)
+            if seat is None:
+                self._end()
+            else:
+                self._advance(Step.PARK)
         if self.stage is Stage.PARKED:
             self.job.parked()
+
+    def _end(self) -> None:
+        """Let go of the job, too: each knows of the other, so only a collection would find them."""
+        self._advance(Step.END)
+        self.job, self.run = _OVER, _OVER.run
 
     def _advance(self, step: Step) -> None:
         try:

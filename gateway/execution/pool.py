@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import _thread
 import functools
+import linecache
 import logging
 import os
 import threading
@@ -27,7 +28,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from gateway.execution import seats
 from gateway.execution.governor import OverloadedError
 from gateway.execution.seats import Errand, GenerationSeats, Seat, SeatCount, ThreadSeats
-from gateway.namespace import frames
+from gateway.namespace import frames, threadstate
 from gateway.sites.reporting import Reporter
 
 P = ParamSpec("P")
@@ -231,13 +232,15 @@ class Pool:
 
         Without ``parked``, workers for which parked jobs wait are left out.
         """
-        free = [each for each in reversed(self._idle) if parked or not each.seats.has_parked]
-        if not free:
-            return None
-        if generation in free[0].seats.by_generation or not self.seats.full:
-            return free[0]
-        # Seats are scarce: where the generation has one already, if anywhere.
-        return next((each for each in free if generation in each.seats.by_generation), free[0])
+        free = None
+        for worker in reversed(self._idle):
+            if worker.seats.parked and not parked:
+                continue
+            # Where seats are scarce, one on which the generation has a seat already, if any.
+            if generation in worker.seats.by_generation or not self.seats.full:
+                return worker
+            free = free or worker
+        return free
 
 
 class Threads(Executor):
@@ -322,7 +325,7 @@ class Worker:
         self.over: Errand | None = None
         self._given = _thread.allocate_lock()
         self._given.acquire()
-        self.thread = threading.Thread(target=self._loop, name="gateway worker", daemon=True)
+        self.thread = threadstate.Thread(target=self._loop, name="gateway worker", daemon=True)
 
     # With the lock of the pool held
 
@@ -407,8 +410,14 @@ class Worker:
 def stack_of(ident: int | None) -> str:
     """Return the stack of the thread with this identifier as text; empty if it has ended."""
     with frames.of_all_threads() as innermost:
-        frame = innermost.get(ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        places = [
+            (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, None)
+            for frame in frames.outwards(innermost.get(ident or 0))
+        ]
+    for place in places:
+        linecache.checkcache(place[0])
+    # Not by ``traceback.format_stack``: it asks the loaders of a site for the lines.
+    return "".join(traceback.StackSummary.from_list(reversed(places)).format())
 
 
 class _Call:

@@ -16,6 +16,7 @@ Nothing here knows of queues or of when a thread has time; that is `gateway.exec
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -168,7 +169,7 @@ class Seat:
         "context",
         "generation",
         "parked",
-        "state",
+        "taken",
         "used",
         "worker",
     )
@@ -180,8 +181,8 @@ class Seat:
         self.used = 0.0
         self.parked = False
         self.belongings: Any = None
-        self.state: dict[str, Any] = {}
-        """The state of ``namespace.threadstate``, while the thread works for another seat."""
+        self.taken: threadstate.Taken | None = None
+        """What was taken from the thread when it turned to another seat."""
 
     def resume(self, errand: Errand) -> None:
         """Have the parked job go on by ``errand`` as soon as its thread is free."""
@@ -207,26 +208,25 @@ class ThreadSeats:
     def __init__(self, count: SeatCount) -> None:
         self.by_generation: OrderedDict[GenerationSeats, Seat] = OrderedDict()
         """The seat of each generation, the one used last at the end; none of parked jobs."""
+        self.parked = 0
+        """The number of parked jobs that will come back to this thread."""
         self._count = count
-        self._parked = 0
         self._last: Seat | None = None
         self._slot: slots.Slot | None = None
+        self._state: threadstate.State
         self._own_folder = False
-
-    @property
-    def has_parked(self) -> bool:
-        """Tell whether parked jobs will come back to this thread."""
-        return self._parked > 0
 
     @property
     def vacant(self) -> bool:
         """Tell whether there are none, not even of parked jobs: then the thread may end."""
-        return not self.by_generation and not self._parked
+        return not self.by_generation and not self.parked
 
     def begin(self) -> None:
         """Give the thread a slot and, where the system can, a working directory of its own."""
         self._slot = slots.Slot()
+        self._state = threadstate.of_this_thread()
         self._own_folder = own_folder()
+        self._state.own_umask = self._own_folder and sys.platform == "linux"
 
     def finish(self) -> None:
         """Give back what `begin` has taken, at the end of the thread."""
@@ -241,9 +241,7 @@ class ThreadSeats:
         """
         seat = self.by_generation.pop(generation, None) or self._open(worker, generation)
         try:
-            self._turn_to(seat)
-            if seat.context.run(job.run):
-                self._park(seat, job)
+            self._perform(seat, job)
         finally:
             if not seat.parked:
                 seat.used = time.monotonic()
@@ -258,9 +256,7 @@ class ThreadSeats:
         others = other.call(generation.leave) if other else None
         self._unpark(seat)
         try:
-            self._turn_to(seat)
-            if seat.context.run(job.run):
-                self._park(seat, job)
+            self._perform(seat, job)
         finally:
             if not seat.parked:
                 self.give_up(seat)
@@ -286,15 +282,26 @@ class ThreadSeats:
             log = generation.reporter.logger("gateway.threads")
             log.warning("its folder cannot be entered to close its connections: %s", error)
         seat.call(generation.end)
+        if self._state.noted:
+            self._state.put_back()
         if self._last is seat:
-            if threadstate.divided:
-                threadstate.take()
+            self._state.take()
             if self._slot is not None:
                 self._slot.show(slots.NOBODY)
             self._last = None
         if self.by_generation.get(generation) is seat:
             del self.by_generation[generation]
         generation.forget(seat)
+
+    def _perform(self, seat: Seat, job: Job) -> None:
+        self._turn_to(seat)
+        try:
+            parks = seat.context.run(job.run)
+        finally:
+            if self._state.noted:
+                self._state.put_back()
+        if parks:
+            self._park(seat, job)
 
     def _open(self, worker: Worker, generation: GenerationSeats) -> Seat:
         if self._count.full and self.by_generation:
@@ -307,10 +314,10 @@ class ThreadSeats:
         seat.belongings = seat.call(generation.leave)
         generation.park(seat)
         seat.parked = True
-        self._parked += 1
+        self.parked += 1
 
     def _unpark(self, seat: Seat) -> None:
-        self._parked -= 1
+        self.parked -= 1
         seat.parked = False
         belongings, seat.belongings = seat.belongings, None
         seat.call(seat.generation.enter, belongings)
@@ -323,11 +330,13 @@ class ThreadSeats:
         if self._last is not seat:
             if self._slot is not None:
                 self._slot.show(seat.generation.shown)
-            if threadstate.divided:
-                state = threadstate.take()
+            if self._state.changed or threadstate.divided:
+                taken = self._state.take()
                 if self._last is not None:
-                    self._last.state = state
-                threadstate.put(seat.state)
+                    self._last.taken = taken
+            if seat.taken is not None:
+                taken, seat.taken = seat.taken, None
+                self._state.put(taken)
             self._last = seat
 
 

@@ -206,7 +206,7 @@ def _call(functions: list[Callable[[], object]]) -> None:
     for function in functions:
         try:
             function()
-        except Exception:
+        except BaseException:  # it may look at objects of sites
             logger.exception("what was to be done after a collection failed")
 
 

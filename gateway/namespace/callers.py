@@ -23,7 +23,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FrameType, FunctionType, ModuleType
+from types import FrameType, FunctionType, MethodType, ModuleType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from gateway.namespace.tracebacks import internal
@@ -54,6 +54,9 @@ class Domain(Protocol):
     def brings(self, function: FunctionType) -> bool:
         """Whether ``function`` is from a unit of the environment that its code has."""
 
+
+_BOUND = (MethodType, classmethod, staticmethod)
+"""The types that have a function as ``__func__``. Others may run code of a site when asked."""
 
 _domains: dict[int, weakref.ref[Domain]] = {}
 _shared: set[str] = set(STDLIB)
@@ -201,7 +204,9 @@ def written_function(value: object) -> FunctionType | None:
     if not issubclass(type(value), FunctionType | functools.partial):
         found = (unwrap(value) for unwrap in _unwrappers)
         inner = next((each for each in found if each is not None), None)
-        function = getattr(value, "__func__", value) if inner is None else inner
+        function = value if inner is None else inner
+        if inner is None and issubclass(type(value), _BOUND):
+            function = function.__func__
     if issubclass(type(function), functools.partial):
         return written_function(function.func)
     return function if type(function) is FunctionType else None

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable
 
+from gateway.namespace import stacksizes
 from gateway.namespace.namespace import Namespace
 from gateway.namespace.recording import Hook
 
@@ -26,6 +27,7 @@ def register() -> None:
             after_in_parent=lambda: _after(1),
             after_in_child=lambda: _after(2),
         )
+        os.register_at_fork(after_in_child=stacksizes.after_fork_in_child)
 
 
 _forking: dict[int, list[tuple[Hook, Hook, Hook]]] = {}

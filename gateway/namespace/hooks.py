@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import _frozen_importlib
 import _thread
+import asyncio
 import contextlib
 import copy
+import email.charset
 import faulthandler
 import functools
 import os
 import posix
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -22,10 +25,10 @@ import typing
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, cast
+from typing import Any, Final, cast
 from xml.etree import ElementTree
 
-from gateway.namespace import callers, exits, slots, standins
+from gateway.namespace import callers, exits, slots, stacksizes, standins, threadstate
 from gateway.namespace.namespace import Namespace
 
 
@@ -83,6 +86,80 @@ def _noting_the_starter(before: Callable[..., int]) -> Callable[..., int]:
         return before(slots.run_for, (starter.name, *work))
 
     return start_new_thread
+
+
+def _with_the_stack_of_the_starter(before: Callable[..., Any]) -> Callable[..., Any]:
+    """Start a thread with a stack of the size that the site which starts it has set."""
+
+    @functools.wraps(before)
+    def start(*args: Any, **kwargs: Any) -> Any:
+        namespace = _asking()
+        size = namespace.recorded.stack_size if namespace is not None else 0
+        return stacksizes.start(size, before, *args, **kwargs)
+
+    return start
+
+
+def _stack_size_of_the_asker(before: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(before)
+    def stack_size(*sizes: int) -> int:
+        namespace = _asking()
+        if namespace is None or len(sizes) > 1:
+            return before(*sizes)
+        previous = namespace.recorded.stack_size
+        for size in sizes:
+            stacksizes.check(size)
+            namespace.recorded.stack_size = size
+        return previous
+
+    return stack_size
+
+
+class _Noting:
+    """Stands for a function that changes something of its thread, which is noted before.
+
+    ``__call__`` is a property, so that no frame of ours stands between: a profile function would
+    see the return from it without the call. ``put_back`` gets the function, and returns what puts
+    back the present state.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], put_back: Callable[[Any], Callable[[], object]]
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._put_back = put_back
+
+    @property
+    def __call__(self) -> Callable[..., Any]:
+        threadstate.note(self._function, functools.partial(self._put_back, self._function))
+        return self._function
+
+
+def _noting(put_back: Callable[[Any], Callable[[], object]]) -> Callable[[Any], _Noting]:
+    return lambda before: _Noting(before, put_back)
+
+
+def _mask_signals(before: Callable[..., Any]) -> Callable[[], object]:
+    return functools.partial(before, signal.SIG_SETMASK, before(signal.SIG_BLOCK, ()))
+
+
+def _put_back_umask(before: Callable[[int], int]) -> Callable[[], object]:
+    """Where threads share one umask, it stays: others may have changed it meanwhile."""
+    if not threadstate.of_this_thread().own_umask:
+        return int
+    umask = before(0o077)  # there is no way to ask
+    before(umask)
+    return functools.partial(before, umask)
+
+
+def _noting_the_loop(before: Callable[[Any], None]) -> Callable[[Any], None]:
+    @functools.wraps(before)
+    def set_event_loop(loop: Any) -> None:
+        before(loop)
+        threadstate.note_loop(loop, before)
+
+    return set_event_loop
 
 
 class _OfTheAsker(MutableMapping[Any, Any]):
@@ -215,6 +292,7 @@ def _left_alone_by_sites(before: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+_START: Final = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
 _redirect: Any = contextlib.redirect_stdout.__base__
 
 _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
@@ -225,9 +303,27 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (warnings, "_add_filter", _of_the_warnings_of_the_asker),
     (warnings, "resetwarnings", _of_the_warnings_of_the_asker),
     (threading, "excepthook", _excepthook_of_the_thread),
+    (_thread, "start_new_thread", _with_the_stack_of_the_starter),
     (_thread, "start_new_thread", _noting_the_starter),
     (os, "_exit", exits.exit_of_the_asker),
     (posix, "_exit", exits.exit_of_the_asker),
+    (threading, _START, _with_the_stack_of_the_starter),
+    (threading, "stack_size", _stack_size_of_the_asker),
+    (_thread, "stack_size", _stack_size_of_the_asker),
+    (sys, "settrace", _noting(lambda before: functools.partial(before, sys.gettrace()))),
+    (sys, "setprofile", _noting(lambda before: functools.partial(before, sys.getprofile()))),
+    (
+        sys,
+        "set_asyncgen_hooks",
+        _noting(lambda before: functools.partial(before, *sys.get_asyncgen_hooks())),
+    ),
+    (signal, "pthread_sigmask", _noting(_mask_signals)),
+    (os, "umask", _noting(_put_back_umask)),
+    (asyncio, "set_event_loop", _noting_the_loop),
+    (asyncio.events, "set_event_loop", _noting_the_loop),
+    (email.charset, "ALIASES", _OfTheAsker),
+    (email.charset, "CHARSETS", _OfTheAsker),
+    (email.charset, "CODEC_MAP", _OfTheAsker),
     (ElementTree, "_namespace_map", _OfTheAsker),
     (shutil, "_ARCHIVE_FORMATS", _OfTheAsker),
     (shutil, "_UNPACK_FORMATS", _OfTheAsker),

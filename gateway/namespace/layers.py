@@ -38,6 +38,7 @@ PRIVATE = frozenset(
     {
         "_csv",
         "argparse",
+        "calendar",
         "concurrent.futures.process",
         "csv",
         "distutils",

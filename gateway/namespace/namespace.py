@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from gateway.namespace import (
     patches,
     recording,
     tables,
+    threadstate,
     views,
 )
 from gateway.namespace.children import PATIENCE, end_helpers
@@ -139,11 +141,18 @@ class Namespace:
         for each helper process of the code's ``multiprocessing``.
         """
         errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
-        end_helpers(self.modules, patience)
-        tables.release(self)
-        libraries.release(self)
-        patches.release(self)
-        cleanup.clear(self)
+        threadstate.put_back()
+        for release in (
+            functools.partial(end_helpers, self.modules, patience),
+            functools.partial(tables.release, self),
+            functools.partial(libraries.release, self),
+            functools.partial(patches.release, self),
+            functools.partial(cleanup.clear, self),
+        ):
+            try:
+                release()
+            except BaseException as exc:  # keys of the code may raise when they are compared
+                errors.append(exc)
         self._closed = True
         return errors
 
@@ -189,6 +198,7 @@ class Namespace:
 
         Call it when the code has been loaded. Returns the names of what was replaced, for people.
         """
+        threadstate.put_back()  # what follows is no code of the site to trace
         return patches.adopt()
 
     def seen_environ(self) -> Any:

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from gateway.namespace.encodings import Encodings
@@ -47,6 +47,8 @@ class Recorded:
     locales: dict[int, str] = field(default_factory=dict)
     socket_timeout: float | type[Unset] | None = Unset
     """Seconds, as ``socket.setdefaulttimeout`` takes them."""
+    stack_size: int = 0
+    """Bytes, as ``threading.stack_size`` takes them."""
     encodings: Encodings = field(default_factory=Encodings)
     dictionaries: dict[Any, MutableMapping[Any, Any]] = field(default_factory=dict)
     """The namespace's own of dictionaries of shared code, by what stands there for them."""
@@ -251,16 +253,38 @@ def make_socket(recorded: Recorded) -> ModuleType:
 def make_threading(recorded: Recorded) -> ModuleType:
     """A ``threading`` whose ``excepthook`` is the namespace's; see ``excepthook_of``.
 
-    What is to be called when the interpreter waits for its threads is called before the other
-    exit functions, which come first in Python too.
+    Trace and profile functions for all threads are recorded only, because they would run for all
+    sites. What is to be called when the interpreter waits for its threads is called before the
+    other exit functions, which come first in Python too.
     """
     view = copy(threading)
 
     def _register_atexit(func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         recorded.exit_functions.append((func, args, kwargs))
 
-    vars(view)["_register_atexit"] = disguise(_register_atexit, "threading")
-    return view
+    for kind in ("trace", "profile"):
+        _replace(view, *_hook_for_threads(kind))
+    return _replace(view, _register_atexit)
+
+
+def _hook_for_threads(kind: str) -> list[Callable[..., Any]]:
+    """Functions like ``threading.settrace`` and ``gettrace``, for a hook that is only recorded."""
+    recorded: list[Any] = [None]
+
+    def set_hook(func: Any) -> None:
+        recorded[0] = func
+
+    def get_hook() -> Any:
+        return recorded[0]
+
+    def set_hook_all_threads(func: Any) -> None:
+        recorded[0] = func
+
+    get_hook.__name__ = f"get{kind}"
+    set_hook.__name__ = f"set{kind}"
+    set_hook_all_threads.__name__ = f"set{kind}_all_threads"
+    functions = (get_hook, set_hook, set_hook_all_threads)
+    return [each for each in functions if hasattr(threading, each.__name__)]
 
 
 def excepthook_of(view: ModuleType) -> Callable[[Any], object] | None:
@@ -294,6 +318,8 @@ def limit_sys(view: ModuleType) -> None:
     def addaudithook(hook: Callable[..., object], /) -> None:
         """Would see what other sites do, and could never be taken out."""
 
+    if (monitoring := getattr(sys, "monitoring", None)) is not None:  # from Python 3.12 on
+        vars(view)["monitoring"] = _make_monitoring(monitoring)
     _replace(
         view,
         setrecursionlimit,
@@ -301,6 +327,58 @@ def limit_sys(view: ModuleType) -> None:
         setswitchinterval,
         getswitchinterval,
         addaudithook,
+    )
+
+
+def _make_monitoring(monitoring: ModuleType) -> ModuleType:
+    """A ``sys.monitoring`` that records: its tools and events are those of all threads."""
+    tools: dict[int, str] = {}
+    events: dict[Any, int] = {}
+    callbacks: dict[tuple[int, int], Any] = {}
+
+    def use_tool_id(tool_id: int, name: str, /) -> None:
+        if not 0 <= tool_id < 6:
+            raise ValueError(f"invalid tool {tool_id} (must be between 0 and 5)")
+        if tool_id in tools:
+            raise ValueError(f"tool {tool_id} is already in use")
+        tools[tool_id] = name
+
+    def free_tool_id(tool_id: int, /) -> None:
+        tools.pop(tool_id, None)
+
+    def get_tool(tool_id: int, /) -> str | None:
+        return tools.get(tool_id)
+
+    def register_callback(tool_id: int, event: int, func: Any, /) -> Any:
+        previous, callbacks[tool_id, event] = callbacks.get((tool_id, event)), func
+        return previous
+
+    def set_events(tool_id: int, event_set: int, /) -> None:
+        events[tool_id] = event_set
+
+    def get_events(tool_id: int, /) -> int:
+        return events.get(tool_id, 0)
+
+    def set_local_events(tool_id: int, code: CodeType, event_set: int, /) -> None:
+        events[tool_id, code] = event_set
+
+    def get_local_events(tool_id: int, code: CodeType, /) -> int:
+        return events.get((tool_id, code), 0)
+
+    def restart_events() -> None:
+        """No event has been disabled."""
+
+    return _replace(
+        copy(monitoring),
+        use_tool_id,
+        free_tool_id,
+        get_tool,
+        register_callback,
+        set_events,
+        get_events,
+        set_local_events,
+        get_local_events,
+        restart_events,
     )
 
 

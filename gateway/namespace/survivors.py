@@ -86,7 +86,7 @@ class Trace:
         """
         if not self.alive:
             return []
-        namespace, names = self._namespace(), {t.ident: t.name for t in threading.enumerate()}
+        namespace, names = self._namespace(), _names_of_threads()
         started = {
             ident
             for ident in names
@@ -190,6 +190,15 @@ class _Search:
             holder = step
 
 
+def _names_of_threads() -> dict[int, str]:
+    """Return the names of the threads, each by its identifier, without calling code of a site."""
+    names = {}
+    for ident, thread in list(threading._active.items()):  # type: ignore[attr-defined]
+        name = object.__getattribute__(thread, "__dict__").get("_name")
+        names[ident] = str.__str__(name) if issubclass(type(name), str) else ""
+    return names
+
+
 def _is_module(value: object) -> bool:
     """Tell whether ``value`` is a module, by its real type.
 
@@ -234,16 +243,16 @@ def _name_in(holder: Any, value: Any) -> str:
 
     The result is empty if finding out would mean calling code of a site.
     """
-    if type(holder) in (dict, types.MappingProxyType) or isinstance(holder, dict):
+    if issubclass(type(holder), dict):
         for key, held in list(dict.items(holder)):
             if held is value:
                 return key if type(key) is str else f"[{_kind(key)}]"
             if key is value:
                 return "a key"
         return ""
-    if isinstance(holder, list | tuple):
+    if issubclass(type(holder), list | tuple):
         return next((f"[{n}]" for n, held in enumerate(list(holder)) if held is value), "")
-    if isinstance(holder, CellType):
+    if type(holder) is CellType:
         return "cell_contents"
     try:
         attributes = object.__getattribute__(holder, "__dict__")

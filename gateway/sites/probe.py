@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message, Scope
 
 from gateway.config import SiteConfig
-from gateway.errors import ProbeError, one_line, traceback_of
+from gateway.errors import ProbeError, told
 from gateway.log import request_id
 from gateway.sites.generation import Generation
 
@@ -140,8 +140,9 @@ class _Question:
             await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if asking.done() and (error := asking.exception()) is not None:
                 if not self._heard.reason:
-                    self._heard.reason, self._heard.traceback = one_line(error), traceback_of(error)
-                raise self.failure("failed") from error
+                    words = told(error)
+                    self._heard.reason, self._heard.traceback = words.reason, words.traceback
+                raise self.failure("failed")
             if self._answered.done():
                 return self._answered.result()
             if asking.done():

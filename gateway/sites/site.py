@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log
 from gateway.config import FaultySite, SiteConfig
-from gateway.errors import LoadError, one_line, traceback_of
+from gateway.errors import LoadError, class_name, told
 from gateway.front import pages
 from gateway.sites.events import (
     A_REQUEST,
@@ -360,13 +360,11 @@ class Site:
 
     def _failed(self, error: BaseException, number: int, reporter: Reporter) -> Failure:
         what = error.what if isinstance(error, LoadError) else LoadError.what
-        failure = Failure(_error_id(), type(error).__name__, "")
+        failure = Failure(_error_id(), class_name(error), "")
         with contextlib.suppress(Exception):  # telling it may fail as well: without memory, for one
-            if isinstance(error, LoadError):
-                reason, text = error.reason, error.traceback
-            else:
-                reason, text = one_line(error), traceback_of(error)
-            failure = replace(failure, reason=reporter.mask(reason), traceback=reporter.mask(text))
+            words = told(error)
+            reason, text = reporter.mask(words.reason), reporter.mask(words.traceback)
+            failure = replace(failure, reason=reason, traceback=text)
         self._advance(Event.FAILED, failure)
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.errors import CodeError
 from gateway.execution.audit import Finding
 from gateway.execution.governor import Governor
 from gateway.execution.passage import Passage
@@ -133,7 +134,7 @@ async def test_a_thread_that_has_died_has_nothing(monkeypatch: pytest.MonkeyPatc
         assert [each.lost for each in looks(made.traffic)] == [True]
         (thread,) = made.traffic.pool._workers
         made.traffic.pool.give_back(thread)  # type: ignore[arg-type]
-        with pytest.raises(RuntimeError, match="thread"):
+        with pytest.raises(CodeError, match="thread"):
             await asking
         assert looks(made.traffic) == []
 

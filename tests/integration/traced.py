@@ -29,6 +29,7 @@ from starlette.types import Receive, Scope, Send
 
 import gateway
 from gateway.cluster.store.thread import StoreThread
+from gateway.execution.passage import Passage
 from gateway.main import app as gateway_app
 
 from .traces import ARMED, Entry
@@ -131,6 +132,17 @@ def _starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.
     return start_beside
 
 
+def _afresh(perform: Callable[[Passage, Any], None]) -> Callable[[Passage, Any], None]:
+    """Let what a thread does for a request belong to the request, whoever started the thread."""
+
+    @functools.wraps(perform)
+    def perform_afresh(passage: Passage, worker: Any) -> None:
+        contextvars.Context().run(perform, passage, worker)
+
+    return perform_afresh
+
+
+Passage.perform = _afresh(Passage.perform)  # type: ignore[method-assign]
 StoreThread.ask = _carried(StoreThread.ask)  # type: ignore[assignment, method-assign]
 StoreThread.tell = _carried(StoreThread.tell)  # type: ignore[assignment, method-assign]
 threading.Thread.start = _starting(threading.Thread.start)  # type: ignore[assignment, method-assign]

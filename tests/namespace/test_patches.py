@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import http.client
+import http.cookiejar
 import json
 import os
 import ssl
@@ -118,6 +119,27 @@ def test_a_hook_that_was_not_set_is_unset_again(make: Any) -> None:
     thread.join()
     assert called == ["thread"]
     careless.close()
+
+
+def test_a_hook_that_is_no_function_yet_is_unset_again(make: Any) -> None:
+    careless, _ = make("import http.cookiejar\nhttp.cookiejar.logger = lambda *args: None")
+    assert http.cookiejar.logger is None
+    careless.close()
+
+
+def test_an_object_that_raises_whatever_it_is_asked_for(make: Any) -> None:
+    source = """
+    import json
+    class Lazy:
+        def __getattr__(self, name): raise KeyboardInterrupt
+    json.of_a_site = Lazy()
+    """
+    careless, _ = make(source)
+    try:
+        make("import json")
+    finally:
+        assert careless.close() == []
+        vars(json).pop("of_a_site", None)
 
 
 def test_a_patched_default_of_json(make: Any) -> None:

@@ -318,6 +318,33 @@ def test_finalizers_run_at_the_unload(hooks: None) -> None:
     assert [str(each) for each in namespaces[1].close()] == ["of a finalizer"]
 
 
+def test_the_unload_goes_on_after_an_entry_that_raises(hooks: None) -> None:
+    dispatch: dict[Any, Any] = copy._deepcopy_dispatch  # type: ignore[attr-defined]
+    namespace = Namespace("a")
+    load(
+        namespace,
+        "import copy, json\n"
+        "class Key:\n"
+        "    hashed = False\n"
+        "    def __hash__(self):\n"
+        "        if self.hashed: raise KeyboardInterrupt\n"
+        "        return 5\n"
+        "key = Key()\n"
+        "copy._deepcopy_dispatch[key] = None\n"
+        "Key.hashed = True\n"
+        "json.JSONEncoder.default = lambda self, value: str(value)\n",
+    )
+    before = json.JSONEncoder.default
+    namespace.confine_patches()
+    errors = namespace.close()
+    assert [type(error) for error in errors] == [KeyboardInterrupt]
+    assert json.JSONEncoder.default is not before
+    assert namespace not in Namespace.alive()
+    key = next(each for each in dispatch if type(each).__name__ == "Key")
+    type(key).hashed = False
+    del dispatch[key]
+
+
 def test_what_is_replaced_after_the_load_goes_with_the_namespace(hooks: None) -> None:
     before = json.JSONEncoder.default, http.client.HTTPConnection.response_class
     namespaces = [Namespace(name) for name in ("a", "b")]

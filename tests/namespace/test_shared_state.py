@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import csv
 import decimal
 import faulthandler
@@ -21,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.mime.text import MIMEText
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -223,6 +225,128 @@ def test_the_recursion_limit_is_only_raised(pair: tuple[Run, Run]) -> None:
         assert sys.getrecursionlimit() == before + 100
     finally:
         sys.setrecursionlimit(before)
+
+
+STACK = """
+import ctypes, threading
+libc = ctypes.CDLL(None)
+libc.pthread_self.restype = ctypes.c_void_p
+def size():
+    attributes, found = ctypes.create_string_buffer(256), ctypes.c_size_t()
+    assert libc.pthread_getattr_np(ctypes.c_void_p(libc.pthread_self()), attributes) == 0
+    libc.pthread_attr_getstacksize(attributes, ctypes.byref(found))
+    libc.pthread_attr_destroy(attributes)
+    result.append(found.value)
+def start(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc")
+def test_the_size_of_the_stacks_of_threads(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    before = threading.stack_size()
+    in_a_thread = f"{STACK}result = []\nstart(size)"
+    # Threads that other code of the site or of Python starts count as well.
+    others = """
+    result.clear()
+    import _thread
+    done = _thread.allocate_lock()
+    done.acquire()
+    _thread.start_new_thread(lambda: (size(), done.release()), ())
+    done.acquire(timeout=20)
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(size).result()
+    """
+    (usual,) = b(in_a_thread)
+    assert a("import threading; result = threading.stack_size(64 << 20)") == 0
+    assert a("result = threading.stack_size()") == 64 << 20
+    assert a(in_a_thread) == [64 << 20]
+    assert a(others) == [64 << 20, 64 << 20]
+    assert b(in_a_thread) == [usual]
+    a("threading.stack_size(32768)")
+    assert a(in_a_thread) == [8 << 20]
+    assert a("import _thread; result = _thread.stack_size(0)") == 32768
+    assert a(in_a_thread) == [usual]
+    with pytest.raises(ValueError):
+        a("threading.stack_size(5)")
+    assert threading.stack_size() == before
+
+
+def test_a_thread_that_cannot_be_started_leaves_the_size(
+    pair: tuple[Run, Run],
+) -> None:
+    a, _ = pair
+    before = threading.stack_size()
+    a("import threading; threading.stack_size(1 << 50)")
+    with pytest.raises(RuntimeError):
+        a("threading.Thread(target=print).start()")
+    assert threading.stack_size() == before
+
+
+def test_the_first_day_of_the_week(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    a("import calendar; calendar.setfirstweekday(calendar.SUNDAY)")
+    ask = "import calendar; result = [calendar.firstweekday(), calendar.monthcalendar(2026, 11)[0]]"
+    assert a(ask) == [6, [1, 2, 3, 4, 5, 6, 7]]
+    assert b(ask) == [0, [0, 0, 0, 0, 0, 0, 1]]
+    assert calendar.firstweekday() == 0
+
+
+def test_charsets_of_mail(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    a(
+        """
+        from email import charset
+        charset.add_charset("utf-8", charset.QP, charset.QP)
+        charset.add_alias("ours", "utf-8")
+        charset.add_codec("ours-2", "latin-1")
+        """
+    )
+    ask = """
+    from email import charset
+    from email.mime.text import MIMEText
+    result = [
+        MIMEText("grün", "plain", "utf-8")["Content-Transfer-Encoding"],
+        charset.Charset("ours").input_charset,
+        charset.CODEC_MAP.get("ours-2"),
+    ]
+    """
+    assert a(ask) == ["quoted-printable", "utf-8", "latin-1"]
+    assert b(ask) == ["base64", "ours", None]
+    assert MIMEText("grün", "plain", "utf-8")["Content-Transfer-Encoding"] == "base64"
+
+
+def test_hooks_for_all_threads(pair: tuple[Run, Run]) -> None:
+    a, b = pair
+    for kind in ("trace", "profile"):
+        for name in (f"set{kind}", f"set{kind}_all_threads"):
+            if not hasattr(threading, name):
+                continue
+            a(f"import threading; threading.{name}(print)")
+            ask = f"import threading; result = threading.get{kind}()"
+            assert [a(ask), b(ask)] == [print_of(a), None]
+            assert getattr(threading, f"get{kind}")() is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has it from 3.12 on")
+def test_monitoring(pair: tuple[Run, Run]) -> None:
+    watch = """
+    import sys
+    watched = []
+    def monitor():
+        sys.monitoring.use_tool_id(4, "ours")
+        sys.monitoring.register_callback(4, sys.monitoring.events.PY_START, watched.append)
+        sys.monitoring.set_events(4, sys.monitoring.events.PY_START)
+        return sys.monitoring.get_tool(4)
+    result = monitor()
+    """
+    assert [run(watch) for run in pair] == ["ours", "ours"]
+    assert sys.monitoring.get_tool(4) is None
+    assert [run("result = watched") for run in pair] == [[], []]
 
 
 def test_sqlite_converters_and_adapters(pair: tuple[Run, Run]) -> None:

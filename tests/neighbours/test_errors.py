@@ -14,10 +14,8 @@ from .hostile import plain_site
 from .steady import SteadyLoad, ask, ask_at_once, try_to_ask
 
 pytestmark = pytest.mark.timed
-unmended = pytest.mark.xfail(run=False, reason="known, and not mended yet")
 
 
-@unmended
 def test_09_an_exception_at_import_whose_text_is_an_interrupt(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -42,7 +40,6 @@ def test_09_an_exception_at_import_whose_text_is_an_interrupt(
         assert not gateway.ended
 
 
-@unmended
 def test_09_an_exception_whose_text_takes_long(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -93,7 +90,6 @@ def test_09_an_exception_at_import_whose_text_takes_long(
         load.goes_on()
 
 
-@unmended
 def test_09_a_size_of_stacks_that_is_too_small_for_others(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:

@@ -267,7 +267,7 @@ class Faults(RuleBasedStateMachine):
         self.patch.setattr(Bridge, "close", after("close", Bridge.close))
         self.patch.setattr(Bridge, "in_flight", before("describe", Bridge.in_flight))
         self.patch.setattr(Namespace, "close", after("leave", Namespace.close))
-        self.patch.setattr(site_module, "one_line", before("mask", site_module.one_line))
+        self.patch.setattr(site_module, "told", before("mask", site_module.told))
 
     async def _begin(self) -> None:
         self.backend = InProcessBackend(THREADS)

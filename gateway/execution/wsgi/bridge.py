@@ -119,8 +119,10 @@ class Bridge(WSGIMiddleware):
         environ = build_environ(scope, body, length)
         if probed := PROBE in scope.get("extensions", ()):
             environ[PROBE] = scope["extensions"][PROBE]  # type: ignore[typeddict-unknown-key]
-        patience = self.limits.request_timeout
-        responder = Responder(self.app, environ, passage, traffic.loop_queue, patience)
+        responder = Responder(
+            self.app, environ, passage, traffic.loop_queue, self.limits.request_timeout
+        )
+        del environ  # it ends on its thread
         passage.enter(responder, at_once=probed)
         traffic.watch()
         blind = None
@@ -195,8 +197,9 @@ class Exchange:
             responder.error = None  # its traceback refers to frames, and they to the responder
             if not responder.done:
                 responder.let_go()
-            if self._watcher is not None:
-                self._watcher.cancel()
+            watcher, self._watcher = self._watcher, None  # its end refers to its frame, and to self
+            if watcher is not None:
+                watcher.cancel()
 
     def describe(self, age: float) -> str:
         """Return a text for the log: the request and what it is doing; ``age`` in seconds."""

@@ -16,10 +16,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from a2wsgi.wsgi_typing import Environ, ExceptionInfo, WriteCallable, WSGIApp
 
+from gateway.errors import GatewayError, told
 from gateway.execution.governor import Lane
 from gateway.execution.loop_queue import LoopQueue
 from gateway.execution.passage import Passage
@@ -172,6 +173,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS: Final = re.compile(r"[2-5][0-9]{2}")
 _REASON: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _LATIN_1: Final = re.compile(r"[\x00-\xff]*")
+_OVER: Final = cast("Environ", {})
 _DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 
 
@@ -192,6 +194,7 @@ class Responder:
         """``patience`` is the number of seconds after which it hangs, 0 for never."""
         self.app = app
         self.environ = environ
+        self._asked = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         self.since = loop_queue.loop.time()
         self.told = False
         self._patience = patience
@@ -199,7 +202,7 @@ class Responder:
         self.passage = passage
         self.head: Head | None = None
         self.done = False
-        self.error: Exception | None = None
+        self.error: GatewayError | None = None
         self._thread_id = 0
         self._loop_queue = loop_queue
         self._head_only = environ["REQUEST_METHOD"] == "HEAD"
@@ -237,7 +240,7 @@ class Responder:
     @property
     def request(self) -> str:
         """The method and the path, for people."""
-        method, path = self.environ["REQUEST_METHOD"], self.environ["PATH_INFO"]
+        method, path = self._asked
         # PEP 3333, "Unicode Issues"
         return f"{method} {path.encode('latin-1').decode('utf-8', 'replace')!r}"
 
@@ -322,14 +325,8 @@ class Responder:
 
     def abort(self, error: BaseException) -> None:
         """End with ``error``, if it has not ended."""
-        if self.done:
-            return
-        if not isinstance(error, Exception):
-            # sys.exit() in a view is no reason for the gateway to exit
-            failure = RuntimeError(f"the application raised {type(error).__name__}")
-            failure.__cause__ = error
-            error = failure
-        self._finish(error)
+        if not self.done:
+            self._finish(error)
 
     def parked(self) -> None:
         """Go on at once if the client has caught up meanwhile."""
@@ -393,8 +390,10 @@ class Responder:
 
     def _put(self, piece: bytes) -> bool:
         """Add a piece to those to be sent; return false if there is nothing of it to send."""
-        if not isinstance(piece, bytes):
-            raise TypeError(f"the application gave {type(piece).__name__} instead of bytes")
+        if type(piece) is not bytes:
+            if not isinstance(piece, bytes):
+                raise TypeError(f"the application gave {type(piece).__name__} instead of bytes")
+            piece = b"".join((piece,))  # a class of the site must not come to the event loop
         if not piece:
             return False
         head = self.head
@@ -410,10 +409,12 @@ class Responder:
             self._size += len(piece)
         return True
 
-    def _finish(self, error: Exception | None) -> None:
+    def _finish(self, error: BaseException | None) -> None:
         if error is None and not self._gone:
             error = self._conclude()
-        self.error = error
+        if error is not None:
+            # Text at most comes to the event loop of what the code of a site has raised.
+            self.error = error if isinstance(error, GatewayError) else told(error)
         with self._lock:
             self.done = True
         self._announce()
@@ -446,6 +447,7 @@ class Responder:
         """Close the iterable, on the thread that ran the view: Django ends the request here."""
         close = getattr(self._iterable, "close", None)
         self._iterable = self._iterator = None
+        self.environ = _OVER  # what the site has put into it ends here, on its thread
         if close is not None:
             try:
                 close()

@@ -59,7 +59,6 @@ class Traffic:
     def watch(self) -> None:
         """Have the governor look at the running requests, from now on until none runs."""
         self._quiet = False
-        self.hangs.watch()
         if not self._passing and self._may_rest():
             self._passing = True
             self.loop.call_soon(self._pass)
@@ -78,7 +77,10 @@ class Traffic:
         except Exception:
             logger.exception("the governor could not look at the requests that run")
         # After an error, too: the timer stays armed while requests run.
-        self._timer = None if pause is None else self.loop.call_later(pause, self._tick)
+        self._timer = None
+        if pause is not None:
+            self._timer = self.loop.call_later(pause, self._tick)
+            self.hangs.watch()
 
     def _pass(self) -> None:
         """Run once in each pass of the loop while there is a crowd; rest in one of `_PASSES`."""

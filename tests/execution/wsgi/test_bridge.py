@@ -14,6 +14,7 @@ import pytest
 
 from gateway import log
 from gateway.config.limits import Limits
+from gateway.errors import CodeError
 from gateway.execution.wsgi import Bridge
 from gateway.execution.wsgi.body import PROGRESS, Intake
 from gateway.execution.wsgi.response import HIGH_WATER
@@ -194,7 +195,7 @@ async def test_a_wrong_content_length_is_an_error(announced: int, pieces: Iterab
 
     with bridge(wrong) as app:
         client = Client()
-        with pytest.raises(ValueError, match="Content-Length"):
+        with pytest.raises(CodeError, match=r"^ValueError: .*Content-Length"):
             await client.ask(app)
     assert not client.complete
 
@@ -226,7 +227,7 @@ async def test_what_cannot_be_sent_is_an_error(status: str, header: tuple[str, s
 
     with bridge(splitting) as app:
         client = Client()
-        with pytest.raises(ValueError):
+        with pytest.raises(CodeError, match=r"^ResponseError: "):
             await client.ask(app)
     assert client.sent == []
 
@@ -254,7 +255,7 @@ async def test_start_response_twice_is_an_error() -> None:
         start_response("200 OK", [])
         return [b"x"]
 
-    with bridge(twice) as app, pytest.raises(AssertionError, match="second time"):
+    with bridge(twice) as app, pytest.raises(CodeError, match=r"^AssertionError: .* second time"):
         await Client().ask(app)
 
 
@@ -269,7 +270,7 @@ async def test_exc_info_after_data_raises_it() -> None:
 
     with bridge(late) as app:
         client = Client()
-        with pytest.raises(LookupError, match="too late"):
+        with pytest.raises(CodeError, match=r"^LookupError: too late"):
             await client.ask(app)
     assert not client.complete
 
@@ -283,9 +284,46 @@ async def test_an_application_that_breaks_the_rules_is_an_error(answer: Any) -> 
 
     with bridge(careless) as app:
         client = Client()
-        with pytest.raises((AssertionError, TypeError)):
+        with pytest.raises(CodeError, match=r"^(Assertion|Type)Error: "):
             await client.ask(app)
     assert client.sent == []
+
+
+async def test_no_code_of_a_site_comes_to_the_event_loop() -> None:
+    threads: list[int] = []
+
+    class Noting:
+        def __del__(self) -> None:
+            threads.append(threading.get_ident())
+
+    class Told(Exception):
+        def __str__(self) -> str:
+            threads.append(threading.get_ident())
+            return "in words"
+
+    class Page(bytes):
+        def __len__(self) -> int:
+            threads.append(threading.get_ident())
+            return super().__len__()
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ["site"] = Noting()
+        environ["PATH_INFO"] = Noting()  # routers put there what is left of the path
+        if environ["QUERY_STRING"]:
+            raise Told
+        start_response("200 OK", [])
+        return [Page(b"a page")]
+
+    with bridge(app) as served:
+        assert (await Client().ask(served)).content == b"a page"
+        with pytest.raises(CodeError, match=r"^Told: in words") as caught:
+            await Client().ask(served, query_string=b"fail")
+    assert caught.value.traceback.endswith("Told: in words\n")
+    deadline = time.monotonic() + DEADLINE
+    while len(threads) < 5:
+        assert time.monotonic() < deadline, "something of the site is left"
+        await asyncio.sleep(0.01)
+    assert threading.get_ident() not in threads
 
 
 async def test_close_is_called_on_the_thread_of_the_view_whatever_happens() -> None:
@@ -309,7 +347,7 @@ async def test_close_is_called_on_the_thread_of_the_view_whatever_happens() -> N
 
     with bridge(app) as served:
         assert (await Client().ask(served)).content == b"x"
-        with pytest.raises(TypeError):
+        with pytest.raises(CodeError, match=r"^TypeError: "):
             await Client().ask(served, raw_path=b"/broken")
     assert len(threads) == 4 and threads[0] == threads[1] and threads[2] == threads[3]
 
@@ -319,7 +357,7 @@ async def test_no_exception_of_a_view_ends_the_gateway(error: BaseException) -> 
     def leaving(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         raise error
 
-    with bridge(leaving) as app, pytest.raises(RuntimeError, match=type(error).__name__):
+    with bridge(leaving) as app, pytest.raises(CodeError, match=f"^{type(error).__name__}"):
         await Client().ask(app)
 
 

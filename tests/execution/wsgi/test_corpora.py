@@ -37,6 +37,7 @@ CORPORA: Final = {
         "test_build_environ_with_env": NO_SCOPE,
         "test_wsgi_exc_info": "an error that the application has answered is its own affair; "
         "a2wsgi raises it all the same (PEP 3333, 'Error Handling')",
+        "test_wsgi_exception": "what an application raises comes to the event loop as text",
     },
     "asgiref==3.13.0": {
         "test_basic_wsgi": AT_ONCE,
