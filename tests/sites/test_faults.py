@@ -33,6 +33,7 @@ from gateway.backends import inprocess
 from gateway.backends.inprocess import _TURNS, InProcessBackend
 from gateway.config import Config, SiteConfig
 from gateway.config.limits import Limits
+from gateway.errors import UnknownSiteError
 from gateway.execution.pool import Threads
 from gateway.execution.wsgi import Bridge
 from gateway.memory import switch
@@ -518,6 +519,8 @@ class Faults(RuleBasedStateMachine):
             assert not open_, "somebody waits for ever"
             for task in waiting:
                 task.cancelled() or task.exception()
+            answers = [task.exception() for task in self.asked if not task.cancelled()]
+            assert all(isinstance(each, UnknownSiteError | None) for each in answers), answers
         await self._settle()
         unloading = self.backend._unloading
         assert not self.world.alive, "code was not unloaded"
