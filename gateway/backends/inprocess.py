@@ -8,7 +8,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -244,8 +244,8 @@ class InProcessCode:
         self._unloading = unloading
         unloading.loaded(reporter.site)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._bridge(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._bridge(scope, receive, send)
 
     def in_flight(self) -> list[str]:
         """Return what each running request is doing, as text that may hold secrets."""

@@ -220,7 +220,8 @@ class Account:
     @property
     def waits(self) -> int:
         """The number of requests that wait."""
-        return sum(map(len, self.waiting))
+        fast, long, blocked = self.waiting
+        return len(fast) + len(long) + len(blocked)
 
     def route(self, name: str) -> Route:
         """Return the averages of a route of the site."""

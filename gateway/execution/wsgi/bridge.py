@@ -7,6 +7,7 @@ import contextlib
 import functools
 import io
 import re
+from collections.abc import Awaitable
 from typing import IO, Final
 
 from a2wsgi import WSGIMiddleware
@@ -105,9 +106,10 @@ class Bridge(WSGIMiddleware):
             exchange.responder.fail(ConnectionAbortedError("the code of the site was unloaded"))
         self.traffic.hangs.unloaded(self.executor)
 
-    async def _exchange(
+    def _exchange(
         self, scope: Scope, receive: Receive, send: Send, body: IO[bytes], length: int | None
-    ) -> None:
+    ) -> Awaitable[None]:
+        """Have the application run, and return what sends its answer."""
         traffic = self.traffic
         passage = Passage(
             self.account,
@@ -125,24 +127,21 @@ class Bridge(WSGIMiddleware):
         del environ  # it ends on its thread
         passage.enter(responder, at_once=probed)
         traffic.watch()
-        blind = None
-        if (receiver := scope.get(RECEIVER)) is not None:
-            receiver.send_timeout = self.limits.send_timeout
-        else:
-            blind = Blind(send, self.limits.send_timeout)
-            send = blind.send
-        exchange = Exchange(responder, receive, send)
-        self._open.add(exchange)
         if self._sweeper is None:
             self._sweeper = traffic.loop.call_later(_SWEEP, self._sweep)
+        if (receiver := scope.get(RECEIVER)) is None:
+            blind = Blind(send, self.limits.send_timeout)
+            return self._relay_to(blind, Exchange(responder, receive, blind.send, self._open))
+        receiver.send_timeout = self.limits.send_timeout
+        return Exchange(responder, receive, send, self._open).relay()
+
+    async def _relay_to(self, blind: Blind, exchange: Exchange) -> None:
+        stalls = self.traffic.stalls
         try:
-            if blind is not None:
-                traffic.stalls.add(blind)
+            stalls.add(blind)
             await exchange.relay()
         finally:
-            self._open.discard(exchange)
-            if blind is not None:
-                traffic.stalls.discard(blind)
+            stalls.discard(blind)
 
     def _sweep(self) -> None:
         """Check the limits of all open requests, which costs less than a timer for each."""
@@ -155,13 +154,20 @@ class Bridge(WSGIMiddleware):
 
 
 class Exchange:
-    """One request, from the moment its body is complete until its response has been sent."""
+    """One request, from the moment its body is complete until its response has been sent.
 
-    def __init__(self, responder: Responder, receive: Receive, send: Send) -> None:
+    It is one of those that are ``open`` until `relay`, which has to be called, has ended.
+    """
+
+    def __init__(
+        self, responder: Responder, receive: Receive, send: Send, open: set[Exchange]
+    ) -> None:
         self.responder = responder
         self.since = responder.since
         self._receive = receive
         self._send = send
+        self._open = open
+        open.add(self)
         self._watcher: asyncio.Task[None] | None = None
 
     async def relay(self) -> None:
@@ -194,6 +200,7 @@ class Exchange:
                     self._watch()
                     responder.go_on()
         finally:
+            self._open.discard(self)
             responder.error = None  # its traceback refers to frames, and they to the responder
             if not responder.done:
                 responder.let_go()

@@ -81,7 +81,9 @@ def _variable(name: bytes) -> str | None:
 def _paths(scope: Scope) -> tuple[str, str]:
     """Return ``SCRIPT_NAME`` and ``PATH_INFO``: the decoded bytes as Latin-1 (PEP 3333)."""
     raw = scope.get("raw_path")
-    path = scope["path"].encode() if raw is None else unquote_to_bytes(raw)
+    path = scope["path"].encode() if raw is None else raw
+    if raw is not None and b"%" in raw:
+        path = unquote_to_bytes(raw)
     root = scope.get("root_path", "").rstrip("/").encode()
     if not root:
         return "", path.decode("latin-1")
