@@ -26,12 +26,13 @@ until it is found out. The first few requests of a route count equally, so that 
 profits from the first. A route goes to the long lane above a quantum and comes back well below it,
 so that a route whose CPU time is close to the quantum does not change lanes all the time.
 
-**Fairness.** Within a lane the site that has used the least CPU goes first. In the fast lane, what
-its next request is expected to use is added twice. So a short request does not wait for those of
-all sites that have used a little less, and a longer one waits, for each other site, no longer than
-twice its own time. A site whose turn has come keeps it for a slice, as long as it has more to run:
-its code and its data are in the caches of the processor, which makes the next request cheaper. A
-site that had nothing to do gets no credit for that: it starts from what the busy sites have used.
+**Fairness.** Within a lane the site that has used the least CPU goes first. A request is charged
+while it runs, because it may have no end. In the fast lane, what the next request of a site is
+expected to use is added twice. So a short request does not wait for those of all sites that have
+used a little less, and a longer one waits, for each other site, no longer than twice its own time.
+A site whose turn has come keeps it for a slice, as long as it has more to run: its code and its
+data are in the caches of the processor, which makes the next request cheaper. A site that had
+nothing to do gets no credit for that: it starts from what the busy sites have used.
 
 **Shares.** A request that has parked with connections of its site still counts against the limits
 until it has come back, so that clients who do not read cannot use up more of them than there are
@@ -61,6 +62,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import Final, Protocol, TypeAlias
@@ -472,6 +474,9 @@ class Governor:
                     self._look_at(ticket, now, still)
                 elif now - ticket.moved > _THREAD_WITHIN:
                     self._look_at_late(ticket)
+            for ticket in self._aside:
+                with suppress(OSError):
+                    self._charge(ticket)
             self._admit_waiting()
             pause = self._pause()
         self._start()
@@ -492,7 +497,8 @@ class Governor:
         account = ticket.account
         _, cpu = self._clocks.own()
         used = cpu - ticket.start if ticket.start else 0
-        account.used += used
+        if ticket.start:
+            account.used += cpu - ticket.cpu
         ticket.route.learn(used, ticket.blocked)
         if ticket.lane is Lane.FAST:
             self._none_tiny = 0 if used < _TINY else self._none_tiny + 1
@@ -523,12 +529,12 @@ class Governor:
 
     def _look_at(self, ticket: Ticket, now: float, still: float) -> None:
         try:
-            cpu = self._clocks.cpu(ticket.clock)
+            goes_on = self._charge(ticket)
         except OSError:
             return  # its thread has just ended
-        if cpu != ticket.cpu:
-            ticket.cpu, ticket.moved = cpu, now
-            used = cpu - ticket.mark
+        if goes_on:
+            ticket.moved = now
+            used = ticket.cpu - ticket.mark
             if ticket.lane is not Lane.LONG:
                 if used > QUANTUM:
                     self._move(ticket, Lane.LONG)
@@ -536,9 +542,20 @@ class Governor:
                 self._give_up_place(ticket)
         elif now - ticket.moved >= still:
             ticket.blocked = True
-            ticket.mark = cpu
+            ticket.mark = ticket.cpu
             if ticket.lane is not Lane.BLOCKED:
                 self._move(ticket, Lane.BLOCKED)
+
+    def _charge(self, ticket: Ticket) -> bool:
+        """Charge its site with what a request has used; tell whether that is anything.
+
+        Raises ``OSError`` as `Clocks.cpu` does.
+        """
+        cpu = self._clocks.cpu(ticket.clock)
+        used = cpu - ticket.cpu
+        ticket.account.used += used
+        ticket.cpu = cpu
+        return used > 0
 
     def _look_at_late(self, ticket: Ticket) -> None:
         if ticket.lane is not Lane.BLOCKED:

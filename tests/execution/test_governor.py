@@ -186,6 +186,22 @@ def test_the_site_that_has_used_least_goes_first(world: Simulation) -> None:
     assert other.runs, "eight milliseconds put the greedy one behind"
 
 
+def test_what_never_ends_is_charged_as_it_goes_on(world: Simulation) -> None:
+    endless, modest = Account(50, 100), Account(50, 100)
+    loops = [world.request(endless, f"/{number}") for number in range(8)]
+
+    def go_on(milliseconds: int) -> None:
+        for _ in range(milliseconds):
+            world.pass_time(1, *(loop for loop in loops if loop.runs))
+
+    go_on(15)
+    assert [loop.runs for loop in loops].count(True) == 2
+    page = world.request(modest)
+    while not page.runs:
+        go_on(1)
+    assert [loop.runs for loop in loops].count(True) == 2, "it comes before all that wait"
+
+
 @pytest.mark.parametrize("queued", [0, 1], ids=["alone", "with others waiting"])
 def test_idling_saves_up_no_credit(world: Simulation, queued: int) -> None:
     busy, idle = Account(50, 100), Account(50, 100)

@@ -173,6 +173,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATUS: Final = re.compile(r"[2-5][0-9]{2}")
 _REASON: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _LATIN_1: Final = re.compile(r"[\x00-\xff]*")
+_END: Final = object()
 _OVER: Final = cast("Environ", {})
 _DIGITS: Final = re.compile(rf"[0-9]{{1,{LENGTH_DIGITS}}}")
 
@@ -376,8 +377,8 @@ class Responder:
         # Lists, tuples and Django's HttpResponse know their length: all pieces are there already.
         at_once = operator.length_hint(iterator, -1) >= 0
         while not self._gone and not (self._head_only and not at_once and self.head):
-            piece = next(iterator, None)
-            if piece is None:
+            piece: Any = next(iterator, _END)
+            if piece is _END:
                 break
             if not self._put(piece):
                 continue

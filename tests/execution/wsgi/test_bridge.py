@@ -747,3 +747,12 @@ async def test_what_a_view_logs_carries_the_id_of_its_request() -> None:
         for identity in ("one", "two"):
             await Client().ask(app, headers=[("x-request-id", identity)])
     assert seen == ["one", "two"]
+
+
+async def test_none_in_a_list_is_no_end_but_an_error() -> None:
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return [b"one", None, b"two"]  # type: ignore[list-item]
+
+    with bridge(application) as app, pytest.raises(CodeError, match="gave NoneType"):
+        await Client().ask(app)
