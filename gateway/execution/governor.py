@@ -23,8 +23,9 @@ for the GIL look idle, too.
 **Expecting.** The lane of a new request is chosen from two moving averages of its route: the CPU
 time, and how often it was blocked. Without them each sleeping request would occupy the fast lane
 until it is found out. The first few requests of a route count equally, so that the second request
-profits from the first. A route goes to the long lane above a quantum and comes back well below it,
-so that a route whose CPU time is close to the quantum does not change lanes all the time.
+profits from the first. Of a route of which none has ended, what the running ones are found to do is
+expected of those that wait. A route goes to the long lane above a quantum and comes back well below
+it, so that a route whose CPU time is close to the quantum does not change lanes all the time.
 
 **Fairness.** Within a lane the site that has used the least CPU goes first. A request is charged
 while it runs, because it may have no end. In the fast lane, what the next request of a site is
@@ -181,6 +182,13 @@ class Route:
         if self.long:
             return Lane.LONG
         return Lane.BLOCKED if self.blocked > _OFTEN_BLOCKED else Lane.FAST
+
+    def suspect(self, lane: Lane) -> bool:
+        """Expect that lane if nothing is known yet; tell whether that is new."""
+        if self.weight < 1 or self.expect() is lane:
+            return False
+        self.long, self.blocked = lane is Lane.LONG, float(lane is Lane.BLOCKED)
+        return True
 
     def learn(self, cpu: int, blocked: bool) -> None:
         self.cpu += (cpu - self.cpu) * self.weight
@@ -538,6 +546,7 @@ class Governor:
             if ticket.lane is not Lane.LONG:
                 if used > QUANTUM:
                     self._move(ticket, Lane.LONG)
+                    self._expect(ticket)
             elif used > _LONGEST and self._waits[Lane.LONG]:
                 self._give_up_place(ticket)
         elif now - ticket.moved >= still:
@@ -545,6 +554,17 @@ class Governor:
             ticket.mark = ticket.cpu
             if ticket.lane is not Lane.BLOCKED:
                 self._move(ticket, Lane.BLOCKED)
+                self._expect(ticket)
+
+    def _expect(self, found: Ticket) -> None:
+        """Let those that wait for the fast lane, on a route of which no more is known, follow."""
+        if not found.route.suspect(found.lane):
+            return
+        for ticket in tuple(found.account.waiting[Lane.FAST]):
+            if ticket.route is found.route:
+                self._dequeue(ticket)
+                ticket.lane = found.lane
+                self._enqueue(ticket)
 
     def _charge(self, ticket: Ticket) -> bool:
         """Charge its site with what a request has used; tell whether that is anything.

@@ -118,7 +118,7 @@ def test_one_that_waits_for_the_gil_is_not_taken_for_blocked(
 
 
 def test_one_that_takes_long_makes_room_beside_it_for_one(world: Simulation, site: Account) -> None:
-    first, second, third = (world.request(site) for _ in range(3))
+    first, second, third = (world.request(site, route) for route in ("/a", "/b", "/c"))
     world.pass_time(QUANTUM / MS + 1, first)
     assert second.runs and not third.runs
     world.pass_time(2 * QUANTUM / MS + 2, first, second)  # now both are long
@@ -184,6 +184,20 @@ def test_the_site_that_has_used_least_goes_first(world: Simulation) -> None:
     assert other.runs or waiting[0].runs
     (other if other.runs else waiting[0]).end()
     assert other.runs, "eight milliseconds put the greedy one behind"
+
+
+def test_one_that_runs_tells_what_those_that_wait_are_like(world: Simulation) -> None:
+    asleep, modest = Account(50, 100), Account(50, 100)
+    sleepers = [world.request(asleep, "/asleep") for _ in range(40)]
+    page = world.request(modest)
+    world.pass_time(10)
+    assert page.runs
+    assert all(sleeper.runs for sleeper in sleepers)
+    endless = [world.request(asleep, "/endless") for _ in range(5)]
+    page.end()
+    for _ in range(3 * QUANTUM // MS):
+        world.pass_time(1, *(loop for loop in endless if loop.runs))
+    assert [loop.runs for loop in endless] == [True, False, False, False, False]
 
 
 def test_what_never_ends_is_charged_as_it_goes_on(world: Simulation) -> None:
