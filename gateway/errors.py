@@ -50,6 +50,10 @@ class UnknownSiteError(GatewayError):
     status = 404
 
 
+class FolderError(GatewayError):
+    """The folder of a site cannot be entered, so that none of its code can run."""
+
+
 class CodeError(GatewayError):
     """What the code of a site has raised, as text.
 

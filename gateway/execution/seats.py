@@ -24,6 +24,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
+from gateway.errors import FolderError
 from gateway.namespace import slots, threadstate
 from gateway.namespace.cwd import change_folder, own_folder
 from gateway.sites.reporting import Reporter
@@ -237,7 +238,7 @@ class ThreadSeats:
     def run(self, worker: Worker, generation: GenerationSeats, job: Job) -> None:
         """Run a job on the seat of its generation, which is made if there is none.
 
-        Raises what the job raises, and ``OSError`` if the folder of the site cannot be entered.
+        Raises what the job raises, and `FolderError`.
         """
         seat = self.by_generation.pop(generation, None) or self._open(worker, generation)
         try:
@@ -278,9 +279,9 @@ class ThreadSeats:
             return
         try:
             self._turn_to(seat)
-        except OSError as error:
+        except FolderError as error:
             log = generation.reporter.logger("gateway.threads")
-            log.warning("its folder cannot be entered to close its connections: %s", error)
+            log.warning("connections are closed elsewhere: %s", error)
         seat.call(generation.end)
         if self._state.noted:
             self._state.put_back()
@@ -326,7 +327,11 @@ class ThreadSeats:
         # Each time: the last job, of this site or another, may have changed the folder.
         folder = seat.generation.folder
         if self._own_folder and folder is not None:
-            change_folder(folder)
+            try:
+                change_folder(folder)
+            except OSError as error:
+                words = f"the folder of the site cannot be entered: {error.strerror}"
+                raise FolderError(words) from None
         if self._last is not seat:
             if self._slot is not None:
                 self._slot.show(seat.generation.shown)

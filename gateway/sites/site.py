@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import log
 from gateway.config import FaultySite, SiteConfig
-from gateway.errors import LoadError, class_name, told
+from gateway.errors import FolderError, LoadError, class_name, told
 from gateway.front import pages
 from gateway.sites.events import (
     A_REQUEST,
@@ -395,13 +395,15 @@ class Site:
             await generation.code(scope, receive, watched_send)
         except (Exception, SystemExit) as error:
             error_id = _error_id()
+            known = isinstance(error, FolderError)  # where that is raised is of no interest
             generation.log.error(
-                "%s %r failed in generation %d (error %s)",
+                "%s %r failed in generation %d (error %s)%s",
                 scope["method"],
                 scope["path"],
                 generation.number,
                 error_id,
-                exc_info=error,
+                f": {error}" if known else "",
+                exc_info=None if known else error,
             )
             # Nothing true can be added to a response that has begun. The server sees that it is
             # incomplete and cuts the connection, so that the client knows, too.
