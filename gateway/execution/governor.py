@@ -28,12 +28,13 @@ expected of those that wait. A route goes to the long lane above a quantum and c
 it, so that a route whose CPU time is close to the quantum does not change lanes all the time.
 
 **Fairness.** Within a lane the site that has used the least CPU goes first. A request is charged
-while it runs, because it may have no end. In the fast lane, what the next request of a site is
-expected to use is added twice. So a short request does not wait for those of all sites that have
-used a little less, and a longer one waits, for each other site, no longer than twice its own time.
-A site whose turn has come keeps it for a slice, as long as it has more to run: its code and its
-data are in the caches of the processor, which makes the next request cheaper. A site that had
-nothing to do gets no credit for that: it starts from what the busy sites have used.
+while it runs, because it may have no end, and also for the time in which it was blocked and kept
+the fast lane from others. In the fast lane, what the next request of a site is expected to use is
+added twice. So a short request does not wait for those of all sites that have used a little less,
+and a longer one waits, for each other site, no longer than twice its own time. A site whose turn
+has come keeps it for a slice, as long as it has more to run: its code and its data are in the
+caches of the processor, which makes the next request cheaper. A site that had nothing to do gets no
+credit for that: it starts from what the busy sites have used.
 
 **Shares.** A request that has parked with connections of its site still counts against the limits
 until it has come back, so that clients who do not read cannot use up more of them than there are
@@ -552,6 +553,8 @@ class Governor:
         elif now - ticket.moved >= still:
             ticket.blocked = True
             ticket.mark = ticket.cpu
+            if ticket.lane is Lane.FAST:  # it has kept the place from others meanwhile
+                ticket.account.used += (now - ticket.moved) * 1e9
             if ticket.lane is not Lane.BLOCKED:
                 self._move(ticket, Lane.BLOCKED)
                 self._expect(ticket)

@@ -200,6 +200,18 @@ def test_one_that_runs_tells_what_those_that_wait_are_like(world: Simulation) ->
     assert [loop.runs for loop in endless] == [True, False, False, False, False]
 
 
+def test_who_is_found_blocked_is_charged_for_the_place(world: Simulation) -> None:
+    asleep, modest = Account(50, 100), Account(50, 100)
+    for _ in range(10):  # the route is known as quick
+        world.request(asleep).end()
+    sleepers = [world.request(asleep) for _ in range(20)]
+    world.pass_time(1)
+    page = world.request(modest)
+    while not page.runs:
+        world.pass_time(1)
+    assert [sleeper.runs for sleeper in sleepers].count(True) <= 3
+
+
 def test_what_never_ends_is_charged_as_it_goes_on(world: Simulation) -> None:
     endless, modest = Account(50, 100), Account(50, 100)
     loops = [world.request(endless, f"/{number}") for number in range(8)]
