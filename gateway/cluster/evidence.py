@@ -33,7 +33,7 @@ from gateway.disk.files import read_all
 from gateway.disk.statefolder import StateFolder
 from gateway.disk.trustedfolder import StateError
 from gateway.execution.wsgi import request_here
-from gateway.namespace import exits, slots
+from gateway.namespace import exits, frames, slots
 from gateway.sites.events import Ending
 
 logger = logging.getLogger("gateway.control")
@@ -227,12 +227,7 @@ def _make_memory(path: Path) -> mmap:
 
 def _stack(frame: FrameType | None) -> str:
     """Return a stack as `faulthandler` writes it: without the lines of the source."""
-    lines: list[str] = []
-    while frame is not None and len(lines) < _FRAMES:
-        code = frame.f_code
-        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
-        frame = frame.f_back
-    return "\n".join(lines)
+    return "\n".join(map(str, frames.places(frame, _FRAMES)))
 
 
 def _remove(folder: StateFolder, name: str) -> None:

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import _thread
 import functools
-import linecache
 import logging
 import os
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -408,16 +406,15 @@ class Worker:
 
 
 def stack_of(ident: int | None) -> str:
-    """Return the stack of the thread with this identifier as text; empty if it has ended."""
+    """Return the stack of the thread with this identifier as text; empty if it has ended.
+
+    As in a traceback, the innermost frame is the last; see `frames.places` on what is left out.
+    """
     with frames.of_all_threads() as innermost:
-        places = [
-            (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, None)
-            for frame in frames.outwards(innermost.get(ident or 0))
-        ]
-    for place in places:
-        linecache.checkcache(place[0])
-    # Not by ``traceback.format_stack``: it asks the loaders of a site for the lines.
-    return "".join(traceback.StackSummary.from_list(reversed(places)).format())
+        places = frames.places(innermost.get(ident or 0))
+    return "".join(
+        f'  File "{place.file}", line {place.line}, in {place.name}\n' for place in reversed(places)
+    )
 
 
 class _Call:

@@ -60,6 +60,9 @@ _BOUND = (MethodType, classmethod, staticmethod)
 
 _domains: dict[int, weakref.ref[Domain]] = {}
 _shared: set[str] = set(STDLIB)
+_started: dict[int, tuple[weakref.ref[threading.Thread], weakref.ref[Domain]]] = {}
+"""Whom threads work for, by the ids of their objects. These are not asked: a site may have written
+their class."""
 _workers: dict[int, weakref.ref[Domain]] = {}
 """Whom threads work for that ``_thread`` has started: nothing else knows of them."""
 _unwrappers: list[Callable[[object], object | None]] = []
@@ -150,7 +153,8 @@ def _speaks_for_process(frame: FrameType) -> bool:
 def thread_owner(ident: int) -> Domain | None:
     """The namespace noted for a running thread, if any."""
     thread = threading._active.get(ident)  # type: ignore[attr-defined]
-    reference = getattr(thread, "_gateway_owner", None) or _workers.get(ident)
+    started, owner = _started.get(id(thread), (None, None))
+    reference = owner if started is not None and started() is thread else _workers.get(ident)
     return reference() if reference is not None else None
 
 
@@ -171,7 +175,9 @@ def work_for(
 
 def own_thread(thread: threading.Thread, domain: Domain) -> None:
     """Note ``domain`` as the one that ``thread`` works for; the thread does not keep it alive."""
-    thread._gateway_owner = weakref.ref(domain)  # type: ignore[attr-defined]
+    key = id(thread)
+    started = weakref.ref(thread, lambda _: _started.pop(key, None))
+    _started[key] = started, weakref.ref(domain)
 
 
 def author(value: object) -> Domain | None:

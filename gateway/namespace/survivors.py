@@ -45,6 +45,8 @@ _LEAVES: Final = (
     types.EllipsisType,
 )  # fmt: skip
 """Types whose objects lead to nothing of interest. Their subclasses do not count."""
+_VARIABLES: Final = vars(threading.Thread)["__dict__"]
+"""Reads the variables of a thread, although its class may have a ``__dict__`` of its own."""
 _FUNCTIONS: Final = (FunctionType, types.MethodType, types.BuiltinMethodType)
 
 
@@ -194,8 +196,13 @@ def _names_of_threads() -> dict[int, str]:
     """Return the names of the threads, each by its identifier, without calling code of a site."""
     names = {}
     for ident, thread in list(threading._active.items()):  # type: ignore[attr-defined]
-        name = object.__getattribute__(thread, "__dict__").get("_name")
-        names[ident] = str.__str__(name) if issubclass(type(name), str) else ""
+        names[ident] = ""
+        if not issubclass(type(thread), threading.Thread):
+            continue
+        # Asked for "_name", the dictionary would compare it with keys that a site may have made.
+        for key, name in list(dict.items(_VARIABLES.__get__(thread))):
+            if type(key) is str and key == "_name" and issubclass(type(name), str):
+                names[ident] = str.__str__(name)
     return names
 
 
@@ -220,8 +227,8 @@ def _held_by(value: object) -> list[Any]:
 
 
 def _place(frame: FrameType) -> str:
-    code = frame.f_code
-    return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
+    place = frames.place(frame)
+    return f"{place.file}:{place.line} in {place.qualified_name}"
 
 
 def _kind(value: Any) -> str:

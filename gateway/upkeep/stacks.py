@@ -138,11 +138,7 @@ class Stacks:
     def _write(self) -> None:
         lines = [f"{datetime.now(UTC).isoformat(timespec='seconds')} the event loop is here:"]
         with frames.of_all_threads() as innermost:
-            for frame in frames.outwards(innermost.get(self._loop_thread)):
-                code = frame.f_code
-                lines.append(
-                    f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}'
-                )
+            lines.extend(map(str, frames.places(innermost.get(self._loop_thread))))
         os.write(self._descriptor, "\n".join([*lines, "", "all threads:", ""]).encode())
         faulthandler.dump_traceback(self._descriptor, all_threads=True)
         self._written = True

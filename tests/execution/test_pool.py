@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import contextvars
+import linecache
+import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.execution.pool import Pool, Threads
+from gateway.execution.pool import Pool, Threads, stack_of
+from gateway.namespace import frames
 from gateway.sites.reporting import Reporter
 
 DEADLINE = 30.0
@@ -185,3 +191,107 @@ def test_what_a_thread_held_that_has_died_is_given_back(monkeypatch: pytest.Monk
     assert lost.cancelled()
     assert waiting.result(DEADLINE) == 1
     threads.shutdown()
+
+
+class _Loader:
+    """Is asked by `linecache` for the source of a module."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        self.answer = answer
+
+    def get_source(self, _: str) -> str:
+        self.answer()
+        return "pass"
+
+
+@pytest.mark.parametrize("answer", [sys.exit, lambda: time.sleep(5)], ids=["exits", "sleeps"])
+def test_the_stack_of_a_thread_is_told_without_its_loader(
+    threads: Threads, tmp_path: Path, answer: Callable[[], object]
+) -> None:
+    file = str(tmp_path / "not there.py")
+    variables = {"__name__": "lazy", "__loader__": _Loader(answer)}
+    assert linecache.lazycache(file, variables)
+    try:
+        _check_stack_in(threads, file, file, variables)
+    finally:
+        linecache.cache.pop(file)
+
+
+def test_the_stack_of_a_thread_is_told_without_opening_a_file(
+    threads: Threads, tmp_path: Path
+) -> None:
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    _check_stack_in(threads, pipe, pipe)
+
+
+class _Text(str):
+    """The name of a file with methods of a site."""
+
+    def _fail(self, *_: Any) -> Any:
+        raise SystemExit
+
+    __str__ = __repr__ = __format__ = __hash__ = __eq__ = __getitem__ = _fail
+    isprintable = encode = replace = startswith = _fail
+
+
+def test_the_stack_of_a_thread_is_told_without_methods_of_its_names(threads: Threads) -> None:
+    _check_stack_in(threads, _Text("text.py"), "text.py")
+
+
+def test_a_name_in_a_stack_is_one_line_that_can_be_written(threads: Threads) -> None:
+    _check_stack_in(threads, "a\n\udcff.py", r"a\n\udcff.py")
+
+
+def test_of_a_deep_stack_the_innermost_frames_are_told(threads: Threads) -> None:
+    begun, end = threading.Event(), threading.Event()
+    idents: list[int] = []
+
+    def deep(depth: int) -> None:
+        if depth:
+            return deep(depth - 1)
+        idents.append(threading.get_ident())
+        begun.set()
+        end.wait(DEADLINE)
+
+    done = threads.submit(deep, 2 * frames.MOST)
+    try:
+        assert begun.wait(DEADLINE)
+        lines = stack_of(idents[0]).splitlines()
+    finally:
+        end.set()
+    done.result(DEADLINE)
+    assert len(lines) == frames.MOST
+    assert lines[0].endswith(" in deep") and lines[-1].endswith((" in wait", " in set"))
+
+
+def _check_stack_in(
+    threads: Threads, file: str, told: str, variables: dict[str, Any] | None = None
+) -> None:
+    """Check what is told of a thread whose code has ``file`` as its name."""
+    begun, end = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        end.wait(DEADLINE)
+
+    code = compile("\nwait()", "code", "exec")
+    code = code.replace(co_filename=file, co_name=type(file)("view"))
+    ident: list[int] = []
+
+    def run() -> None:
+        ident.append(threading.get_ident())
+        exec(code, {**(variables or {}), "wait": wait})
+
+    done = threads.submit(run)
+    try:
+        assert begun.wait(DEADLINE)
+        stacks: list[str] = []
+        # On a thread of its own, which may stand at a pipe for ever.
+        teller = threading.Thread(target=lambda: stacks.append(stack_of(ident[0])), daemon=True)
+        teller.start()
+        teller.join(2)
+        assert [f'  File "{told}", line 2, in view\n' in stack for stack in stacks] == [True]
+    finally:
+        end.set()
+    done.result(DEADLINE)

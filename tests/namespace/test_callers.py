@@ -111,6 +111,33 @@ class _Seen(str):
         return False
 
 
+def test_a_thread_is_not_asked_for_its_owner(namespace: Namespace) -> None:
+    source = """
+        import threading
+        end = threading.Event()
+        class Thread(threading.Thread):
+            asked = False
+            def __getattribute__(self, name):
+                if Thread.asked:
+                    raise SystemExit(name)
+                return super().__getattribute__(name)
+        thread = Thread(target=end.wait)
+        thread.start()
+        ident = thread.ident
+        """
+    variables = load(namespace, source)
+    variables["Thread"].asked = True
+    try:
+        assert callers.thread_owner(variables["ident"]) is namespace
+    finally:
+        variables["Thread"].asked = False
+        variables["end"].set()
+        variables["thread"].join()
+    noted = id(variables.pop("thread"))
+    gc.collect()
+    assert noted not in callers._started
+
+
 def test_a_thread_of_the_process_has_no_owner(namespace: Namespace) -> None:
     found: list[Any] = []
     thread = threading.Thread(

@@ -17,7 +17,7 @@ from gateway.namespace import Namespace
 from gateway.namespace.survivors import Trace
 from tests.integration.cache import virtual_environment
 
-from .worlds import write
+from .worlds import load, write
 
 pytestmark = pytest.mark.usefixtures("hooks")
 
@@ -107,3 +107,57 @@ def test_the_search_sees_through_what_only_says_it_is_a_module(
 
 async def _wait_for(future: asyncio.Future[None]) -> None:
     await future
+
+
+def test_threads_are_found_without_asking_the_class_that_a_site_has_written() -> None:
+    source = """
+        import threading
+
+        def fail(*_):
+            raise SystemExit("asked")
+
+        class Text(str):
+            __str__ = __repr__ = __format__ = __hash__ = __eq__ = fail
+
+        class Key(str):
+            def __hash__(self):
+                return hash("_name")
+            def __eq__(self, other):
+                return fail() if asked else self is other
+
+        class Thread(threading.Thread):
+            def __getattribute__(self, name):
+                return fail() if asked else super().__getattribute__(name)
+            @property
+            def __dict__(self):
+                return fail() if asked else variables.__get__(self)
+
+        asked = False
+        variables = vars(threading.Thread)["__dict__"]
+        end = threading.Event()
+
+        def work():
+            end.wait()
+
+        work.__code__ = work.__code__.replace(
+            co_filename=Text("text.py"), co_name=Text("x"), co_qualname=Text("work")
+        )
+        thread = Thread(target=work, name="busy", daemon=True)
+        own = variables.__get__(thread)
+        name = own.pop("_name")
+        own[Key("k")] = 1
+        own["_name"] = name
+        thread.start()
+        asked = True
+        """
+    namespace = Namespace("shop")
+    variables = load(namespace, source)
+    trace = Trace(namespace)
+    try:
+        [thread] = trace.threads(running=True)
+        assert str(thread) == 'thread "busy", text.py:28 in work'
+    finally:
+        variables["asked"] = False
+        variables["end"].set()
+        variables["thread"].join()
+        namespace.close()
