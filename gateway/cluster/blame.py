@@ -88,7 +88,7 @@ class Blame:
         except (StateError, OSError, ValueError, TypeError) as error:
             logger.warning("nobody knows how worker %s has ended: %s", worker.id, error)
             ending = None
-        first = store.mark_ended(worker)
+        first = store.mark_ended(worker, ending.site if ending else "")
         if first:
             self._stale = True  # what this worker writes is no news to it
             self._note(store, worker, ending)

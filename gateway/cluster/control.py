@@ -378,7 +378,7 @@ class Control:
     async def _reload_here(self, order: Order) -> dict[str, Any]:
         named, left_out = order.details["sites"], set(order.details["except"])
         if not named and left_out:
-            named = sorted(self._registry.warm - left_out)
+            named = sorted(self._registry.warm.difference(left_out, self._blame.known.asides))
             if not named:
                 await self._reloads.refresh(Cause("reload", order.asker))
                 return {"status": "ok", "sites": {}}

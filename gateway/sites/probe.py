@@ -58,9 +58,8 @@ async def try_out(new: Generation, old: Generation, config: SiteConfig) -> str |
         if not await _fails_alike(old, failure, config):
             raise
         text = f"{failure.reason}; that of generation {old.number}, which it replaces, failed too"
-        new.log.warning(
-            "generation %d takes over without passing: %s\n%s", new.number, text, failure.traceback
-        )
+        told = f"{text}\n{failure.traceback}" if failure.traceback else text
+        new.log.warning("generation %d takes over without passing: %s", new.number, told)
         return new.mask(text)
     return None
 

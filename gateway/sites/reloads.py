@@ -20,7 +20,7 @@ from gateway.config import Config
 from gateway.errors import ConfigError, Fault, UnknownSiteError
 from gateway.sites.events import A_REQUEST, Cause, Removed
 from gateway.sites.registry import Diff, Registry
-from gateway.sites.site import Site, UnusableSite
+from gateway.sites.site import Site, SiteStatus, UnusableSite
 from gateway.sites.state import State
 
 LOADS_AT_ONCE: Final = 2
@@ -113,8 +113,10 @@ class _Demand:
             self.together | other.together,
         )
 
-    def covers(self, name: str, state: State) -> bool:
-        return name in self.named or (self.every is not None and state is not State.COLD)
+    def covers(self, name: str, site: SiteStatus) -> bool:
+        """Tell whether a site is to be brought up; one that is set aside only by its name."""
+        everywhere = self.every is not None and site.aside is None
+        return name in self.named or (everywhere and site.state is not State.COLD)
 
     def cause_of(self, name: str) -> Cause:
         return self.named.get(name) or self.every or self.by
@@ -206,7 +208,8 @@ class Reloads:
         """Re-read the file, apply what changed, and reload.
 
         With ``names``, those sites are reloaded, or loaded if they are cold; without, all that are
-        loaded or failed. Reloads that come while one runs share the one that follows it.
+        loaded or failed and not set aside. Reloads that come while one runs share the one that
+        follows it.
 
         The report covers the sites that the caller asked for or the file changed. Raises
         `ConfigError` (nothing changed) and `UnknownSiteError` (the rest was applied). Faults of
@@ -276,7 +279,7 @@ class Reloads:
         if before.state is State.CLOSED:  # by a later run, while this waited for its turn
             return Outcome(Result.REMOVED, 0)
         preload = site.config.preload and before.state is State.COLD
-        if not (name in diff.stale or preload or demand.covers(name, before.state)):
+        if not (name in diff.stale or preload or demand.covers(name, before)):
             result = Result.ADDED if name in diff.added else Result.UNCHANGED
             return Outcome(result, before.generation)
         started = self._clock()

@@ -369,13 +369,13 @@ class Site:
         self._retry_at = self._clock() + self._delay
         self._delay = min(self._delay * 2, max(RETRY_CAP, self._retry))
         reporter.logger("gateway.site").error(
-            "generation %d %s (error %s): %s%s\n%s",
+            "generation %d %s (error %s): %s%s%s",
             number,
             what,
             failure.error_id,
             failure.reason,
             "; the old code goes on serving" if self._serving else "",
-            failure.traceback,
+            f"\n{failure.traceback}" if failure.traceback else "",
         )
         return failure
 

@@ -19,7 +19,7 @@ import pytest
 
 from gateway.cluster import Control, Files, History, Identity, Loads, control
 from gateway.cluster.identity import _born
-from gateway.cluster.store import UNKNOWN, Worker
+from gateway.cluster.store import UNKNOWN, End, Worker
 from gateway.cluster.store.sqlite import BOUNDS, SqliteStore
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import Config
@@ -109,6 +109,7 @@ async def join(
                     identity,
                     loads,
                     Files(StateFolder(path.parent), "crash-"),
+                    crash_limit=1,
                 )
             )
             return Member(backend, registry, member)
@@ -195,6 +196,24 @@ async def test_what_fails_where_it_was_asked_is_tried_nowhere_else(join: Join) -
     # Nothing is left to be ordered.
     assert (await asked.control.reload(["shop"], ASKER)).others == control.Others()
     assert other.backend.loads == [("shop", 1), ("blog", 1), ("blog", 2)]
+
+
+@pytest.mark.parametrize("error", [None, LoadError("no such module")])
+async def test_a_reload_of_all_leaves_a_site_that_is_set_aside_alone_everywhere(
+    join: Join, store: SqliteStore, error: LoadError | None
+) -> None:
+    asked, other = [await join() for _ in range(2)]
+    for member in (asked, other):
+        await member.use("shop", "blog")
+    store.note_end(End(time.time(), "dead", "a crash", "blog", 1, True), 1, 0.0, "it crashed")
+    await until(lambda: all(m.control._blame.known.asides for m in (asked, other)))
+    if error is not None:
+        asked.backend.errors["shop"] = error
+    done = await asked.control.reload([], ASKER)
+    assert done.report.sites["blog"].outcome is Result.UNCHANGED
+    assert statuses(done.others) == ["ok"]
+    assert (asked.generation("blog"), other.generation("blog")) == (1, 1)
+    assert other.generation("shop") == (2 if error is None else 1)
 
 
 async def test_a_failure_elsewhere_is_told(join: Join) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,26 @@ def test_08_the_next_start_of_a_single_worker_knows(
     os.kill(gateway.pid, signal.SIGTERM)
     _wait_for_its_end(gateway)
     assert list(folder.glob("crash-*")) == []
+
+
+def test_08_a_load_is_not_suspected_of_what_another_site_has_done(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    hostile = _hostile(tmp_path)
+    slow = plain_site(tmp_path, "slow", "import time; time.sleep(3)")
+    for _ in range(2):
+        doomed = start(neighbour, hostile, slow)
+        assert ask(doomed, hostile)[0] == 200
+        with ThreadPoolExecutor(1) as visitor:
+            visit = visitor.submit(try_to_ask, doomed, slow)
+            until(lambda: doomed.health()["sites"]["slow"]["state"] == "loading", "it loads")  # noqa: B023
+            assert try_to_ask(doomed, hostile, "/exit3") is None
+            assert visit.result() is None
+        _wait_for_its_end(doomed)
+    gateway = start(neighbour, hostile, slow)
+    assert [told["site"] for told in _crashes(gateway)] == ["hostile", "hostile"]
+    assert ask(gateway, slow)[0] == 200
+    assert "slow: is loaded alone" not in gateway.output
 
 
 def test_08_a_child_that_a_site_has_forked_is_no_worker(

@@ -316,6 +316,30 @@ async def test_a_reload_is_for_loaded_and_failed_sites(
         }
 
 
+@pytest.mark.parametrize("state", ["ready", "failed", "cold"])
+async def test_a_reload_of_all_leaves_sites_alone_that_are_set_aside(
+    serving: Any, config: Any, entry: Any, backend: Any, state: str
+) -> None:
+    async with serving(config(entry("shop", preload=True), "blog")) as (sites, reloads):
+        shop = sites.find("shop.example")
+        await sites.find("blog.example").load()
+        if state == "failed":
+            backend.errors["shop"] = LoadError("no")
+        if state != "cold":
+            await shop.load()
+        backend.errors.clear()
+        before = shop.status()
+        assert before.state == state
+        sites.set_aside({"shop": "it ended two workers"})
+        assert outcomes(await reloads.reload()) == {
+            "shop": ("unchanged", before.generation),
+            "blog": ("reloaded", 2),
+        }
+        assert shop.status().state == state
+        report = await reloads.reload(["shop"])
+        assert report.sites["shop"].outcome in {"reloaded", "loaded"}
+
+
 async def test_a_named_site_is_loaded_if_it_is_cold_and_no_other_is_touched(
     serving: Any, config: Any, backend: Any
 ) -> None:

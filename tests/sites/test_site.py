@@ -43,6 +43,15 @@ async def test_a_site_that_does_not_load_shows_an_id_and_no_detail(
     assert (status.state, status.generation, status.loaded_at) == (State.FAILED, 0, None)
 
 
+async def test_the_log_has_no_empty_line_where_there_is_no_traceback(
+    site: Site, backend: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.errors["shop"] = LoadError("it is refused")
+    await site.load()
+    (line,) = (m for m in caplog.messages if "it is refused" in m)
+    assert line.endswith(": it is refused")
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a\nb"), SystemExit(2)])
 async def test_an_error_that_is_no_load_error_fails_the_site_alone(
     site: Site, backend: Any, get: Any, error: BaseException

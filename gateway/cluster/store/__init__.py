@@ -116,9 +116,11 @@ class Store(Protocol):
     def workers(self) -> list[Worker]:
         """Return all workers that have reported, also those that have ended recently."""
 
-    def mark_ended(self, worker: Worker) -> bool:
+    def mark_ended(self, worker: Worker, culprit: str = "") -> bool:
         """Record that a worker has ended without saying so; return true for the first who does.
 
+        If it is known which site did it, the ``culprit``, the same step clears the loads of all
+        other sites in that worker from suspicion.
         Return false, and change nothing, if the worker has reported since it was read.
         """
 

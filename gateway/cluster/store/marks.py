@@ -2,9 +2,10 @@
 
 A worker *claims* a load, *begins* it before the first line of the site runs, and *ends* it. The
 marks of a worker that has died without saying that it stops make those sites *suspects* whose load
-had begun. A suspect is loaded alone: nothing else is being loaded in that worker, and nothing else
-is loaded alone in any other. If the worker dies again, the load was it, and that code is not loaded
-any more. If it lives, whether the load fails or not, the suspicion is over.
+had begun, unless there is evidence that another site ended it. A suspect is loaded alone: nothing
+else is being loaded in that worker, and nothing else is loaded alone in any other. If the worker
+dies again, the load was it, and that code is not loaded any more. If it lives, whether the load
+fails or not, the suspicion is over.
 """
 
 from __future__ import annotations

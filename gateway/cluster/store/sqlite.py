@@ -158,14 +158,17 @@ class SqliteStore:
             )
         ]
 
-    def mark_ended(self, worker: Worker) -> bool:
+    def mark_ended(self, worker: Worker, culprit: str = "") -> bool:
         """See `Store`."""
         with self._transaction():
             marked = self._db.execute(
                 "UPDATE workers SET ended = 1 WHERE id = ? AND seen = ? AND NOT ended",
                 (worker.id, worker.seen),
             )
-            return marked.rowcount == 1
+            first = marked.rowcount == 1
+            if first and culprit:
+                self.marks.clear(worker.id, culprit)
+            return first
 
     def forget(self, before: float) -> None:
         """Remove the workers whose last report is older than ``before``.

@@ -113,6 +113,19 @@ class SqliteMarks:
             "DELETE FROM loads WHERE stage = 'up' AND worker NOT IN (SELECT id FROM workers)"
         )
 
+    def clear(self, worker: str, culprit: str) -> None:
+        """Hold the death of a worker against no other site's load. Inside a transaction.
+
+        What that death has already done is taken back: only a suspect is loaded alone, so one that
+        died alone is a suspect as before, and any other is none.
+        """
+        for statement in (
+            "DELETE FROM loads WHERE worker = ? AND site != ? AND stage != 'up'",
+            "DELETE FROM suspects WHERE worker = ? AND site != ? AND NOT alone",
+            "UPDATE suspects SET alone = 0 WHERE worker = ? AND site != ?",
+        ):
+            self._db.execute(statement, (worker, culprit))
+
     def _settle(self) -> None:
         """Make suspects of the loads that were under way in workers that have died."""
         dead = self._db.execute(

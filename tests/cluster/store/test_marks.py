@@ -47,10 +47,10 @@ def begin(store: SqliteStore, mark: Mark, *, alone: bool = False) -> None:
     store.marks.begin(mark.key)
 
 
-def die(store: SqliteStore, worker: Worker, status: str = "ok") -> None:
+def die(store: SqliteStore, worker: Worker, status: str = "ok", culprit: str = "") -> None:
     dead = replace(worker, health={"status": status})
     store.report(dead)
-    assert store.mark_ended(dead)
+    assert store.mark_ended(dead, culprit)
 
 
 def suspects(store: SqliteStore) -> list[tuple[str, bool]]:
@@ -121,6 +121,43 @@ def test_what_died_alone_is_refused_until_it_changes_or_is_pardoned(store: Sqlit
     begin(store, mark(THREE), alone=True)
     store.marks.end(mark(THREE).key, Outcome.LOADED)
     assert suspects(store) == []
+
+
+def test_evidence_against_one_site_clears_the_loads_of_all_others(store: SqliteStore) -> None:
+    begin(store, mark(ONE, "blog"))
+    begin(store, mark(ONE, "shop"))
+    begin(store, mark(TWO, "wiki"))
+    die(store, ONE, culprit="shop")
+    assert suspects(store) == [("shop", False)]
+    assert claim(store, mark(THREE, "blog")) is Answer.GO
+    assert claim(store, mark(THREE, "wiki")) is Answer.WAIT, "a worker that lives still loads it"
+    # One that is a suspect already is not refused for the deed of another.
+    die(store, TWO)
+    begin(store, mark(THREE, "wiki"), alone=True)
+    die(store, THREE, culprit="shop")
+    assert suspects(store) == [("shop", False), ("wiki", False)]
+
+
+@pytest.mark.parametrize("culprit", ["shop", ""])
+def test_evidence_against_the_site_itself_or_nobody_clears_nothing(
+    store: SqliteStore, culprit: str
+) -> None:
+    begin(store, mark(ONE))
+    die(store, ONE, culprit=culprit)
+    begin(store, mark(TWO), alone=True)
+    die(store, TWO, culprit=culprit)
+    assert suspects(store) == [("shop", True)]
+
+
+def test_evidence_that_comes_after_the_suspicion_takes_it_back(store: SqliteStore) -> None:
+    begin(store, mark(ONE, "shop"))
+    die(store, ONE)
+    begin(store, mark(TWO, "blog"))
+    begin(store, mark(TWO, "shop"), alone=True)
+    die(store, TWO)
+    assert suspects(store) == [("blog", False), ("shop", True)]
+    die(store, TWO, culprit="wiki")  # it was only silent for long, and has reported since
+    assert suspects(store) == [("shop", False)]
 
 
 def test_who_was_asked_to_stop_blames_nothing(store: SqliteStore) -> None:
