@@ -334,6 +334,7 @@ def _build(
             name=namespace.name,
             folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
             end=functools.partial(connections.close, namespace),
+            end_of=functools.partial(connections.close_of, namespace),
             leave=functools.partial(connections.take, namespace),
             enter=functools.partial(connections.put, namespace),
         )
