@@ -20,6 +20,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context
@@ -155,14 +156,15 @@ class GenerationSeats:
     def _take_over(self) -> None:
         """Give up the seats that no job has, on the calling thread."""
         with self.lock:
-            seats = tuple(self._seats)
-        for seat in seats:
-            if seat.worker.seats.claim(seat):
-                try:
-                    with slots.working_for(self.name):
-                        seat.call(self.end_of, seat.worker.thread.ident)
-                finally:
-                    self.forget(seat)
+            taken = [seat for seat in self._seats if seat.worker.seats.claim(seat)]
+            # From now on their threads take them for given up.
+            self._seats.difference_update(taken)
+        for seat in taken:
+            try:
+                with slots.working_for(self.name):
+                    seat.call(self.end_of, seat.worker.thread.ident)
+            finally:
+                self.forget(seat)
 
     # By the threads
 
@@ -200,6 +202,7 @@ class Seat:
     """The place of a generation on one thread: a context, connections, a working directory."""
 
     __slots__ = (
+        "__weakref__",
         "belongings",
         "context",
         "generation",
@@ -226,7 +229,7 @@ class Seat:
 
     def leave(self) -> None:
         """Give up the seat as soon as its thread is free, if no job has it. The lock is held."""
-        self.worker.do(_GIVE_UP)
+        self.worker.do(_GiveUp(self))
 
     def call(self, hook: Callable[..., Any], *args: Any) -> Any:
         """Call one of the hooks of the generation in the context of the seat."""
@@ -238,7 +241,7 @@ class Seat:
 
 
 class ThreadSeats:
-    """The seats on one thread. Other threads may look, with the lock of the pool held, and `claim`.
+    """The seats on one thread. Other threads may look and `claim`, with the lock of the pool held.
 
     Whoever takes a seat out of ``by_generation`` has it: one operation of a dictionary is atomic.
     """
@@ -260,8 +263,11 @@ class ThreadSeats:
         return not self.by_generation and not self.parked
 
     def claim(self, seat: Seat) -> bool:
-        """Take a seat that no job has, to give it up; false if it is not there. From any thread."""
-        return self.by_generation.pop(seat.generation, None) is seat
+        """Take a seat that no job has, to give it up; false if it is not there."""
+        if self.by_generation.get(seat.generation) is not seat:
+            return False
+        # Its thread may have taken it meanwhile; another cannot have come.
+        return self.by_generation.pop(seat.generation, None) is not None
 
     def begin(self) -> None:
         """Give the thread a slot and, where the system can, a working directory of its own."""
@@ -302,7 +308,7 @@ class ThreadSeats:
                 self._perform(seat, job)
             finally:
                 if not seat.parked:
-                    self._give_up(seat)
+                    self.give_up(seat)
                 if other:
                     other.call(generation.enter, others)
         finally:
@@ -312,15 +318,12 @@ class ThreadSeats:
     def give_up_old(self, idle: float) -> None:
         """Give up the seats that have not been used for ``idle`` seconds."""
         while (seat := self._oldest()) and time.monotonic() - seat.used >= idle:
-            self._give_up_idle(seat)
+            self.give_up(seat)
 
-    def give_up_closed(self) -> None:
-        """Give up the seats of generations that have been closed, if no job has them."""
-        for seat in tuple(self.by_generation.values()):
-            if seat.generation.closed:
-                self._give_up_idle(seat)
+    def forget_taken_over(self) -> None:
+        """Let go of the seat that the thread was at last, if another thread has given it up."""
         if self._last is not None and self._last not in self._last.generation:
-            self._forget_last()  # it was taken over
+            self._forget_last()
 
     def _oldest(self) -> Seat | None:
         """Return the seat that has not been used for longest."""
@@ -329,14 +332,19 @@ class ThreadSeats:
         except RuntimeError:  # another thread has claimed one
             return None
 
-    def _give_up_idle(self, seat: Seat) -> None:
-        if self.claim(seat):
-            try:
-                self._give_up(seat)
-            except BaseException:  # aimed at the thread by a site
-                if seat in seat.generation:
-                    self.by_generation[seat.generation] = seat
-                raise
+    def give_up(self, seat: Seat) -> None:
+        """Give up a seat, unless a parked job has it or it has been given up already."""
+        generation = seat.generation
+        with generation.lock:
+            if seat.parked or seat not in generation:
+                return
+            idle = self.claim(seat)
+        try:
+            self._give_up(seat)
+        except BaseException:  # aimed at the thread by a site
+            if idle and seat in generation:
+                self.by_generation[generation] = seat
+            raise
 
     def _give_up(self, seat: Seat) -> None:
         generation = seat.generation
@@ -370,7 +378,7 @@ class ThreadSeats:
 
     def _open(self, worker: Worker, generation: GenerationSeats) -> Seat:
         if self._count.full and (oldest := self._oldest()):
-            self._give_up_idle(oldest)
+            self.give_up(oldest)
         return generation.open(worker)
 
     def _park(self, seat: Seat, job: Job) -> None:
@@ -406,16 +414,21 @@ class ThreadSeats:
 
 
 class _GiveUp:
-    """The errand of giving up the seats of closed generations. It holds none in memory."""
+    """The errand of giving up a seat. A thread that never comes to it holds nothing by it."""
+
+    __slots__ = ("_seat",)
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = weakref.ref(seat)
 
     def perform(self, worker: Worker) -> None:
-        worker.seats.give_up_closed()
+        seat = self._seat()
+        if seat is not None:
+            worker.seats.give_up(seat)
+        worker.seats.forget_taken_over()
 
     def fail(self, error: BaseException) -> None:
         pass
 
     def released(self) -> None:
         pass
-
-
-_GIVE_UP: Final = _GiveUp()
