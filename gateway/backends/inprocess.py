@@ -16,7 +16,7 @@ from a2wsgi.wsgi_typing import WSGIApp
 from starlette.types import Receive, Scope, Send
 
 from gateway import log
-from gateway.backends.unloading import GRACE, Unloading
+from gateway.backends.unloading import GRACE, LATE, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, probes, templates, urls
 from gateway.errors import GatewayError, LoadError, reason_of, told
@@ -265,10 +265,19 @@ class InProcessCode:
             unloading = None
             while unloading is None:
                 try:
-                    _, unloading = on_daemon_thread(name, unload)
+                    thread, unloading = on_daemon_thread(name, unload)
                 except (RuntimeError, MemoryError):  # "can't start new thread"
                     await asyncio.sleep(_LOOK)
-            await asyncio.wrap_future(unloading)
+            ended = asyncio.wrap_future(unloading)
+            _, late = await asyncio.wait([ended], timeout=LATE)
+            if late:
+                self._reporter.logger(_LOG).error(
+                    "the unload of generation %d has not ended after %.0f s; it is here:\n%s",
+                    self.number,
+                    LATE,
+                    stack_of(thread.ident),
+                )
+            await ended
 
     def unload(self) -> None:
         """Do the work of `close` on the calling thread, which blocks meanwhile."""
@@ -334,6 +343,7 @@ def _build(
             name=namespace.name,
             folder=os.getcwd() if own_folder else path,  # the project may have changed its folder
             end=functools.partial(connections.close, namespace),
+            end_of=functools.partial(connections.close_of, namespace),
             leave=functools.partial(connections.take, namespace),
             enter=functools.partial(connections.put, namespace),
         )

@@ -38,6 +38,8 @@ SHARE: Final = 2
 the objects of those that serve make the pause longer, too."""
 GRACE: Final = 5.0
 """Seconds that threads have to end after an unload, before a reload is refused because of them."""
+LATE: Final = 10.0
+"""Seconds after which an unload that has not ended counts as a survivor: an exit function hangs."""
 _SHOWN: Final = 3
 
 
@@ -51,22 +53,29 @@ class Unload:
     cause: Cause
     memory: int = field(default_factory=resident)
     began: float = field(default_factory=time.monotonic)
+    ended: bool = False
     looks: int = 0
     holder: str = ""
     """Text that says what held it after `LOOKS` collections; empty before that."""
     running: str = ""
     """The threads that ran its code when this was last looked at."""
 
+    @property
+    def coming(self) -> bool:
+        """Whether it is under way, and may still end."""
+        return not self.ended and time.monotonic() - self.began < LATE
+
     def survivor(self, *, look: bool = False) -> str | None:
         """Return what is known to hold it; ``None`` if it is gone or may be gone soon.
 
         With ``look``, look now for threads that run its code.
         """
-        if not self.trace.alive:
+        if not self.trace.alive or self.coming:
             return None
         if look:
             self.running = listed(self.trace.threads(running=True), _SHOWN, "; ")
-        holder = self.running or self.holder
+        late = "" if self.ended else "its unload does not end"
+        holder = self.running or self.holder or late
         return self.reporter.mask(f"generation {self.number}: {holder}") if holder else None
 
 
@@ -84,7 +93,6 @@ class Unloading:
         self._lock = threading.Lock()
         self._unloads: dict[str, list[Unload]] = defaultdict(list)
         self._loaded: Counter[str] = Counter()
-        self._under_way: Counter[str] = Counter()
 
     def loaded(self, site: str) -> None:
         """Note that a generation of ``site`` has been loaded and serves."""
@@ -104,7 +112,7 @@ class Unloading:
         """
         unload = Unload(reporter, number, trace, cause)
         with self._lock:
-            self._under_way[reporter.site] += 1
+            self._unloads[reporter.site].append(unload)
         try:
             yield
         finally:
@@ -112,10 +120,11 @@ class Unloading:
 
     def _done(self, unload: Unload) -> None:
         with self._lock:
-            _count_down(self._under_way, unload.reporter.site)
-            others = self._unloads[unload.reporter.site]
-            others[:] = [*(each for each in others if each.trace.alive), unload]
-            new = sum(not each.looks for unloads in self._unloads.values() for each in unloads)
+            unload.ended = True
+            all_ = self._unloads[unload.reporter.site]
+            all_[:] = [each for each in all_ if each is unload or each.trace.alive]
+            everything = [each for unloads in self._unloads.values() for each in unloads]
+            new = sum(each.ended and not each.looks for each in everything)
             piled = new >= max(PILE, self._loaded.total() // SHARE)
         self._collector.then(lambda: self._look(unload))
         if piled:
@@ -143,7 +152,9 @@ class Unloading:
 
     def undecided(self, config: SiteConfig) -> bool:
         """Tell whether unloads that are under way may still change the answer of `refuses`."""
-        limit, coming = config.limits.max_survivors, self._under_way[config.name]
+        limit = config.limits.max_survivors
+        with self._lock:
+            coming = sum(each.coming for each in self._unloads.get(config.name, ()))
         return bool(limit and coming) and len(self.survivors(config.name)) + coming >= limit
 
     def serves(self, site: str) -> bool:

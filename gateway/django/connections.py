@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
+from collections.abc import Iterator
 from typing import Any, Final
 
 from gateway.namespace import Namespace
@@ -54,6 +57,38 @@ def close(namespace: Namespace) -> None:
     db = _db(namespace)
     if db is not None:
         db.connections.close_all()
+
+
+def close_of(namespace: Namespace, thread: int) -> None:
+    """Close the database connections of another thread, which must not be using them.
+
+    Those that cannot be found are closed when they leave the memory.
+    """
+    db = _db(namespace)
+    if db is None:
+        return
+    for connection in _of_all_threads(db.connections):
+        if connection._thread_ident == thread:
+            connection.inc_thread_sharing()
+            try:
+                connection.close()
+            finally:
+                connection.dec_thread_sharing()
+
+
+def _of_all_threads(handler: Any) -> Iterator[Any]:
+    """Find the connections of a handler. It keeps those of each thread in a ``threading.local``.
+
+    Only the garbage collector tells what such an object refers to for other threads.
+    """
+    storage = handler._connections
+    storage = getattr(storage, "_storage", storage)
+    if not isinstance(storage, threading.local):
+        return
+    dummies = [each for each in gc.get_referents(storage) if isinstance(each, dict)]
+    for kept in (each for dummy in dummies for each in gc.get_referents(dummy)):
+        if isinstance(kept, dict):
+            yield from (each for each in tuple(kept.values()) if hasattr(each, "_thread_ident"))
 
 
 def take(namespace: Namespace) -> dict[str, Any]:

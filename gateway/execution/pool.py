@@ -252,6 +252,7 @@ class Threads(Executor):
         name: str = "",
         folder: str | os.PathLike[str] | None = None,
         end: Callable[[], object] = _nothing,
+        end_of: Callable[[int], object] = _nothing,
         leave: Callable[[], Any] = _nothing,
         enter: Callable[[Any], object] = _nothing,
     ) -> None:
@@ -263,6 +264,7 @@ class Threads(Executor):
             name=name,
             folder=folder,
             end=end,
+            end_of=end_of,
             leave=leave,
             enter=enter,
         )

@@ -5,7 +5,8 @@ must neither reach another site nor outlive their generation. So each generation
 each thread that it has used. A seat has one context for its whole life, because a fresh one for
 each request would make Django open a cache client for each request. While a seat is in use, its
 thread is in the folder of the site. A seat that has not been used for a while is given up, and with
-it its database connections.
+it its database connections. A closed generation does not wait for threads that are busy with
+others: its idle seats on them are taken over by the thread that waits for its end.
 
 A job may *park*: it leaves its thread while it waits for a slow client, takes its seat along, and
 goes on later on the same thread.
@@ -19,15 +20,19 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.errors import FolderError
 from gateway.namespace import slots, threadstate
 from gateway.namespace.cwd import change_folder, own_folder
 from gateway.sites.reporting import Reporter
+
+_SOON: Final = 1.0
+"""Seconds that a thread has to give up a seat itself, before it is taken over."""
 
 
 class Job(Protocol):
@@ -58,6 +63,10 @@ class Worker(Protocol):
 
     seats: ThreadSeats
 
+    @property
+    def thread(self) -> threading.Thread:
+        """The thread."""
+
     def do(self, errand: Errand) -> None:
         """Perform ``errand`` as soon as the thread is free. The lock of the pool is held."""
 
@@ -85,9 +94,10 @@ class GenerationSeats:
 
     ``name`` is what its threads show in their slots (`gateway.namespace.slots`).
     Its jobs run in ``folder``, which is opened now: they stay in it when it is renamed or removed.
-    ``end`` is called when a seat is given up, on its thread and in its context. When a job parks,
-    ``leave`` takes from the thread the belongings of the job that are not in its context, and
-    returns them (something false if there are none); ``enter`` puts them back.
+    ``end`` is called when a seat is given up, on its thread and in its context. If that thread is
+    busy, another one calls ``end_of`` instead, with the identifier of the thread of the seat.
+    When a job parks, ``leave`` takes from the thread the belongings of the job that are not in its
+    context, and returns them (something false if there are none); ``enter`` puts them back.
     """
 
     def __init__(
@@ -98,16 +108,20 @@ class GenerationSeats:
         name: str,
         folder: str | os.PathLike[str] | None,
         end: Callable[[], object],
+        end_of: Callable[[int], object],
         leave: Callable[[], Any],
         enter: Callable[[Any], object],
     ) -> None:
         self.reporter = reporter
+        self.name = name
         self.shown = slots.shown(name)
         self.end = end
+        self.end_of = end_of
         self.leave = leave
         self.enter = enter
         self.lock = count.lock
         self.closed = False
+        self._closed_at = 0.0
         self._count = count
         self._seats: set[Seat] = set()
         self._empty = threading.Event()
@@ -122,13 +136,36 @@ class GenerationSeats:
     def close(self) -> None:
         """Give up the seats as they become free. The lock of the pool is held."""
         self.closed = True
+        self._closed_at = time.monotonic()
         for seat in self._seats:
             seat.leave()
         self._note_empty()
 
     def join(self, timeout: float | None) -> bool:
-        """Wait up to ``timeout`` seconds until all seats are given up; false if some are not."""
-        return self._empty.wait(timeout)
+        """Wait up to ``timeout`` seconds until all seats are given up; false if some are not.
+
+        Those that no job has are taken over from threads that do not come to it soon.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._empty.wait(_SOON if end is None else min(_SOON, end - time.monotonic())):
+            if time.monotonic() - self._closed_at >= _SOON:
+                self._take_over()
+            if end is not None and time.monotonic() >= end:
+                return self._empty.is_set()
+        return True
+
+    def _take_over(self) -> None:
+        """Give up the seats that no job has, on the calling thread."""
+        with self.lock:
+            taken = [seat for seat in self._seats if seat.worker.seats.claim(seat)]
+            # From now on their threads take them for given up.
+            self._seats.difference_update(taken)
+        for seat in taken:
+            try:
+                with slots.working_for(self.name):
+                    seat.call(self.end_of, seat.worker.thread.ident)
+            finally:
+                self.forget(seat)
 
     # By the threads
 
@@ -166,6 +203,7 @@ class Seat:
     """The place of a generation on one thread: a context, connections, a working directory."""
 
     __slots__ = (
+        "__weakref__",
         "belongings",
         "context",
         "generation",
@@ -204,7 +242,10 @@ class Seat:
 
 
 class ThreadSeats:
-    """The seats on one thread. Other threads may only look, with the lock of the pool held."""
+    """The seats on one thread. Other threads may look and `claim`, with the lock of the pool held.
+
+    Whoever takes a seat out of ``by_generation`` has it: one operation of a dictionary is atomic.
+    """
 
     def __init__(self, count: SeatCount) -> None:
         self.by_generation: OrderedDict[GenerationSeats, Seat] = OrderedDict()
@@ -221,6 +262,13 @@ class ThreadSeats:
     def vacant(self) -> bool:
         """Tell whether there are none, not even of parked jobs: then the thread may end."""
         return not self.by_generation and not self.parked
+
+    def claim(self, seat: Seat) -> bool:
+        """Take a seat that no job has, to give it up; false if it is not there."""
+        if self.by_generation.get(seat.generation) is not seat:
+            return False
+        # Its thread may have taken it meanwhile; another cannot have come.
+        return self.by_generation.pop(seat.generation, None) is not None
 
     def begin(self) -> None:
         """Give the thread a slot and, where the system can, a working directory of its own."""
@@ -253,30 +301,54 @@ class ThreadSeats:
         seat, job.seat = job.seat, None
         assert seat is not None, "only a parked job can be resumed"
         generation = seat.generation
-        other = self.by_generation.get(generation)
-        others = other.call(generation.leave) if other else None
-        self._unpark(seat)
+        other = self.by_generation.pop(generation, None)
         try:
-            self._perform(seat, job)
+            others = other.call(generation.leave) if other else None
+            self._unpark(seat)
+            try:
+                self._perform(seat, job)
+            finally:
+                if not seat.parked:
+                    self.give_up(seat)
+                if other:
+                    other.call(generation.enter, others)
         finally:
-            if not seat.parked:
-                self.give_up(seat)
             if other:
-                other.call(generation.enter, others)
+                self.by_generation[generation] = other
 
     def give_up_old(self, idle: float) -> None:
         """Give up the seats that have not been used for ``idle`` seconds."""
-        while self.by_generation:
-            seat = next(iter(self.by_generation.values()))
-            if time.monotonic() - seat.used < idle:
-                break
+        while (seat := self._oldest()) and time.monotonic() - seat.used >= idle:
             self.give_up(seat)
+
+    def forget_taken_over(self) -> None:
+        """Let go of the seat that the thread was at last, if another thread has given it up."""
+        if self._last is not None and self._last not in self._last.generation:
+            self._forget_last()
+
+    def _oldest(self) -> Seat | None:
+        """Return the seat that has not been used for longest."""
+        try:
+            return next(iter(self.by_generation.values()), None)
+        except RuntimeError:  # another thread has claimed one
+            return None
 
     def give_up(self, seat: Seat) -> None:
         """Give up a seat, unless a parked job has it or it has been given up already."""
         generation = seat.generation
-        if seat.parked or seat not in generation:
-            return
+        with generation.lock:
+            if seat.parked or seat not in generation:
+                return
+            idle = self.claim(seat)
+        try:
+            self._give_up(seat)
+        except BaseException:  # aimed at the thread by a site
+            if idle and seat in generation:
+                self.by_generation[generation] = seat
+            raise
+
+    def _give_up(self, seat: Seat) -> None:
+        generation = seat.generation
         try:
             self._turn_to(seat)
         except FolderError as error:
@@ -286,13 +358,14 @@ class ThreadSeats:
         if self._state.noted:
             self._state.put_back()
         if self._last is seat:
-            self._state.take()
-            if self._slot is not None:
-                self._slot.show(slots.NOBODY)
-            self._last = None
-        if self.by_generation.get(generation) is seat:
-            del self.by_generation[generation]
+            self._forget_last()
         generation.forget(seat)
+
+    def _forget_last(self) -> None:
+        self._state.take()
+        if self._slot is not None:
+            self._slot.show(slots.NOBODY)
+        self._last = None
 
     def _perform(self, seat: Seat, job: Job) -> None:
         self._turn_to(seat)
@@ -305,8 +378,8 @@ class ThreadSeats:
             self._park(seat, job)
 
     def _open(self, worker: Worker, generation: GenerationSeats) -> Seat:
-        if self._count.full and self.by_generation:
-            self.give_up(next(iter(self.by_generation.values())))
+        if self._count.full and (oldest := self._oldest()):
+            self.give_up(oldest)
         return generation.open(worker)
 
     def _park(self, seat: Seat, job: Job) -> None:
@@ -346,15 +419,18 @@ class ThreadSeats:
 
 
 class _GiveUp:
-    """The errand of giving up a seat."""
+    """The errand of giving up a seat. A thread that never comes to it holds nothing by it."""
 
     __slots__ = ("_seat",)
 
     def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+        self._seat = weakref.ref(seat)
 
     def perform(self, worker: Worker) -> None:
-        worker.seats.give_up(self._seat)
+        seat = self._seat()
+        if seat is not None:
+            worker.seats.give_up(seat)
+        worker.seats.forget_taken_over()
 
     def fail(self, error: BaseException) -> None:
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.backends import inprocess, unloading
 from gateway.backends.inprocess import InProcessBackend
 from gateway.backends.unloading import PILE
 from gateway.config.limits import Limits
@@ -43,13 +45,19 @@ def schedule(end=json.ends[-1]):
 threading.Thread(target=schedule, name="scheduler of-the-secret", daemon=True).start()
 {ANSWER}
 """
+HANGING_EXIT = f"""
+import atexit, json, threading
+json.ends = [*getattr(json, "ends", []), threading.Event()]
+@atexit.register
+def never_ends(end=json.ends[-1]):
+    end.wait()
+{ANSWER}
+"""
 
 
 @pytest.fixture
 def schedulers() -> object:
     """Ends the threads of ``SCHEDULER`` after the test."""
-    import json
-
     yield
     for end in vars(json).pop("ends", []):
         end.set()
@@ -285,3 +293,28 @@ async def test_the_search_is_bounded() -> None:
     assert trace.holder(seconds=0).startswith("nothing found among ")
     assert threading.active_count() <= threads  # one of before may end meanwhile
     namespace.close()
+
+
+async def test_an_unload_that_does_not_end_is_told_and_counts(
+    backend: InProcessBackend,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    schedulers: object,
+) -> None:
+    monkeypatch.setattr(unloading, "LATE", 0.5)
+    monkeypatch.setattr(inprocess, "LATE", 0.5)
+    config = replace(project(tmp_path, HANGING_EXIT), limits=Limits(max_survivors=1))
+    closing = asyncio.ensure_future((await backend.load(config, 1)).close())
+    serving = await backend.load(config, 2)
+    await until(lambda: "the unload of generation 1 has not ended" in caplog.text)
+    assert "in never_ends" in caplog.text
+    (line,) = backend.survivors(config.name)
+    assert "generation 1: its unload does not end" in line
+    with pytest.raises(LoadError, match="generation 1: "):
+        await backend.load(config, 3)
+    for end in vars(json)["ends"]:
+        end.set()
+    await closing
+    await serving.close()
+    assert caplog.text.count("the unload of generation 1 has not ended") == 1

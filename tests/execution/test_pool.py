@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import linecache
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -295,3 +297,41 @@ def _check_stack_in(
     finally:
         end.set()
     done.result(DEADLINE)
+
+
+def test_an_idle_seat_is_taken_over_from_a_thread_that_hangs_elsewhere() -> None:
+    pool = Pool(2)
+    ended: list[int] = []
+    threads = Threads(Reporter("shop", {}), pool, end_of=ended.append)
+    ident = threads.submit(threading.get_ident).result(DEADLINE)
+    wait_until_idle(pool, 1)
+    gone = weakref.ref(threads.generation)
+    hangs, go_on = threading.Event(), threading.Event()
+    others = Threads(Reporter("blog", {}), pool)
+    hung = others.submit(lambda: (hangs.set(), go_on.wait(DEADLINE)))
+    assert hangs.wait(DEADLINE)
+    threads.shutdown(wait=False)
+    assert threads.join(DEADLINE), "the seat waits for the thread"
+    assert ended == [ident]
+    del threads
+    gc.collect()
+    assert gone() is None, "the thread holds the generation in memory"
+    go_on.set()
+    assert hung.result(DEADLINE)
+    wait_until_idle(pool, 1)
+    assert others.submit(threading.get_ident).result(DEADLINE) == ident
+    others.shutdown()
+
+
+def test_the_seat_of_a_job_is_not_taken_over() -> None:
+    ended: list[int] = []
+    threads = Threads(Reporter("shop", {}), Pool(1), end_of=ended.append)
+    begun, end = threading.Event(), threading.Event()
+    running = threads.submit(lambda: (begun.set(), end.wait(DEADLINE)))
+    assert begun.wait(DEADLINE)
+    threads.shutdown(wait=False)
+    assert not threads.join(1.5)
+    end.set()
+    assert running.result(DEADLINE)
+    threads.shutdown()
+    assert not ended and not threads.seats

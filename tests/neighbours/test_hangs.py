@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from ..integration.actions import reload
 from ..integration.sites import BuiltSite
 from ..integration.waiting import until
 from .gateways import DoomedGateway, Start
-from .hostile import plain_site, write
+from .hostile import append, database_site, plain_site, write
 from .steady import PROMPTLY, SteadyLoad, ask
 
 pytestmark = pytest.mark.timed
@@ -34,6 +35,12 @@ _LOOPS: Final = """
 def loop(environ):
     while True:
         pass
+"""
+_CONNECTED: Final = """
+def connect(request):
+    from django.db import connection
+    connection.ensure_connection()
+    return HttpResponse("connected")
 """
 _CONCURRENCY: Final = 64
 """Requests of one site that run at the same time, by default."""
@@ -151,6 +158,38 @@ def test_11_health_lists_a_loop_whose_client_has_left(
             patience=2 + 2 * PROMPTLY,
         )
         load.goes_on()
+
+
+def test_threads_that_hang_elsewhere_hold_no_unloaded_generation(
+    start: Start, tmp_path: Path
+) -> None:
+    hostile = plain_site(tmp_path, "hostile", _HANGS, request_timeout=1)
+    reloaded = database_site(tmp_path, "reloaded", _CONNECTED, ("connect",))
+    append(reloaded, "core/settings.py", 'DATABASES["default"]["CONN_MAX_AGE"] = None')
+    gateway = start(hostile, reloaded)
+    assert ask(gateway, hostile) == (200, "a page")
+    with ExitStack() as clients:
+        for hung in range(1, 6):
+            # The thread that became idle last is taken first.
+            assert ask(gateway, reloaded, "/connect") == (200, "connected")
+            assert _connections(gateway, reloaded)
+            _hang(gateway, hostile, 1, clients)
+            until(lambda hung=hung: ask(gateway, hostile, "/count")[1] == str(hung), "it hangs")
+            answer = reload(gateway, reloaded)
+            assert answer.status_code == 200, answer.text
+            until(lambda: not _connections(gateway, reloaded), "its connections are closed")
+        until(
+            lambda: gateway.output.count("is gone, seen") >= 5,
+            "its generations are gone",
+            patience=30,
+        )
+    assert "have not ended" not in gateway.output
+
+
+def _connections(gateway: DoomedGateway, site: BuiltSite) -> int:
+    """The number of files of a site's database that the gateway has open."""
+    files = Path(f"/proc/{gateway.pid}/fd").iterdir()
+    return sum(f"{site.name}.sqlite3" in os.path.realpath(file) for file in files)
 
 
 def _told(gateway: DoomedGateway, request: str) -> bool:

@@ -108,6 +108,12 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+def _under_way(backend: InProcessBackend) -> int:
+    """The number of unloads that have not ended."""
+    everything = tuple(backend._unloading._unloads.values())
+    return sum(not each.ended for unloads in everything for each in tuple(unloads))
+
+
 class World:
     """What the code of the sites does, and what is known of it."""
 
@@ -445,8 +451,7 @@ class Faults(RuleBasedStateMachine):
                     loads == backend._budget._coming == switch._holders <= len(attempts)
                 ),
                 f"{loaded} count as loaded": not serving <= loaded <= serving + len(attempts),
-                f"{backend._unloading._under_way} unload": exits
-                != backend._unloading._under_way.total(),
+                f"{_under_way(backend)} unload": exits != _under_way(backend),
                 f"{figures} with {len(seats)} seats": figures.seats != len(seats),
                 f"{len(left)} seats of unloaded code": any(
                     seat.worker.thread not in hanging  # type: ignore[attr-defined]
@@ -524,7 +529,7 @@ class Faults(RuleBasedStateMachine):
         await self._settle()
         unloading = self.backend._unloading
         assert not self.world.alive, "code was not unloaded"
-        assert not unloading._loaded and not unloading._under_way, "names are kept"
+        assert not unloading._loaded and not _under_way(self.backend), "names are kept"
         assert all(not each.seats for each in self.threads), "seats are kept"
         assert all(site.state is State.CLOSED for site in self.sites)
         assert self._folders() == 0
