@@ -1,7 +1,8 @@
 """Run the functions that sites registered with ``os.register_at_fork``.
 
-Python offers no way to unregister them. So a namespace only records them, and one permanent hook of
-the process runs those of the namespaces that are alive.
+Python offers no way to unregister them, and would run those of all sites around each fork. So a
+namespace only records them, and one permanent hook of the process runs those of the namespace that
+forks.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from typing import cast
 
-from gateway.namespace import stacksizes
+from gateway.namespace import callers, stacksizes
 from gateway.namespace.namespace import Namespace
 from gateway.namespace.recording import Hook
 
@@ -35,14 +37,13 @@ _forking: dict[int, list[tuple[Hook, Hook, Hook]]] = {}
 
 
 def _before() -> None:
-    """Run the ``before`` functions that living namespaces registered.
+    """Run the ``before`` functions of the namespace that forks.
 
-    Without them, a forked child could wait for ever for a lock that a namespace's ``logging`` held
-    at the fork. The order is the same in all threads, since these functions take locks.
+    Without them, a forked child could wait for ever for a lock that its ``logging`` held at the
+    fork. What other namespaces hold does not matter: the child runs no code of theirs.
     """
-    registered = [
-        entry for item in Namespace.alive() for entry in list(item.recorded.fork_functions)
-    ]
+    namespace = cast("Namespace | None", callers.namespace())
+    registered = list(namespace.recorded.fork_functions) if namespace is not None else []
     _forking[threading.get_ident()] = registered
     _call_all(before for before, _, _ in reversed(registered))
 

@@ -7,6 +7,7 @@ that makes a hook, ``before`` is the attribute as it was.
 from __future__ import annotations
 
 import _frozen_importlib
+import _signal  # type: ignore[import-not-found]
 import _thread
 import asyncio
 import contextlib
@@ -28,7 +29,15 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Final, cast
 from xml.etree import ElementTree
 
-from gateway.namespace import callers, exits, slots, stacksizes, standins, threadstate
+from gateway.namespace import (
+    callers,
+    exits,
+    signals,
+    slots,
+    stacksizes,
+    standins,
+    threadstate,
+)
 from gateway.namespace.namespace import Namespace
 
 
@@ -281,13 +290,12 @@ def _exit_of_the_asker(before: Callable[..., None]) -> Callable[..., None]:
     return __exit__
 
 
-def _left_alone_by_sites(before: Callable[..., None]) -> Callable[..., None]:
-    """Do nothing if a site calls: the process has one such timer, and that is the gateway's."""
+def _left_alone_by_sites(before: Callable[..., Any]) -> Callable[..., Any]:
+    """Do nothing if a site calls: the process has one such timer or handler, the gateway's."""
 
     @functools.wraps(before)
-    def function(*args: Any, **kwargs: Any) -> None:
-        if _asking() is None:
-            before(*args, **kwargs)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return before(*args, **kwargs) if _asking() is None else None
 
     return function
 
@@ -299,6 +307,8 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (_frozen_importlib, "_lock_unlock_module", standins.waiting),
     (faulthandler, "dump_traceback_later", _left_alone_by_sites),
     (faulthandler, "cancel_dump_traceback_later", _left_alone_by_sites),
+    (faulthandler, "register", _left_alone_by_sites),
+    (faulthandler, "unregister", _left_alone_by_sites),
     (sys, "displayhook", _displayhook_of_the_asker),
     (warnings, "_add_filter", _of_the_warnings_of_the_asker),
     (warnings, "resetwarnings", _of_the_warnings_of_the_asker),
@@ -307,6 +317,15 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (_thread, "start_new_thread", _noting_the_starter),
     (os, "_exit", exits.exit_of_the_asker),
     (posix, "_exit", exits.exit_of_the_asker),
+    (os, "kill", signals.kill_of_the_asker),
+    (posix, "kill", signals.kill_of_the_asker),
+    (os, "killpg", signals.killpg_of_the_asker),
+    (posix, "killpg", signals.killpg_of_the_asker),
+    (signal, "raise_signal", signals.raise_signal_of_the_asker),
+    (_signal, "raise_signal", signals.raise_signal_of_the_asker),
+    (signal, "pthread_kill", signals.pthread_kill_of_the_asker),
+    (_signal, "pthread_kill", signals.pthread_kill_of_the_asker),
+    (_thread, "interrupt_main", signals.interrupt_main_of_the_asker),
     (threading, _START, _with_the_stack_of_the_starter),
     (threading, "stack_size", _stack_size_of_the_asker),
     (_thread, "stack_size", _stack_size_of_the_asker),
@@ -316,6 +335,13 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
         sys,
         "set_asyncgen_hooks",
         _noting(lambda before: functools.partial(before, *sys.get_asyncgen_hooks())),
+    ),
+    (
+        sys,
+        "set_coroutine_origin_tracking_depth",
+        _noting(
+            lambda before: functools.partial(before, sys.get_coroutine_origin_tracking_depth())
+        ),
     ),
     (signal, "pthread_sigmask", _noting(_mask_signals)),
     (os, "umask", _noting(_put_back_umask)),

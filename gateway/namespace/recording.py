@@ -141,13 +141,6 @@ def make_signal(recorded: Recorded) -> ModuleType:
     def getsignal(signalnum: int) -> Any:
         return handlers.get(valid(signalnum), signal.SIG_DFL)
 
-    def raise_signal(signalnum: int, /) -> None:
-        handler = getsignal(signalnum)
-        if callable(handler):
-            handler(valid(signalnum), sys._getframe(1))
-        elif handler is not signal.SIG_IGN:
-            signal.raise_signal(signalnum)
-
     def alarm(seconds: int, /) -> int:
         return 0
 
@@ -158,7 +151,7 @@ def make_signal(recorded: Recorded) -> ModuleType:
         return -1
 
     signal_.__name__ = "signal"
-    return _replace(copy(signal), signal_, getsignal, raise_signal, alarm, setitimer, set_wakeup_fd)
+    return _replace(copy(signal), signal_, getsignal, alarm, setitimer, set_wakeup_fd)
 
 
 def make_time() -> ModuleType:

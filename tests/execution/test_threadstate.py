@@ -59,11 +59,21 @@ def both() -> Iterator[tuple[Run, Run]]:
         (lambda: sys.setprofile(nothing), sys.getprofile),
         (lambda: sys.set_asyncgen_hooks(nothing, nothing), lambda: tuple(sys.get_asyncgen_hooks())),
         (
+            lambda: sys.set_coroutine_origin_tracking_depth(7),
+            sys.get_coroutine_origin_tracking_depth,
+        ),
+        (
             lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2]),
             lambda: signal.pthread_sigmask(signal.SIG_BLOCK, []),
         ),
     ],
-    ids=["trace function", "profile function", "hooks for generators", "signal mask"],
+    ids=[
+        "trace function",
+        "profile function",
+        "hooks for generators",
+        "origins of coroutines",
+        "signal mask",
+    ],
 )
 def test_it_is_put_back_after_each_request(
     both: tuple[Run, Run], change: Callable[[], Any], ask: Callable[[], Any]

@@ -10,11 +10,13 @@ import gc
 import gettext
 import locale
 import mimetypes
+import os
 import random
 import signal
 import socket
 import sqlite3
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -480,3 +482,154 @@ def test_the_timer_of_faulthandler_is_left_alone(pair: tuple[Run, Run], tmp_path
             time.sleep(0.01)
         faulthandler.cancel_dump_traceback_later()
     assert (tmp_path / "stacks").read_text().startswith("Timeout")
+
+
+SENDING = """
+import _thread, os, posix, signal
+
+def sent(send, *args):
+    try:
+        send(*args)
+    except (KeyboardInterrupt, SystemExit) as exc:
+        return repr(exc)
+
+own, group, thread = os.getpid(), os.getpgrp(), _thread.get_ident()
+"""
+
+
+@pytest.fixture
+def caught() -> Iterator[list[int]]:
+    """The signals that have reached the process."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGTSTP)
+    calls: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: calls.append(n)) for number in numbers}
+    yield calls
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        "os.kill, own",
+        "posix.kill, own",
+        "os.kill, 0",
+        "os.kill, -group",
+        "os.killpg, group",
+        "os.killpg, 0",
+        "signal.raise_signal",
+        "signal.pthread_kill, thread",
+    ],
+)
+def test_a_signal_to_the_own_process(pair: tuple[Run, Run], caught: list[int], send: str) -> None:
+    a, b = pair
+    signals = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTSTP", "SIGCHLD", "SIGWINCH")
+    each = ", ".join(f"sent({send}, signal.{name})" for name in signals)
+    assert a(f"{SENDING}\nresult = [{each}]") == [
+        "KeyboardInterrupt()",
+        f"SystemExit({128 + signal.SIGTERM})",
+        f"SystemExit({128 + signal.SIGHUP})",
+        None,
+        None,
+        None,
+    ]
+    b("import signal; calls = []; signal.signal(signal.SIGTERM, lambda n, frame: calls.append(n))")
+    a("signal.signal(signal.SIGHUP, signal.SIG_IGN)")
+    assert a(f"result = sent({send}, signal.SIGHUP)") is None
+    assert b(f"{SENDING}\nresult = [sent({send}, signal.SIGTERM), *calls]") == [
+        None,
+        signal.SIGTERM,
+    ]
+    assert caught == []
+
+
+def test_an_interrupt_of_the_main_thread(pair: tuple[Run, Run], caught: list[int]) -> None:
+    a, _ = pair
+    assert a(
+        f"""{SENDING}
+result = [sent(_thread.interrupt_main), sent(_thread.interrupt_main, signal.SIGTERM)]
+signal.signal(signal.SIGTERM, lambda n, frame: result.append(n))
+result.append(sent(_thread.interrupt_main, signal.SIGTERM))
+"""
+    ) == ["KeyboardInterrupt()", None, signal.SIGTERM, None]
+    assert caught == []
+
+
+def test_signals_that_are_sent_as_they_are(pair: tuple[Run, Run], caught: list[int]) -> None:
+    """To the process by the process itself, to others by a site, and by a child to itself."""
+    signal.raise_signal(signal.SIGUSR1)
+    assert caught == [signal.SIGUSR1]
+    a, _ = pair
+    assert a(
+        f"""{SENDING}
+import subprocess
+other = subprocess.Popen(["sleep", "60"])
+other.terminate()
+ends = [other.wait()]
+child = os.fork()
+if not child:
+    os.kill(os.getpid(), signal.SIGUSR2)
+    os._exit(0)
+ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+wrong = []
+for args in [(own, 0), (own, "x"), (own,), ("x", 15), (own, 999)]:
+    try:
+        os.kill(*args)
+    except (TypeError, OSError) as exc:
+        wrong.append(type(exc).__name__)
+result = [*ends, *wrong]
+"""
+    ) == [-signal.SIGTERM, -signal.SIGUSR2, "TypeError", "TypeError", "TypeError", "OSError"]
+    assert caught == [signal.SIGUSR1]
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT"])
+def test_kills_and_crashes_stay_what_they_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / "script.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{name})\n")
+    command = [sys.executable, "-m", "gateway.namespace", "--path", str(tmp_path)]
+    ended = subprocess.run([*command, str(tmp_path / "script.py")], capture_output=True)
+    assert ended.returncode == -signal.Signals[name]
+
+
+def test_a_handler_by_faulthandler_is_left_alone(pair: tuple[Run, Run], caught: list[int]) -> None:
+    a, _ = pair
+    assert (
+        a(
+            """
+            import faulthandler, signal
+            faulthandler.register(signal.SIGUSR1, chain=False)
+            result = faulthandler.unregister(signal.SIGUSR1)
+            faulthandler.register(signal.SIGUSR1, chain=False)
+            """
+        )
+        is None
+    )
+    signal.raise_signal(signal.SIGUSR1)
+    assert caught == [signal.SIGUSR1]
+
+
+def test_functions_around_forks_are_those_of_the_site_that_forks(
+    pair: tuple[Run, Run],
+) -> None:
+    register = """
+    import os
+    calls = []
+    os.register_at_fork(before=lambda: calls.append("before"),
+                        after_in_parent=lambda: calls.append("parent"),
+                        after_in_child=lambda: calls.append("child"))
+    """
+    a, b = pair
+    a(register)
+    b(register)
+    fork = """
+    child = os.fork()
+    if not child:
+        os._exit(calls != ["before", "child"])
+    result = [os.waitpid(child, 0)[1], *calls]
+    """
+    assert a(fork) == [0, "before", "parent"]
+    assert b("result = calls") == []
+    if not (child := os.fork()):
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [a("result = calls"), b("result = calls")] == [["before", "parent"], []]

@@ -120,3 +120,28 @@ def test_09_a_size_of_stacks_that_is_too_small_for_others(
         load.goes_on()
         assert not gateway.ended
     until(lambda: gateway.state_of(neighbour.name) == "ready", "the gateway goes on")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_a_signal_that_a_site_sends_to_its_process(
+    start: Start, neighbour: BuiltSite, tmp_path: Path, name: str
+) -> None:
+    """In a view it ends the request, at import the load."""
+    source = """
+        import os
+        import signal
+
+        def fail(environ):
+            os.kill(os.getpid(), signal.NAME)
+        """.replace("NAME", name)
+    viewing = plain_site(tmp_path, "viewing", source)
+    importing = plain_site(tmp_path, "importing", f"{source}\n        fail(None)\n")
+    gateway = start(neighbour, viewing, importing)
+    with SteadyLoad(gateway, neighbour) as load:
+        load.goes_on()
+        assert try_to_ask(gateway, viewing, "/fail") == 500
+        assert try_to_ask(gateway, importing) == 503
+        load.goes_on()
+        assert gateway.state_of(importing.name) == "failed"
+        assert try_to_ask(gateway, viewing) == 200
+        assert not gateway.ended
