@@ -182,7 +182,11 @@ async def test_10_a_late_load_is_not_unloaded_on_the_event_loop(tmp_path: Path) 
         time.sleep(1.5)
         with pytest.raises(LoadError):
             await loading
-        await asyncio.to_thread(until, unloaded.exists, "it is unloaded", patience=10)
+
+        def is_noted() -> bool:
+            return unloaded.exists() and unloaded.read_text() != ""
+
+        await asyncio.to_thread(until, is_noted, "it is unloaded", patience=10)
     assert int(unloaded.read_text()) != threading.get_ident()
 
 
