@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
 
@@ -94,3 +95,8 @@ def mark_records(logging_of_site: ModuleType, site: str, generation: int) -> Non
         return record
 
     module.setLogRecordFactory(factory)
+
+
+def timestamp(moment: float) -> str:
+    """Return a time (seconds since the epoch) as ``/_health`` and others tell it: UTC, ISO 8601."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")

@@ -12,7 +12,6 @@ import re
 import shlex
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.datastructures import MutableHeaders
@@ -28,6 +27,7 @@ from gateway.cluster import Control
 from gateway.cluster.sightings import Condition
 from gateway.cluster.store import End, Entry, StoreError
 from gateway.errors import ConfigError, Fault, UnknownSiteError
+from gateway.log import timestamp
 from gateway.sites.gate import CHANGES, ModeError
 from gateway.sites.registry import GatewayStatus, Registry
 from gateway.sites.site import SiteStatus
@@ -291,17 +291,13 @@ def _agreement(
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    return asdict(entry) | {"at": _moment(entry.at)}
+    return asdict(entry) | {"at": timestamp(entry.at)}
 
 
 def _end(end: End) -> dict[str, Any]:
     """Return how a worker has ended, with whose code did it if that is known."""
-    told: dict[str, Any] = {"at": _moment(end.at), "worker": end.worker, "how": end.how}
+    told: dict[str, Any] = {"at": timestamp(end.at), "worker": end.worker, "how": end.how}
     return told | ({"site": end.site, "generation": end.generation} if end.site else {})
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _asker(request: Request) -> str:

@@ -90,7 +90,7 @@ class Evidence:
         self._stack.close()
 
     def _collect(self, stack: ExitStack) -> None:
-        self._descriptor = self._folder.make_locked(self._name)
+        self._descriptor = self._folder.own(self._name)
         stack.callback(self._close)
         stack.callback(_remove, self._folder, self._name)
         path = _MEMORY / f"gateway-{secrets.token_hex(16)}"
@@ -158,7 +158,7 @@ def sweep(folder: StateFolder, prefix: str, awaited: Collection[str]) -> None:
     for name in folder.names():
         if not name.startswith(prefix) or name.removeprefix(prefix) in awaited:
             continue
-        if not folder.is_locked(name):
+        if not folder.is_owned(name):
             discard(folder, name)
 
 

@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
+
+from gateway.log import timestamp
 
 KEPT: Final = 60.0
 """Seconds for which something is told after it has passed: monitors look once a minute."""
@@ -74,7 +75,7 @@ class Sightings:
         """Return what was seen as JSON, the oldest first; empty if there is nothing to tell."""
         now = self._clock()
         return [
-            {"what": each.what, "since": _iso(each.since), "until": _iso(each.until)}
+            {"what": each.what, "since": timestamp(each.since), "until": _end(each)}
             for each in sorted(self._known(), key=lambda each: each.since)
             if _within(each, now, KEPT)
         ]
@@ -87,7 +88,5 @@ def _within(sighting: Sighting, now: float, seconds: float) -> bool:
     return sighting.until is None or now - sighting.until < seconds
 
 
-def _iso(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+def _end(sighting: Sighting) -> str | None:
+    return None if sighting.until is None else timestamp(sighting.until)

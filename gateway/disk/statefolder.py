@@ -154,7 +154,8 @@ class StateFolder:
     def own(self, name: str) -> int:
         """Make an empty file, and return its descriptor, for appending.
 
-        The file is this process's own until it is closed or the process ends; see `take_left`.
+        The file is this process's own until it is closed or the process ends; see `take_left` and
+        `is_owned`.
         """
         with self._opened() as folder:
             while True:
@@ -198,23 +199,8 @@ class StateFolder:
         with self._opened() as folder, suppress(FileNotFoundError):
             folder.rename(old, new)
 
-    def make_locked(self, name: str) -> int:
-        """Make a file to append to; return its descriptor, which the caller closes.
-
-        It is locked until then, and the system releases the lock of a process that dies.
-        """
-        with self._opened() as folder:
-            descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BaseException:
-                os.close(descriptor)
-                folder.unlink(name)
-                raise
-            return descriptor
-
-    def is_locked(self, name: str) -> bool:
-        """Tell whether a file has the lock of `make_locked`; false if it does not exist."""
+    def is_owned(self, name: str) -> bool:
+        """Tell whether the process that made a file by `own` lives; false if there is no file."""
         with self._opened() as folder:
             try:
                 descriptor = folder.open(name, os.O_RDONLY)

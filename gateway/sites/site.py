@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -338,7 +337,7 @@ class Site:
             outcomes = [Failed(config.name, number, cause, self._clock() - started, reason)]
         else:
             seconds = self._clock() - started
-            self._loaded_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._loaded_at = log.timestamp(time.time())
             self._load_ms = round(seconds * 1000, 1)
             self._warning = warning
             self.sources = sources
