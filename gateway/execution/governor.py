@@ -205,6 +205,7 @@ class Share:
     __slots__ = ("__weakref__", "taken")
 
     def __init__(self) -> None:
+        # The requests that run and are not aside, and those that have parked and still count.
         self.taken: set[Ticket] = set()
 
 
@@ -219,14 +220,25 @@ class Account:
         self.queue = queue
         self.share = share or Share()
         self.reserve = max(1, limit // _PART)
-        # The requests that run and are not aside, and those that have parked and still count.
-        self.taken: set[Ticket] = set()
         # CPU in nanoseconds; raised to that of the others after the site had nothing to do.
         self.used = 0.0
         self.waiting: tuple[deque[Ticket], ...] = tuple(deque() for _ in Lane)
         # Whether it is in the governor's queue of the lane.
         self.queued = [False for _ in Lane]
         self._routes: OrderedDict[str, Route] = OrderedDict()
+
+    @property
+    def taken(self) -> int:
+        """The number of its requests that have a place of its site."""
+        return [ticket.account for ticket in self.share.taken].count(self)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether none of its requests waits or has a place."""
+        for ticket in self.share.taken:
+            if ticket.account is self:
+                return False
+        return not self.waits
 
     @property
     def waits(self) -> int:
@@ -356,7 +368,7 @@ class Governor:
             ticket.work = work
             if self.sees_blocked:
                 ticket.lane = ticket.route.expect()
-            if not (account.taken or account.waits):
+            if account.idle:
                 account.used = max(account.used, self._floor)
             if self._may_run(ticket):
                 self._run(ticket)
@@ -529,11 +541,9 @@ class Governor:
         account = ticket.account
         if counts:
             self._taken.add(ticket)
-            account.taken.add(ticket)
             account.share.taken.add(ticket)
         else:
             self._taken.discard(ticket)
-            account.taken.discard(ticket)
             account.share.taken.discard(ticket)
 
     def _look_at(self, ticket: Ticket, now: float, still: float) -> None:
@@ -592,11 +602,10 @@ class Governor:
         return ticket.lane is Lane.BLOCKED or self._places[ticket.lane] is None
 
     def _has_room(self, account: Account) -> bool:
-        own = len(account.taken)
-        if own >= account.limit or len(self._taken) >= self.budget:
-            return False
         taken = len(account.share.taken)
-        return taken < self._most and (taken < account.limit or own < account.reserve)
+        if taken >= self._most or len(self._taken) >= self.budget:
+            return False
+        return taken < account.limit or account.taken < account.reserve
 
     def _run(self, ticket: Ticket) -> None:
         ticket.moved = self._clocks.now()

@@ -18,7 +18,6 @@ The stages, and what leads from one to the next:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -40,30 +39,25 @@ class Stage(StrEnum):
     OVER = "over"
 
 
-class Step(StrEnum):
-    """What leads from one stage to another."""
-
-    ENTER = "enter"
-    ADMIT = "admit"
-    BEGIN = "begin"
-    PARK = "park"
-    END = "end"
-
-
-STEPS: Final[Mapping[tuple[Stage, Step], Stage]] = {
-    (Stage.NEW, Step.ENTER): Stage.QUEUED,
-    (Stage.QUEUED, Step.ADMIT): Stage.ADMITTED,
-    (Stage.QUEUED, Step.END): Stage.OVER,
-    (Stage.ADMITTED, Step.BEGIN): Stage.RUNNING,
-    (Stage.ADMITTED, Step.END): Stage.OVER,
-    (Stage.RUNNING, Step.PARK): Stage.PARKED,
-    (Stage.RUNNING, Step.END): Stage.OVER,
-    (Stage.PARKED, Step.ENTER): Stage.QUEUED,
-}
-
-
 class IllegalStepError(AssertionError):
     """A step that does not lead anywhere from the present stage: a defect of the gateway."""
+
+
+class Step(dict[Stage, Stage]):
+    """To which stage a step leads from which; `IllegalStepError` is raised for others.
+
+    Each request takes four or more, so one costs no more than to look into a dictionary.
+    """
+
+    def __missing__(self, stage: Stage) -> Stage:
+        raise IllegalStepError(f"no step from {stage} leads to {', '.join({*self.values()})}")
+
+
+ENTER: Final = Step({Stage.NEW: Stage.QUEUED, Stage.PARKED: Stage.QUEUED})
+ADMIT: Final = Step({Stage.QUEUED: Stage.ADMITTED})
+BEGIN: Final = Step({Stage.ADMITTED: Stage.RUNNING})
+PARK: Final = Step({Stage.RUNNING: Stage.PARKED})
+END: Final = Step(dict.fromkeys((Stage.QUEUED, Stage.ADMITTED, Stage.RUNNING), Stage.OVER))
 
 
 class Job(Protocol):
@@ -154,7 +148,7 @@ class Passage:
         """
         self.job: Job = job
         self.run = job.run
-        self._advance(Step.ENTER)
+        self.stage = ENTER[self.stage]
         try:
             if at_once:
                 self._governor.hurry(self.ticket, self)
@@ -183,7 +177,7 @@ class Passage:
         assert seat is not None, "only what has parked goes on"
         held = self.ticket if seat.belongings else None
         self.ticket = Ticket(account, self.route, held)
-        self._advance(Step.ENTER)
+        self.stage = ENTER[self.stage]
         if not at_once:
             try:
                 self._governor.submit(self.ticket, self)
@@ -209,7 +203,7 @@ class Passage:
         if self.stage is not Stage.QUEUED:
             return
         try:
-            self._advance(Step.ADMIT)
+            self.stage = ADMIT[self.stage]
             if self.seat is not None:
                 self.seat.resume(self)
             else:
@@ -221,7 +215,7 @@ class Passage:
 
     def perform(self, worker: Worker) -> None:
         """Run the job on the thread of ``worker``, to its end or until it parks."""
-        self._advance(Step.BEGIN)
+        self.stage = BEGIN[self.stage]
         try:
             self._governor.began(self.ticket)
             if self.seat is None:
@@ -252,17 +246,11 @@ class Passage:
             if seat is None:
                 self._end()
             else:
-                self._advance(Step.PARK)
+                self.stage = PARK[self.stage]
         if self.stage is Stage.PARKED:
             self.job.parked()
 
     def _end(self) -> None:
         """Let go of the job, too: each knows of the other, so only a collection would find them."""
-        self._advance(Step.END)
+        self.stage = END[self.stage]
         self.job, self.run = _OVER, _OVER.run
-
-    def _advance(self, step: Step) -> None:
-        try:
-            self.stage = STEPS[self.stage, step]
-        except KeyError:
-            raise IllegalStepError(f"{step} leads nowhere from {self.stage}") from None

@@ -21,8 +21,6 @@ from collections.abc import Hashable
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
-from starlette.types import Message, Send
-
 logger = logging.getLogger("gateway.stalls")
 
 RECEIVER: Final = "gateway.receiver"
@@ -136,35 +134,33 @@ class Blind:
     Something waits for it while ``send`` does not return. A server takes bytes in until its own
     buffers and those of the system are full, and goes on when they are nearly empty. So a client
     counts as stalled that takes less than that in its time.
+
+    Whoever sends says so in ``sending`` and ``sent``, because a wrapper of ``send`` would be called
+    and resumed for each message of each response.
     """
 
-    def __init__(self, send: Send, send_timeout: float) -> None:
+    def __init__(self, send_timeout: float) -> None:
+        """Made by the task that sends."""
         self.send_timeout = send_timeout
-        self._send = send
-        self._sent = 0
-        self._task: asyncio.Task[Any] | None = None
+        self.sending = False
+        """True while ``send`` has been called and has not returned."""
+        self.sent = 0
+        """The number of messages for which it has returned."""
+        self._task = asyncio.current_task()
         self._is_cut = False
-
-    async def send(self, message: Message) -> None:
-        """Send a message; raises `StalledError`."""
-        task = self._task = asyncio.current_task()
-        try:
-            await self._send(message)
-        except asyncio.CancelledError:
-            # As asyncio.timeout() does, at a third of its cost: another may have cancelled as well.
-            if self._is_cut and task is not None and not task.uncancel():
-                raise StalledError from None
-            raise
-        finally:
-            self._sent += 1
-            self._task = None
 
     def mark(self) -> Hashable:
         """Return the number of messages that were sent; see `Receiver`."""
-        return None if self._task is None else self._sent
+        return self.sent if self.sending else None
 
     def cut(self) -> None:
-        """Have ``send`` raise; the server ends the connection when the application does."""
-        if self._task is not None and not self._is_cut:
+        """Cancel ``send``; the server ends the connection when the application ends."""
+        if self.sending and self._task is not None and not self._is_cut:
             self._is_cut = True
             self._task.cancel()
+
+    def cancelled(self) -> None:
+        """Tell a cut from other reasons to be cancelled: raises `StalledError` for one."""
+        # As asyncio.timeout() does, at a third of its cost: another may have cancelled as well.
+        if self._is_cut and self._task is not None and not self._task.uncancel():
+            raise StalledError from None

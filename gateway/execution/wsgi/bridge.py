@@ -30,7 +30,7 @@ from gateway.execution.wsgi.response import Responder
 from gateway.execution.wsgi.traffic import Traffic
 from gateway.front import pages
 from gateway.front.head import Rule
-from gateway.front.stalls import RECEIVER, Blind, StalledError
+from gateway.front.stalls import RECEIVER, Blind, StalledError, Stalls
 from gateway.sites.probe import PROBE
 
 _SWEEP: Final = 0.25
@@ -129,19 +129,12 @@ class Bridge(WSGIMiddleware):
         traffic.watch()
         if self._sweeper is None:
             self._sweeper = traffic.loop.call_later(_SWEEP, self._sweep)
+        exchange = Exchange(responder, receive, send, self._open, self.limits.send_timeout)
         if (receiver := scope.get(RECEIVER)) is None:
-            blind = Blind(send, self.limits.send_timeout)
-            return self._relay_to(blind, Exchange(responder, receive, blind.send, self._open))
-        receiver.send_timeout = self.limits.send_timeout
-        return Exchange(responder, receive, send, self._open).relay()
-
-    async def _relay_to(self, blind: Blind, exchange: Exchange) -> None:
-        stalls = self.traffic.stalls
-        try:
-            stalls.add(blind)
-            await exchange.relay()
-        finally:
-            stalls.discard(blind)
+            exchange.stalls = traffic.stalls
+        else:
+            receiver.send_timeout = self.limits.send_timeout
+        return exchange.relay()
 
     def _sweep(self) -> None:
         """Check the limits of all open requests, which costs less than a timer for each."""
@@ -153,15 +146,25 @@ class Bridge(WSGIMiddleware):
             self._sweeper = self.traffic.loop.call_later(_SWEEP, self._sweep)
 
 
-class Exchange:
+class Exchange(Blind):
     """One request, from the moment its body is complete until its response has been sent.
 
     It is one of those that are ``open`` until `relay`, which has to be called, has ended.
     """
 
+    stalls: Stalls | None = None
+    """Who looks at its client, if the server does not tell what that takes: from the first `check`
+    on, because most are over by then."""
+
     def __init__(
-        self, responder: Responder, receive: Receive, send: Send, open: set[Exchange]
+        self,
+        responder: Responder,
+        receive: Receive,
+        send: Send,
+        open: set[Exchange],
+        send_timeout: float,
     ) -> None:
+        super().__init__(send_timeout)
         self.responder = responder
         self.since = responder.since
         self._receive = receive
@@ -173,8 +176,8 @@ class Exchange:
     async def relay(self) -> None:
         """Send the answer of the application.
 
-        Raises the error of the application, `ClientLeftError`, `OverloadedError` and
-        `RequestTimeoutError`.
+        Raises the error of the application, `ClientLeftError`, `OverloadedError`,
+        `RequestTimeoutError` and `StalledError`.
         """
         responder = self.responder
         try:
@@ -184,6 +187,7 @@ class Exchange:
                 head, piece, done = responder.take()
                 if done and responder.error is not None:
                     raise responder.error
+                self.sending = True
                 if head is not None:
                     await self._send(
                         {
@@ -192,15 +196,24 @@ class Exchange:
                             "headers": head.headers,
                         }
                     )
+                    self.sent += 1
                 if piece or done:
                     await self._send(
                         {"type": "http.response.body", "body": piece, "more_body": not done}
                     )
+                    self.sent += 1
+                self.sending = False
                 if not done:
                     self._watch()
                     responder.go_on()
+        except asyncio.CancelledError:
+            self.cancelled()
+            raise
         finally:
             self._open.discard(self)
+            self.sending = False
+            if self.stalls is not None:
+                self.stalls.discard(self)
             responder.error = None  # its traceback refers to frames, and they to the responder
             if not responder.done:
                 responder.let_go()
@@ -218,6 +231,8 @@ class Exchange:
     def check(self, age: float, limits: Limits) -> None:
         """End the request if a limit in time is over; ``age`` in seconds."""
         responder = self.responder
+        if self.stalls is not None:
+            self.stalls.add(self)
         if responder.waits and age > limits.queue_wait:
             responder.fail(OverloadedError())
         elif limits.request_timeout and age > limits.request_timeout and not responder.answers:

@@ -493,7 +493,7 @@ async def test_a_stream_that_waits_for_its_client_waits_in_bytes() -> None:
         client = Slow()
         task = asyncio.create_task(client.ask(app))
         await client.waits.wait()
-        while app.account.taken:
+        while app.account.share.taken:
             await asyncio.sleep(0)
         assert made <= 2 * (HIGH_WATER + 50_000), "one load is with the server, one waits"
         client.reads.set()
@@ -520,7 +520,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
         client = Slow()
         async with asyncio.timeout(DEADLINE):
             await client.ask(app, raw_path=b"/stream")
-            while app.account.taken:
+            while app.account.share.taken:
                 await asyncio.sleep(0.01)
     assert closed == [0] and not client.complete
 
@@ -540,7 +540,7 @@ async def test_write_raises_when_the_client_takes_nothing() -> None:
     with bridge(writing, Limits(send_timeout=0.1), threads=1) as app:
         async with asyncio.timeout(DEADLINE):
             await Slow().ask(app)
-            while app.account.taken:
+            while app.account.share.taken:
                 await asyncio.sleep(0.01)
     assert errors == ["ConnectionAbortedError"]
 
