@@ -238,7 +238,7 @@ class Account:
         for ticket in self.share.taken:
             if ticket.account is self:
                 return False
-        return not self.waits
+        return not any(self.waiting)
 
     @property
     def waits(self) -> int:

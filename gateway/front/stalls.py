@@ -135,19 +135,18 @@ class Blind:
     buffers and those of the system are full, and goes on when they are nearly empty. So a client
     counts as stalled that takes less than that in its time.
 
-    Whoever sends says so in ``sending`` and ``sent``, because a wrapper of ``send`` would be called
-    and resumed for each message of each response.
+    Who sends is a subclass that keeps the attributes true, because a wrapper of ``send`` would be
+    called and resumed for each message of each response.
     """
 
-    def __init__(self, send_timeout: float) -> None:
-        """Made by the task that sends."""
-        self.send_timeout = send_timeout
-        self.sending = False
-        """True while ``send`` has been called and has not returned."""
-        self.sent = 0
-        """The number of messages for which it has returned."""
-        self._task = asyncio.current_task()
-        self._is_cut = False
+    send_timeout: float
+    sending = False
+    """True while ``send`` has been called and has not returned."""
+    sent = 0
+    """The number of messages for which it has returned."""
+    task: asyncio.Task[Any] | None = None
+    """The one that sends."""
+    _is_cut = False
 
     def mark(self) -> Hashable:
         """Return the number of messages that were sent; see `Receiver`."""
@@ -155,12 +154,12 @@ class Blind:
 
     def cut(self) -> None:
         """Cancel ``send``; the server ends the connection when the application ends."""
-        if self.sending and self._task is not None and not self._is_cut:
+        if self.sending and self.task is not None and not self._is_cut:
             self._is_cut = True
-            self._task.cancel()
+            self.task.cancel()
 
     def cancelled(self) -> None:
         """Tell a cut from other reasons to be cancelled: raises `StalledError` for one."""
         # As asyncio.timeout() does, at a third of its cost: another may have cancelled as well.
-        if self._is_cut and self._task is not None and not self._task.uncancel():
+        if self._is_cut and self.task is not None and not self.task.uncancel():
             raise StalledError from None

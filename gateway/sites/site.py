@@ -157,8 +157,22 @@ class Site:
             await self._unavailable()(scope, receive, send)
             return
         log.served_by.set((self.config.name, generation.number))
+        started = False
+
+        def watched_send(message: Message) -> Awaitable[None]:
+            nonlocal started
+            started = True
+            return send(message)
+
         with generation:
-            await self._answer(generation, scope, receive, send)
+            try:
+                await generation.code(scope, receive, watched_send)
+            except (Exception, SystemExit) as error:
+                page = _broken(generation, scope, error)
+                # Nothing true can be added to a response that has begun. The server sees that it is
+                # incomplete and cuts the connection, so that the client knows, too.
+                if not started:
+                    await page(scope, receive, send)
 
     async def load(self, cause: Cause = A_REQUEST) -> None:
         """Load the site, unless a generation serves already.
@@ -380,35 +394,6 @@ class Site:
 
     # Requests
 
-    async def _answer(
-        self, generation: Generation, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        started = False
-
-        def watched_send(message: Message) -> Awaitable[None]:
-            nonlocal started
-            started = True
-            return send(message)
-
-        try:
-            await generation.code(scope, receive, watched_send)
-        except (Exception, SystemExit) as error:
-            error_id = _error_id()
-            known = isinstance(error, FolderError)  # where that is raised is of no interest
-            generation.log.error(
-                "%s %r failed in generation %d (error %s)%s",
-                scope["method"],
-                scope["path"],
-                generation.number,
-                error_id,
-                f": {error}" if known else "",
-                exc_info=None if known else error,
-            )
-            # Nothing true can be added to a response that has begun. The server sees that it is
-            # incomplete and cuts the connection, so that the client knows, too.
-            if not started:
-                await pages.broken(error_id)(scope, receive, send)
-
     def _unavailable(self) -> ASGIApp:
         if self.failure is None:
             return pages.unavailable()
@@ -470,3 +455,19 @@ class UnusableSite:
 def _error_id() -> str:
     """Return an id that a visitor can quote and an operator can find in the log."""
     return secrets.token_hex(4)
+
+
+def _broken(generation: Generation, scope: Scope, error: BaseException) -> ASGIApp:
+    """Log that a request failed; return the page that says so."""
+    error_id = _error_id()
+    known = isinstance(error, FolderError)  # where that is raised is of no interest
+    generation.log.error(
+        "%s %r failed in generation %d (error %s)%s",
+        scope["method"],
+        scope["path"],
+        generation.number,
+        error_id,
+        f": {error}" if known else "",
+        exc_info=None if known else error,
+    )
+    return pages.broken(error_id)

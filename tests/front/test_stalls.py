@@ -146,7 +146,8 @@ class Sender(Blind):
     """Sends as the bridge of a site does."""
 
     def __init__(self, server: Callable[[Message], Awaitable[None]]) -> None:
-        super().__init__(SHORT)
+        self.send_timeout = SHORT
+        self.task = asyncio.current_task()
         self._server = server
 
     async def send(self, message: Message) -> None:

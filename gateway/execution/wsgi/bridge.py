@@ -30,7 +30,7 @@ from gateway.execution.wsgi.response import Responder
 from gateway.execution.wsgi.traffic import Traffic
 from gateway.front import pages
 from gateway.front.head import Rule
-from gateway.front.stalls import RECEIVER, Blind, StalledError, Stalls
+from gateway.front.stalls import RECEIVER, Blind, Receiver, StalledError, Stalls
 from gateway.sites.probe import PROBE
 
 _SWEEP: Final = 0.25
@@ -129,11 +129,11 @@ class Bridge(WSGIMiddleware):
         traffic.watch()
         if self._sweeper is None:
             self._sweeper = traffic.loop.call_later(_SWEEP, self._sweep)
-        exchange = Exchange(responder, receive, send, self._open, self.limits.send_timeout)
-        if (receiver := scope.get(RECEIVER)) is None:
-            exchange.stalls = traffic.stalls
-        else:
-            receiver.send_timeout = self.limits.send_timeout
+        exchange = Exchange(responder, receive, send, self._open)
+        receiver: Receiver = scope.get(RECEIVER, exchange)
+        receiver.send_timeout = self.limits.send_timeout
+        if receiver is exchange:
+            exchange.task = asyncio.current_task()
         return exchange.relay()
 
     def _sweep(self) -> None:
@@ -142,6 +142,8 @@ class Bridge(WSGIMiddleware):
         now = self.traffic.loop.time()
         for exchange in tuple(self._open):
             exchange.check(now - exchange.since, self.limits)
+            if exchange.task is not None:  # the server does not tell what its client takes
+                exchange.be_watched(self.traffic.stalls)
         if self._open:
             self._sweeper = self.traffic.loop.call_later(_SWEEP, self._sweep)
 
@@ -152,19 +154,11 @@ class Exchange(Blind):
     It is one of those that are ``open`` until `relay`, which has to be called, has ended.
     """
 
-    stalls: Stalls | None = None
-    """Who looks at its client, if the server does not tell what that takes: from the first `check`
-    on, because most are over by then."""
+    _watched_by: Stalls | None = None
 
     def __init__(
-        self,
-        responder: Responder,
-        receive: Receive,
-        send: Send,
-        open: set[Exchange],
-        send_timeout: float,
+        self, responder: Responder, receive: Receive, send: Send, open: set[Exchange]
     ) -> None:
-        super().__init__(send_timeout)
         self.responder = responder
         self.since = responder.since
         self._receive = receive
@@ -212,8 +206,8 @@ class Exchange(Blind):
         finally:
             self._open.discard(self)
             self.sending = False
-            if self.stalls is not None:
-                self.stalls.discard(self)
+            if self._watched_by is not None:
+                self._watched_by.discard(self)
             responder.error = None  # its traceback refers to frames, and they to the responder
             if not responder.done:
                 responder.let_go()
@@ -231,8 +225,6 @@ class Exchange(Blind):
     def check(self, age: float, limits: Limits) -> None:
         """End the request if a limit in time is over; ``age`` in seconds."""
         responder = self.responder
-        if self.stalls is not None:
-            self.stalls.add(self)
         if responder.waits and age > limits.queue_wait:
             responder.fail(OverloadedError())
         elif limits.request_timeout and age > limits.request_timeout and not responder.answers:
@@ -246,6 +238,11 @@ class Exchange(Blind):
             responder.fail(RequestTimeoutError())
         elif age > _WATCH_AFTER:
             self._watch()
+
+    def be_watched(self, stalls: Stalls) -> None:
+        """Have its client looked at until it is over. Most are over before it comes to this."""
+        self._watched_by = stalls
+        stalls.add(self)
 
     def _watch(self) -> None:
         if self._watcher is None:
