@@ -8,7 +8,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,7 @@ from a2wsgi.wsgi_typing import WSGIApp
 from starlette.types import Receive, Scope, Send
 
 from gateway import log
-from gateway.backends.unloading import GRACE, LATE, Unloading
+from gateway.backends.unloading import GRACE, LATE, Unload, Unloading
 from gateway.config import SiteConfig
 from gateway.django import connections, migrations, probes, templates, urls
 from gateway.errors import GatewayError, LoadError, reason_of, told
@@ -284,10 +284,12 @@ class InProcessCode:
         site = self._reporter.site
         self._unloading.ended(site)
         trace = Trace(self._namespace)
-        with self._unloading.unload(self._reporter, self.number, trace, self._cause):
+        late = False
+        with self._unloading.unload(self._reporter, self.number, trace, self._cause) as unload:
             try:
                 self._threads.shutdown(wait=False, cancel_futures=True)
-                if not self._threads.join(_PATIENCE):
+                late = not self._threads.join(_PATIENCE)
+                if late:
                     self._reporter.logger(_LOG).warning(
                         "%d requests of generation %d have not ended",
                         self._threads.seats,
@@ -296,6 +298,14 @@ class InProcessCode:
             finally:
                 with slots.working_for(self._namespace.name):
                     _leave(self._namespace, self.number, self._reporter)
+        if late:
+            self._threads.when_empty(functools.partial(self._release_again, unload))
+
+    def _release_again(self, unload: Unload) -> None:
+        """Remove what requests have registered that ended after the unload."""
+        with slots.working_for(self._namespace.name):
+            _log_errors(self._namespace.release(), self.number, self._reporter)
+        self._unloading.look_again(unload)
 
 
 def _name(config: SiteConfig, number: int) -> str:
@@ -431,13 +441,17 @@ def _close_connections(namespace: Namespace) -> None:
 def _leave(namespace: Namespace, number: int, reporter: Reporter) -> None:
     """Do for the namespace what the end of a process would do."""
     try:
-        for error in namespace.close():
-            reporter.logger(_LOG).warning(
-                "an exit function of generation %d raised %s", number, reason_of(error)
-            )
+        _log_errors(namespace.close(), number, reporter)
     finally:
         with contextlib.suppress(BaseException):
             connections.close_pools(namespace)
+
+
+def _log_errors(errors: Iterable[BaseException], number: int, reporter: Reporter) -> None:
+    for error in errors:
+        reporter.logger(_LOG).warning(
+            "an exit function of generation %d raised %s", number, reason_of(error)
+        )
 
 
 def _check_migrations(namespace: Namespace, config: SiteConfig, reporter: Reporter) -> None:

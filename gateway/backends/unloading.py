@@ -54,6 +54,8 @@ class Unload:
     memory: int = field(default_factory=resident)
     began: float = field(default_factory=time.monotonic)
     ended: bool = False
+    waits: bool = False
+    """True while it waits for a collection to be looked at."""
     looks: int = 0
     holder: str = ""
     """Text that says what held it after `LOOKS` collections; empty before that."""
@@ -105,7 +107,9 @@ class Unloading:
             _count_down(self._loaded, site)
 
     @contextlib.contextmanager
-    def unload(self, reporter: Reporter, number: int, trace: Trace, cause: Cause) -> Iterator[None]:
+    def unload(
+        self, reporter: Reporter, number: int, trace: Trace, cause: Cause
+    ) -> Iterator[Unload]:
         """Unload a generation in the block, and have it examined after the next collections.
 
         It may be one that did not load.
@@ -114,9 +118,14 @@ class Unloading:
         with self._lock:
             self._unloads[reporter.site].append(unload)
         try:
-            yield
+            yield unload
         finally:
             self._done(unload)
+
+    def look_again(self, unload: Unload) -> None:
+        """Examine a generation anew: what it had left running has ended."""
+        unload.looks = 0
+        self._look_later(unload)
 
     def _done(self, unload: Unload) -> None:
         with self._lock:
@@ -126,7 +135,7 @@ class Unloading:
             everything = [each for unloads in self._unloads.values() for each in unloads]
             new = sum(each.ended and not each.looks for each in everything)
             piled = new >= max(PILE, self._loaded.total() // SHARE)
-        self._collector.then(lambda: self._look(unload))
+        self._look_later(unload)
         if piled:
             self._collector.hurry()
 
@@ -161,8 +170,15 @@ class Unloading:
         """Tell whether a generation of ``site`` serves."""
         return self._loaded[site] > 0
 
+    def _look_later(self, unload: Unload) -> None:
+        with self._lock:
+            waits, unload.waits = unload.waits, True
+        if not waits:
+            self._collector.then(lambda: self._look(unload))
+
     def _look(self, unload: Unload) -> None:
         """Examine a generation after a full collection; runs on a thread of its own."""
+        unload.waits = False
         unload.looks += 1
         log = unload.reporter.logger("gateway.unloading")
         seconds = time.monotonic() - unload.began
@@ -177,7 +193,7 @@ class Unloading:
                 resident() >> 20,
             )
         elif unload.looks < LOOKS:
-            self._collector.then(lambda: self._look(unload))
+            self._look_later(unload)
         else:
             unload.holder = listed(unload.trace.threads(), _SHOWN, "; ") or unload.trace.holder()
             log.warning(

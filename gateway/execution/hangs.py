@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Final, cast
+from weakref import WeakSet
 
 from gateway.execution.governor import Governor
 from gateway.execution.passage import Passage, Stage
@@ -32,6 +33,7 @@ class Hangs:
         self._pool = pool
         # Whether each was set aside.
         self._hung: dict[Passage, bool] = {}
+        self._unloaded: WeakSet[Threads] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> None:
@@ -52,13 +54,9 @@ class Hangs:
         return found
 
     def unloaded(self, threads: Threads) -> None:
-        """Take note that what a generation still runs hangs from now on."""
-        for passage in self._running():
-            if passage.threads is threads:
-                self._add(passage)
-
-    def _running(self) -> list[Passage]:
-        return cast("list[Passage]", self._governor.running())
+        """Take note that what a generation still runs at the next look hangs."""
+        self._unloaded.add(threads)
+        self.watch()
 
     def _add(self, passage: Passage) -> None:
         job = passage.job
@@ -78,10 +76,10 @@ class Hangs:
         self._timer = None
         try:
             self._pool.bury()
-            running = self._running()
+            running = cast("list[Passage]", self._governor.running())
             now = self._loop.time()
             for passage in running:
-                if passage.job.hangs(now):
+                if passage.threads in self._unloaded or passage.job.hangs(now):
                     self._add(passage)
             self._forget()
         except Exception:

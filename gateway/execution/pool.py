@@ -301,6 +301,10 @@ class Threads(Executor):
         """Wait up to ``timeout`` seconds until all seats are given up; false if some are not."""
         return self.generation.join(timeout)
 
+    def when_empty(self, function: Callable[[], object]) -> None:
+        """See `GenerationSeats.when_empty`."""
+        self.generation.when_empty(function)
+
     @property
     def seats(self) -> int:
         """The number of seats."""

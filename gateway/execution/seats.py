@@ -125,6 +125,7 @@ class GenerationSeats:
         self._count = count
         self._seats: set[Seat] = set()
         self._empty = threading.Event()
+        self._emptied: Callable[[], object] | None = None
         self.folder = None if folder is None else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
     def __len__(self) -> int:
@@ -153,6 +154,15 @@ class GenerationSeats:
             if end is not None and time.monotonic() >= end:
                 return self._empty.is_set()
         return True
+
+    def when_empty(self, function: Callable[[], object]) -> None:
+        """Call ``function`` once all seats of a closed generation are given up, on some thread."""
+        with self.lock:
+            empty = self._empty.is_set()
+            if not empty:
+                self._emptied = function
+        if empty:
+            function()
 
     def _take_over(self) -> None:
         """Give up the seats that no job has, on the calling thread."""
@@ -185,6 +195,11 @@ class GenerationSeats:
             self._seats.discard(seat)
             self._count.taken.discard(seat)
             self._note_empty()
+            emptied = None
+            if self._empty.is_set():
+                emptied, self._emptied = self._emptied, None
+        if emptied is not None:
+            emptied()
 
     def park(self, seat: Seat) -> None:
         """Count a seat that has left its thread no more, unless it has connections."""

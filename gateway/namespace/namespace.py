@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,18 +141,25 @@ class Namespace:
         """
         errors = self.recorded.run_exit_functions() + cleanup.finalize(self)
         threadstate.put_back()
-        for release in (
-            functools.partial(end_helpers, self.modules, patience),
-            functools.partial(tables.release, self),
-            functools.partial(libraries.release, self),
-            functools.partial(patches.release, self),
-            functools.partial(cleanup.clear, self),
-        ):
+        try:
+            end_helpers(self.modules, patience)
+        except BaseException as exc:
+            errors.append(exc)
+        errors += self.release()
+        self._closed = True
+        return errors
+
+    def release(self) -> list[BaseException]:
+        """Remove the entries of its code in registries of shared code; returns what this raised.
+
+        `close` does it. It has to be done once more when code that went on since has ended.
+        """
+        errors = []
+        for release in (tables.release, libraries.release, patches.release, cleanup.clear):
             try:
-                release()
+                release(self)
             except BaseException as exc:  # keys of the code may raise when they are compared
                 errors.append(exc)
-        self._closed = True
         return errors
 
     @internal

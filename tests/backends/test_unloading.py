@@ -318,3 +318,39 @@ async def test_an_unload_that_does_not_end_is_told_and_counts(
     await closing
     await serving.close()
     assert caplog.text.count("the unload of generation 1 has not ended") == 1
+
+
+GOES_ON = """
+import copy, json, threading
+json.goes_on, json.ends = threading.Event(), [*getattr(json, "ends", []), threading.Event()]
+class Thing:
+    def f(self): pass
+def application(environ, start_response, goes_on=json.goes_on, end=json.ends[-1]):
+    goes_on.set()
+    end.wait()
+    copy._deepcopy_dispatch[Thing] = Thing.f
+    raise LookupError
+"""
+
+
+@pytest.mark.usefixtures("schedulers")
+async def test_what_a_request_registers_after_the_unload_is_forgotten_when_it_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inprocess, "_PATIENCE", 0.1)
+    caplog.set_level(logging.INFO, "gateway.unloading")
+    # The list of those that hang forgets a request within a second.
+    async with InProcessBackend(threads=2, pace=Pace(look=0.5, asked_rest=1)) as backend:
+        generation = await backend.load(project(tmp_path, GOES_ON), 5)
+        asked = asyncio.create_task(ask(generation))
+        goes_on, ends = vars(json)["goes_on"], vars(json)["ends"]
+        await asyncio.to_thread(goes_on.wait)
+        await generation.close()
+        with pytest.raises(Exception, match="unloaded"):
+            await asked
+        del generation, asked
+        await until(lambda: "generation 5 is still in memory" in caplog.text)
+        ends[-1].set()
+        await until(lambda: "shop: generation 5 is gone" in caplog.text)
+    assert caplog.text.count("generation 5 is gone") == 1
+    del vars(json)["goes_on"]

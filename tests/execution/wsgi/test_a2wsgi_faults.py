@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 @pytest.fixture
-def run(world: World) -> Iterator[Any]:
+async def run(world: World) -> AsyncIterator[Any]:
     """``await run(app, client, method, **scope)``; raises if there is no end."""
     with contextlib.ExitStack() as stack:
 
