@@ -23,7 +23,7 @@ from bench.everything.held import (
     pids_of,
     places_kept,
 )
-from bench.everything.hostile import Hostile, hostile_site
+from bench.everything.hostile import WARMING, Hostile, hostile_site
 from bench.everything.kinds import Kind
 from bench.everything.neighbours import Answers, Figures, make_neighbours, visit
 from bench.everything.verdicts import judge_losses, judge_shown, judge_times
@@ -101,6 +101,9 @@ class Course:
         for _ in range(1 if self.workers == 1 else _ROUNDS):
             for site in self.sites:
                 assert try_to_ask(self.gateway, site, timeout=60) == 200, f"{site.name} is down"
+            # What the hostile site needs is in memory before that is measured.
+            for page in WARMING if self.postgres else ():
+                try_to_ask(self.gateway, self.hostile, page, timeout=60)
         self._visit(_WARM)
 
     def _visit(self, seconds: float) -> Answers:

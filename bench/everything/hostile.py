@@ -107,6 +107,8 @@ ends = {
 '''
 )
 _PAGES: Final = ("hang", "loop", "doze", "fail", "query", "note", "download", "end")
+WARMING: Final = ("/query", "/note")
+"""Pages that load the libraries of its databases."""
 _FAR: Final = """
 import os
 import dj_database_url
