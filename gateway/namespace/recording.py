@@ -1,10 +1,10 @@
-"""What a site asks the process for, kept in its namespace instead.
+"""Settings of the process that belong to the namespace of a site instead.
 
-Views of ``atexit``, ``faulthandler``, ``gc``, ``locale``, ``signal``, ``socket``, ``threading`` and
-``time``: setting is recorded, asking gives what was recorded, and the process stays as it is. Where
-something can be done with the record it is: exit functions run when the namespace is unloaded, fork
-functions around a fork, a socket that the site opens gets its default timeout, an exception that
-ends one of its threads reaches its hook.
+A site gets views of ``atexit``, ``faulthandler``, ``gc``, ``locale``, ``signal``, ``socket``,
+``threading`` and ``time``. What it sets there is recorded, what it asks for is the record, and the
+process stays as it is. Some records are used: exit functions run when the namespace is unloaded,
+and fork functions run around a fork. A socket that the site opens gets the default timeout of the
+site. An exception that ends a thread of the site reaches the hook of the site.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Recorded:
     )
     signal_handlers: dict[int, Any] = field(default_factory=dict)
     fork_functions: list[tuple[Hook, Hook, Hook]] = field(default_factory=list)
-    """What to call before a fork, and after it in the parent and in the child."""
+    """For each, the functions before a fork, after it in the parent, and after it in the child."""
     locales: dict[int, str] = field(default_factory=dict)
     socket_timeout: float | type[Unset] | None = Unset
     """Seconds, as ``socket.setdefaulttimeout`` takes them."""
@@ -51,7 +51,7 @@ class Recorded:
     """Bytes, as ``threading.stack_size`` takes them."""
     encodings: Encodings = field(default_factory=Encodings)
     dictionaries: dict[Any, MutableMapping[Any, Any]] = field(default_factory=dict)
-    """The namespace's own of dictionaries of shared code, by what stands there for them."""
+    """The namespace's own copies of dictionaries of shared code, by the stand-in of each."""
 
     def run_exit_functions(self) -> list[BaseException]:
         """Call the ``atexit`` functions, the last registered first; returns what they raised."""
@@ -66,7 +66,7 @@ class Recorded:
 
 
 def make_atexit(recorded: Recorded) -> ModuleType:
-    """An ``atexit`` whose functions run when the namespace is unloaded."""
+    """Make an ``atexit`` whose functions run when the namespace is unloaded."""
     functions = recorded.exit_functions
     view = copy(atexit)
 
@@ -116,9 +116,9 @@ def make_faulthandler() -> ModuleType:
 
 
 def make_signal(recorded: Recorded) -> ModuleType:
-    """A ``signal`` that records handlers.
+    """Make a ``signal`` that records handlers and starts no timers.
 
-    A timer does not start: where its handler is not installed, its signal would end the process.
+    No handler is installed, so the signal of a timer would end the process.
     """
     handlers = recorded.signal_handlers
 
@@ -155,16 +155,16 @@ def make_signal(recorded: Recorded) -> ModuleType:
 
 
 def make_time() -> ModuleType:
-    """A ``time`` whose ``tzset`` does nothing: the C library has one time zone for the process."""
+    """Make a ``time`` whose ``tzset`` does nothing: C has one time zone for the process."""
 
     def tzset() -> None:
-        """Leaves the time zone of the process alone."""
+        """Do nothing."""
 
     return _replace(copy(time), tzset)
 
 
 def make_gc() -> ModuleType:
-    """A ``gc`` that cannot stop or tune the collector of the process; ``collect`` works."""
+    """Make a ``gc`` that cannot stop or tune the collector of the process; ``collect`` works."""
     view = copy(gc)
     vars(view)["callbacks"] = []
     state = {"enabled": True, "threshold": gc.get_threshold(), "debug": 0}
@@ -191,10 +191,10 @@ def make_gc() -> ModuleType:
         return state["debug"]
 
     def freeze() -> None:
-        """Would keep what other sites unload."""
+        """Do nothing: what other sites unload would be kept."""
 
     def unfreeze() -> None:
-        """Nothing has been frozen."""
+        """Do nothing: nothing has been frozen."""
 
     return _replace(
         view,
@@ -211,7 +211,7 @@ def make_gc() -> ModuleType:
 
 
 def make_locale(recorded: Recorded) -> ModuleType:
-    """A ``locale`` whose ``setlocale`` has no effect: C has one locale for the process."""
+    """Make a ``locale`` whose ``setlocale`` has no effect: C has one locale for the process."""
     locales = recorded.locales
     build: Callable[..., str] = locale._build_localename  # type: ignore[attr-defined]
 
@@ -229,7 +229,7 @@ def _locale_of_process(category: int) -> str:
 
 
 def make_socket(recorded: Recorded) -> ModuleType:
-    """A ``socket`` with a default timeout of the namespace's own."""
+    """Make a ``socket`` with a default timeout that belongs to the namespace."""
 
     def setdefaulttimeout(timeout: float | None, /) -> None:
         if timeout is not None and timeout < 0:
@@ -244,11 +244,10 @@ def make_socket(recorded: Recorded) -> ModuleType:
 
 
 def make_threading(recorded: Recorded) -> ModuleType:
-    """A ``threading`` whose ``excepthook`` is the namespace's; see ``excepthook_of``.
+    """Make a ``threading`` whose ``excepthook`` is the namespace's; see ``excepthook_of``.
 
     Trace and profile functions for all threads are recorded only, because they would run for all
-    sites. What is to be called when the interpreter waits for its threads is called before the
-    other exit functions, which come first in Python too.
+    sites. Functions of ``_register_atexit`` run before the other exit functions, as in Python.
     """
     view = copy(threading)
 
@@ -261,7 +260,7 @@ def make_threading(recorded: Recorded) -> ModuleType:
 
 
 def _hook_for_threads(kind: str) -> list[Callable[..., Any]]:
-    """Functions like ``threading.settrace`` and ``gettrace``, for a hook that is only recorded."""
+    """Make functions like ``threading.settrace`` and ``gettrace`` that only record a hook."""
     recorded: list[Any] = [None]
 
     def set_hook(func: Any) -> None:
@@ -281,13 +280,13 @@ def _hook_for_threads(kind: str) -> list[Callable[..., Any]]:
 
 
 def excepthook_of(view: ModuleType) -> Callable[[Any], object] | None:
-    """The hook that a site has put into its view of ``threading``, if it has."""
+    """Return the hook that a site has put into its view of ``threading``, if it has."""
     hook: Callable[[Any], object] = view.__dict__["excepthook"]
     return None if hook is threading.__excepthook__ else hook
 
 
 def limit_sys(view: ModuleType) -> None:
-    """Let the recursion limit in a view of ``sys`` only raise that of the process."""
+    """Keep what a site sets in its view of ``sys``; only a higher recursion limit has an effect."""
     state: dict[str, Any] = {}
 
     def setrecursionlimit(limit: int, /) -> None:
@@ -309,7 +308,7 @@ def limit_sys(view: ModuleType) -> None:
         return float(state.get("switch", sys.getswitchinterval()))
 
     def addaudithook(hook: Callable[..., object], /) -> None:
-        """Would see what other sites do, and could never be taken out."""
+        """Do nothing: a hook would see what other sites do, and could never be taken out."""
 
     if (monitoring := getattr(sys, "monitoring", None)) is not None:  # from Python 3.12 on
         vars(view)["monitoring"] = _make_monitoring(monitoring)
@@ -324,7 +323,7 @@ def limit_sys(view: ModuleType) -> None:
 
 
 def _make_monitoring(monitoring: ModuleType) -> ModuleType:
-    """A ``sys.monitoring`` that records: its tools and events are those of all threads."""
+    """Make a ``sys.monitoring`` that records: Python has its tools and events for all threads."""
     tools: dict[int, str] = {}
     events: dict[Any, int] = {}
     callbacks: dict[tuple[int, int], Any] = {}
@@ -359,7 +358,7 @@ def _make_monitoring(monitoring: ModuleType) -> ModuleType:
         return events.get((tool_id, code), 0)
 
     def restart_events() -> None:
-        """No event has been disabled."""
+        """Do nothing: no event has been disabled."""
 
     return _replace(
         copy(monitoring),
