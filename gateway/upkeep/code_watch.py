@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
 from gateway.errors import listed
+from gateway.execution.errands import on_daemon_thread
 from gateway.sites.registry import Registry
 from gateway.sites.site import Site
 
@@ -24,13 +25,16 @@ INTERVAL: Final = 0.5
 """Seconds between two checks."""
 SHARE: Final = 0.05
 """The share of a processor that the checks take at most: with many files they become rarer."""
+LATE: Final = 2.0
+"""Seconds that a look at one site may keep the others waiting: its file system may hang."""
 _SHOWN: Final = 3
 
 
 class CodeWatch:
     """Reloads the watched sites of a registry when their code changes, while inside ``async with``.
 
-    ``reload`` loads the code on disk; ``interval`` is the time between two checks, in seconds.
+    ``reload`` loads the code on disk. ``interval`` is the time between two checks, ``late`` as
+    `LATE`, both in seconds.
     """
 
     def __init__(
@@ -39,10 +43,14 @@ class CodeWatch:
         reload: Callable[[Site], Awaitable[object]],
         *,
         interval: float = INTERVAL,
+        late: float = LATE,
     ) -> None:
         self._registry = registry
         self._reload = reload
         self._interval = interval
+        self._late = late
+        self._looks: dict[Site, asyncio.Future[list[str]]] = {}
+        """The look that is under way at each site."""
         self._changes: dict[Site, list[str]] = {}
         """For each site the paths that have changed lately, while further changes may follow."""
         self._reloads: set[asyncio.Task[None]] = set()
@@ -70,13 +78,37 @@ class CodeWatch:
 
     async def _check(self) -> None:
         sites = self._registry.watched_sites()
-        for site in self._changes.keys() - sites:
-            del self._changes[site]
+        for left in (self._changes, self._looks):
+            for site in left.keys() - sites:
+                del left[site]
         for site in sites:
-            if changed := await asyncio.to_thread(site.sources.changed):
+            changed = await self._changed(site)
+            if changed is None:
+                continue
+            if changed:
                 self._changes.setdefault(site, []).extend(changed)
             elif site in self._changes:
                 self._begin(site, self._changes.pop(site))
+
+    async def _changed(self, site: Site) -> list[str] | None:
+        """Return the paths that have changed; ``None`` if the look at them has not ended yet.
+
+        A look that hangs has a thread of its own, and is waited for only once.
+        """
+        hangs = site in self._looks
+        if not hangs:
+            _, begun = on_daemon_thread(f"{site.config.name} watch", site.sources.changed)
+            self._looks[site] = asyncio.wrap_future(begun)
+        look = self._looks[site]
+        await asyncio.wait({look}, timeout=0 if hangs else self._late)
+        if look.done():
+            del self._looks[site]
+            return look.result()
+        if not hangs:
+            site.reporter.logger("gateway.autoreload").warning(
+                "a look at its files takes more than %g s; others are not kept waiting", self._late
+            )
+        return None
 
     def _begin(self, site: Site, changed: list[str]) -> None:
         different = dict.fromkeys(changed)
