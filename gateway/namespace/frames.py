@@ -43,9 +43,17 @@ class Place(NamedTuple):
 
 @contextlib.contextmanager
 def of_all_threads() -> Iterator[Mapping[int, FrameType]]:
-    """Yield the innermost frame of each thread by its identifier; walk them in the block only."""
+    """Yield the innermost frame of each thread by its identifier; walk them in the block only.
+
+    One of them is that of this function. So what refers to all of them has to be emptied, or only a
+    collection would free it, and with it all that the code of sites had in its variables.
+    """
     with held():
-        yield sys._current_frames()
+        innermost = sys._current_frames()
+        try:
+            yield innermost
+        finally:
+            innermost.clear()
 
 
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:

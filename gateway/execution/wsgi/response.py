@@ -446,15 +446,14 @@ class Responder:
 
     def _close(self) -> None:
         """Close the iterable, on the thread that ran the view: Django ends the request here."""
-        close = getattr(self._iterable, "close", None)
-        self._iterable = self._iterator = None
+        iterable, self._iterable, self._iterator = self._iterable, None, None
         self.environ = _OVER  # what the site has put into it ends here, on its thread
-        if close is not None:
-            try:
+        try:
+            if (close := getattr(iterable, "close", None)) is not None:
                 close()
-            except BaseException:
-                log = self.passage.threads.reporter.logger("gateway.wsgi")
-                log.exception("close() of a response raised an exception")
+        except BaseException:
+            log = self.passage.threads.reporter.logger("gateway.wsgi")
+            log.exception("close() of a response raised an exception")
 
 
 def request_here() -> str:
