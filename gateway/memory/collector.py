@@ -34,9 +34,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from gateway.memory import figures
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger(__name__)
 
@@ -127,14 +129,11 @@ class Collector:
         self._hurry = True
 
     def _call_later(self) -> None:
-        due = []
         # Collections do not overlap, so at most one has begun and not ended.
-        while self._later and self._later[0][0] < self.pauses:
-            due.append(self._later.popleft()[1])
-        if due:
-            threading.Thread(
-                target=_call, args=(due,), name="gateway after collection", daemon=True
-            ).start()
+        due = [function for begun, function in tuple(self._later) if begun < self.pauses]
+        if due and _start("gateway after collection", _call, due):
+            for _ in due:
+                self._later.popleft()
 
     def _hold(self) -> None:
         gc.set_threshold(*self._thresholds[:_OLDEST], _NEVER)
@@ -151,15 +150,10 @@ class Collector:
         if self._due_since is None:
             self._due_since = now
         if (quiet or self._hurry) and self._may(now):
-            self._hurry, self._idle = False, quiet
+            self._idle = quiet
             # A collection runs finalizers, and code of sites must not run on the event loop.
-            self._thread = threading.Thread(
-                target=_collect,
-                args=(bool(self._later),),
-                name="gateway collector",
-                daemon=True,
-            )
-            self._thread.start()
+            if thread := _start("gateway collector", _collect, bool(self._later)):
+                self._hurry, self._thread = False, thread
         elif now - self._due_since > self._pace.latest:
             gc.set_threshold(*self._thresholds)
 
@@ -200,6 +194,16 @@ class Collector:
             self.last.seconds * 1000,
             self.last.freed,
         )
+
+
+def _start(name: str, function: Callable[[_T], object], argument: _T) -> threading.Thread | None:
+    """Call a function on a thread of its own; ``None`` if the system gives none now."""
+    thread = threading.Thread(target=function, args=(argument,), name=name, daemon=True)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):  # "can't start new thread"
+        return None
+    return thread
 
 
 def _call(functions: list[Callable[[], object]]) -> None:

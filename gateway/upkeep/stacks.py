@@ -121,7 +121,9 @@ class Stacks:
 
     def _arm(self) -> None:
         if self._calm >= _CALM:
-            faulthandler.dump_traceback_later(HELD, file=self._descriptor)
+            # It starts a thread each time. If the system gives none, the next beat tries again.
+            with suppress(RuntimeError, MemoryError):
+                faulthandler.dump_traceback_later(HELD, file=self._descriptor)
 
     def _look(self) -> None:
         now = time.monotonic()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -148,3 +149,24 @@ async def test_a_long_pause_is_in_the_log(caplog: pytest.LogCaptureFixture) -> N
         held.then(int)
         await until(lambda: caplog.messages)
     assert "a full garbage collection in an idle moment took" in caplog.messages[0]
+
+
+@pytest.mark.anyio
+async def test_without_a_thread_it_is_done_when_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, refused = threading.Thread.start, list[str]()
+
+    def refuse_each_once(thread: threading.Thread) -> None:
+        if thread.name.startswith("gateway") and thread.name not in refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_each_once)
+    done: list[bool] = []
+    with Collector(lambda: False, OFTEN) as collector:
+        collector.then(lambda: done.append(True))
+        collector.hurry()
+        await until(lambda: done)
+    assert refused == ["gateway collector", "gateway after collection"]
