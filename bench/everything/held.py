@@ -16,8 +16,9 @@ from tests.integration.sites import BuiltSite
 from tests.neighbours.gateways import DoomedGateway
 from tests.neighbours.steady import meet, try_to_ask
 
-PARTIES: Final = 70
-"""How many requests of one site run at the same time: not on the last eighth of the threads."""
+PARTIES: Final = 66
+"""How many requests of one generation run at the same time: not the last of its site, nor those on
+the last eighth of the threads."""
 REST: Final = 20.0
 """Seconds after which idle threads and seats are given up, with some to spare."""
 _PATIENCE: Final = 180.0

@@ -40,7 +40,9 @@ credit for that: it starts from what the busy sites have used.
 until it has come back, so that clients who do not read cannot use up more of them than there are
 places. A site has one limit for all of its generations, of which a new one has a part in any case:
 code that hangs does not keep out the code that mends it. No site gets the last eighth of all
-places. What is *set aside*, because it hangs, does not count any more; there is a bound to that.
+places, and no generation the last of those that its site may have, also where the limit of the site
+is higher than that. What is *set aside*, because it hangs, does not count any more; there is a
+bound to that.
 
 **The switch interval.** While a long request runs, others get the GIL from it after 0.5 ms instead
 of Python's 5: quick requests are then answered ten times as fast. Switching costs time, so the
@@ -101,6 +103,10 @@ _STALE: Final = 1.0
 _PART: Final = 8
 """One part in so many of the places of a site is kept for each new generation, and one in so many
 of all places for other sites."""
+
+
+_NEXT: Final = 16
+"""One part in so many of the places of a site is kept from a generation for the next one."""
 
 
 class Lane(IntEnum):
@@ -342,8 +348,9 @@ class Governor:
         # Of those with a place, some do not run: they are held.
         self._taken: set[Ticket] = set()
         self._aside: set[Ticket] = set()
-        # The places that one site may have.
+        # The places that one site may have, and those that one generation may have.
         self._most = max(1, budget - math.ceil(budget / _PART))
+        self._most_of_one = max(1, self._most - max(1, self._most // _NEXT))
         # The holders of the one place of the fast lane and of the one of the long lane.
         self._places: list[Ticket | None] = [None, None]
         # For each lane, the sites with waiting requests, ordered by their turn when queued.
@@ -605,7 +612,9 @@ class Governor:
         taken = len(account.share.taken)
         if taken >= self._most or len(self._taken) >= self.budget:
             return False
-        return taken < account.limit or account.taken < account.reserve
+        if taken < account.limit and taken < self._most_of_one:
+            return True
+        return account.taken < min(account.reserve, self._most_of_one)
 
     def _run(self, ticket: Ticket) -> None:
         ticket.moved = self._clocks.now()

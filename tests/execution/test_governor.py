@@ -13,6 +13,7 @@ from gateway.execution.governor import (
     Lane,
     OverloadedError,
     Places,
+    Share,
     Ticket,
 )
 
@@ -372,6 +373,23 @@ def test_limits_of_the_site_and_of_the_process() -> None:
     assert sum(request.runs for request in more) == 3
     requests[0].end()
     assert sum(request.runs for request in (*requests, *more)) == 6
+
+
+@pytest.mark.parametrize("budget", [3, 8, 80])
+@pytest.mark.parametrize("limit", [8, 64, 1000])
+def test_what_hangs_leaves_room_for_its_next_generation_and_for_others(
+    budget: int, limit: int
+) -> None:
+    world, share = Simulation(budget), Share()
+    hangs, mended = (Account(limit, 100, share) for _ in range(2))
+    for _ in range(budget):
+        world.request(hangs)
+    world.pass_time(30)
+    mending = [world.request(mended) for _ in range(budget)]
+    world.pass_time(30)
+    assert mending[0].runs
+    other = world.request(Account(limit, 100))
+    assert other.runs
 
 
 def test_who_is_withdrawn_is_not_started(world: Simulation, site: Account) -> None:
