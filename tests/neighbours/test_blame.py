@@ -250,6 +250,21 @@ def test_08_without_a_limit_nobody_is_set_aside(
     assert ask(gateway, hostile) == (200, "a page")
 
 
+def test_08_workers_that_end_again_and_again_without_evidence_are_told_of(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    hostile = _hostile(tmp_path)
+    gateway = start(neighbour, hostile, workers=2)
+    for _ in range(3):
+        assert "seen" not in gateway.health()
+        _die(gateway, hostile, "/killed_from_outside")
+    text = "3 workers have ended within 5 minutes, and nothing shows which site ended them"
+    for _ in range(10):  # by both workers, of which one has just started
+        until(lambda: text in str(gateway.health().get("seen")), "it is told")
+        assert gateway.health()["status"] == "degraded"
+    assert ask(gateway, hostile) == (200, "a page")
+
+
 def test_08_the_next_start_of_a_single_worker_knows(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
