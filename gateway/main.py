@@ -81,6 +81,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     """Start everything that runs while the gateway serves; stop it in the reverse order."""
     figures.share_one_arena()
+    await asyncio.to_thread(pages.read_templates)
     loose = server.parses_loosely()
     if loose and settings.trusted_proxies:
         raise SettingsError(

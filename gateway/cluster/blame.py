@@ -8,6 +8,9 @@ changed.
 
 An end amid a load counts against nobody here, nor one of a generation that was only tried while an
 older one served: the older one may go on.
+
+Ends of which nobody knows the site are counted as well, because somebody has to look if there are
+many (`Blame.unexplained`).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from gateway.cluster import evidence
-from gateway.cluster.store import End, Store, Worker
+from gateway.cluster.store import STOPPING, End, Store, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.config import SiteConfig
 from gateway.disk.statefolder import StateFolder
@@ -33,6 +36,11 @@ logger = logging.getLogger("gateway.control")
 
 WINDOW: Final = 300.0
 """Seconds within which the ends of workers count together."""
+UNEXPLAINED: Final = 3
+"""Ends of unknown cause within `WINDOW` of which `Blame.unexplained` tells."""
+_NO_TRACE: Final = "it was killed, or has left no trace"
+_ASKED: Final = ", after it was asked to end"
+"""Comes after how a worker has ended that had said before that it stops."""
 TOLD: Final = 3600.0
 """Seconds for which ``/_health`` tells of a worker that has ended."""
 
@@ -99,10 +107,12 @@ class Blame:
         now = time.time()
         served = worker.health.get("sites", {}).get(ending.site, {}) if ending else {}
         reason = ""
-        end = End(now, worker.id, "it was killed, or has left no trace", "", 0, False)
-        if ending is not None:
+        if ending is None or not ending.site:
+            asked = _ASKED if worker.health.get("status") == STOPPING else ""
+            end = End(now, worker.id, f"{ending or _NO_TRACE}{asked}", "", 0, False)
+        else:
             tried = 0 < served.get("generation", 0) < ending.generation
-            counts = bool(ending.site) and not ending.loading and not tried
+            counts = not ending.loading and not tried
             end = End(now, worker.id, str(ending), ending.site, ending.generation, counts)
             many = f"{self.limit} workers" if self.limit > 1 else "a worker"
             reason = (
@@ -111,6 +121,21 @@ class Blame:
             )
         if store.note_end(end, self.limit, now - WINDOW, reason):
             logger.error("%s: set aside: %s", end.site, reason)
+
+    def unexplained(self) -> str | None:
+        """Tell of workers that have ended, and nobody knows by whose code; ``None`` if by chance.
+
+        Those that were asked to end do not count.
+        """
+        since = time.time() - WINDOW
+        unknown = (end for end in self.known.ends if not end.site and end.at >= since)
+        count = sum(not end.how.endswith(_ASKED) for end in unknown)
+        if count < UNEXPLAINED:
+            return None
+        return (
+            f"{count} workers have ended within {WINDOW / 60:.0f} minutes, and nothing shows which "
+            "site ended them"
+        )
 
     def masked(self, crash: Crashed) -> Crashed:
         """Return what is to be published of a crash: the stack without secrets, or none."""

@@ -32,7 +32,7 @@ from gateway.cluster.loads import Loads
 from gateway.cluster.modes import Modes
 from gateway.cluster.sightings import Condition, Sightings
 from gateway.cluster.stopping import StopSignal
-from gateway.cluster.store import End, Entry, Held, Order, Store, StoreError, Worker
+from gateway.cluster.store import STOPPING, End, Entry, Held, Order, Store, StoreError, Worker
 from gateway.cluster.store.thread import StoreThread
 from gateway.cluster.takeover import TRIAL, Takeovers
 from gateway.errors import GatewayError, UnknownSiteError
@@ -177,7 +177,7 @@ class Control:
             task.cancel()
         await asyncio.wait(tasks)
         # Also without a signal: the loads that it leaves have not ended it.
-        worker = self._worker({**self._health(), "status": "stopping"}, ended=True)
+        worker = self._worker({**self._health(), "status": STOPPING}, ended=True)
         self._store_thread.tell(lambda store: store.report(worker))
 
     async def warm(self) -> None:
@@ -411,6 +411,8 @@ class Control:
 
     async def _poll(self) -> None:
         """Report this worker, read what is new in the store, and begin to carry it out."""
+        unexplained = self._blame.unexplained()
+        self.sightings.follow({"ends": (unexplained, False)} if unexplained else {}, by="control")
         me = self._news_of_me()
         try:
             news = await self._store_thread.ask(
@@ -460,7 +462,7 @@ class Control:
     def _news_of_me(self) -> Worker | None:
         """Return the report to write now; ``None`` if the last one is recent and still true."""
         now = time.monotonic()
-        turned = self.stopping and self._reported.get("status") != "stopping"
+        turned = self.stopping and self._reported.get("status") != STOPPING
         if now - self._described_at < DESCRIBE and not turned:
             return None
         health, self._described_at = self._health(), now
@@ -479,7 +481,7 @@ class Control:
         condition = self.sightings.condition(troubled=status.degraded)
         seen = self.sightings.document()
         return {
-            "status": "stopping" if self.stopping else condition,
+            "status": STOPPING if self.stopping else condition,
             **({"seen": seen} if seen else {}),
             "sites": {
                 site.name: {

@@ -3,8 +3,9 @@
 Each worker has a file in the state folder. Its first line names a file in memory with a slot for
 each thread, which says for which site that thread works (`gateway.namespace.slots`). `faulthandler`
 writes into the file amid the crash, and what it writes begins with the thread that has crashed. A
-site that calls ``os._exit`` is noted there before the process ends. A process that is killed
-(SIGKILL) writes nothing, and then nobody is blamed.
+site that calls ``os._exit``, or sends the process a signal that kills it, is noted there before the
+process ends. A process that is killed by others (SIGKILL) writes nothing, and then nobody is
+blamed.
 
 The slots lie in the memory of the system and not on a disk, because a thread that writes to a file
 may have to wait for the disk, and would hold the GIL meanwhile.
@@ -19,7 +20,6 @@ import os
 import re
 import secrets
 import stat
-import sys
 import weakref
 from collections.abc import Collection
 from contextlib import ExitStack, suppress
@@ -42,8 +42,11 @@ FAILED_START: Final = 3
 """The status by which uvicorn's supervisor knows a worker that cannot start, and then it ends all
 others as well. gunicorn takes it for the same."""
 INSTEAD: Final = 70
-"""The status with which the process ends if a site calls ``os._exit(3)``: ``EX_SOFTWARE`` of
-sysexits.h."""
+"""The status with which the process ends if a site calls ``os._exit(3)`` or ``os._exit(0)``:
+``EX_SOFTWARE`` of sysexits.h."""
+_MISTAKEN: Final = {FAILED_START, 0}
+"""Statuses of a site's ``os._exit`` that would be taken for something else. With 0, a gateway that
+ends has ended well, and systemd does not start it again (``Restart=on-failure``)."""
 _MEMORY: Final = Path("/dev/shm")
 _NAME: Final = re.compile(r"gateway-[0-9a-f]{32}")
 _LARGEST: Final = 8 << 20
@@ -65,8 +68,8 @@ _COLLECTING: Final = "  Garbage-collecting"
 class Evidence:
     """The file of one worker, which exists while inside ``with`` and after a crash.
 
-    If it cannot be made the log says so. A site's ``os._exit`` never ends with `FAILED_START` in
-    any case.
+    If it cannot be made the log says so. A site's ``os._exit`` never ends with `FAILED_START` or 0
+    in any case.
     """
 
     def __init__(self, folder: StateFolder, prefix: str, worker: str) -> None:
@@ -106,17 +109,18 @@ class Evidence:
         stack.callback(faulthandler.disable)
         _leave_children_out(self)
 
-    def _note_exit(self, namespace: Any, status: int) -> int:
+    def _note_exit(self, exit: exits.Exit) -> int:
         """Write down which site ends this process; return the status to end with."""
         if os.getpid() != self._pid:  # a child that a site has forked may end as it likes
-            return status
+            return exit.status
         with suppress(Exception):
+            namespace: Any = exit.namespace
             site, generation = _site_and_generation(namespace.name)
             loading = slots.name_of_this_thread().startswith(slots.LOADING)
-            stack = _stack(sys._getframe(2))
-            ending = Ending(f"os._exit({status})", site, generation, loading, request_here(), stack)
+            stack = _stack(exit.frame)
+            ending = Ending(exit.how, site, generation, loading, request_here(), stack)
             os.write(self._descriptor, json.dumps(asdict(ending)).encode() + b"\n")
-        return INSTEAD if status & 0xFF == FAILED_START else status
+        return INSTEAD if exit.status & 0xFF in _MISTAKEN else exit.status
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

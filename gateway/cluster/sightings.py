@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,7 +45,8 @@ class Sightings:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._lasting: dict[Hashable, Sighting] = {}
+        self._lasting: defaultdict[str, dict[Hashable, Sighting]] = defaultdict(dict)
+        """By who sees it."""
         self._past: deque[Sighting] = deque(maxlen=_MOST)
 
     def note(self, what: str, *, grave: bool, seconds: float) -> None:
@@ -53,15 +54,17 @@ class Sightings:
         now = self._clock()
         self._past.append(Sighting(what, grave, now - seconds, now))
 
-    def follow(self, seen: Mapping[Hashable, tuple[str, bool]]) -> list[str]:
-        """Take over what is seen now: ``what`` and ``grave`` by a key. Return what is new."""
-        now = self._clock()
-        for key in self._lasting.keys() - seen.keys():
-            gone = self._lasting.pop(key)
+    def follow(self, seen: Mapping[Hashable, tuple[str, bool]], by: str = "") -> list[str]:
+        """Take over what ``by`` sees now: ``what`` and ``grave`` by a key. Return what is new."""
+        now, lasting = self._clock(), self._lasting[by]
+        for key in lasting.keys() - seen.keys():
+            gone = lasting.pop(key)
             self._past.append(Sighting(gone.what, gone.grave, gone.since, now))
-        new = {key: Sighting(*seen[key], now) for key in seen.keys() - self._lasting.keys()}
-        self._lasting.update(new)
-        return [sighting.what for sighting in new.values()]
+        new = [key for key in seen if key not in lasting]
+        for key, (what, grave) in seen.items():
+            since = now if key in new else lasting[key].since
+            lasting[key] = Sighting(what, grave, since)
+        return [lasting[key].what for key in new]
 
     def condition(self, *, troubled: bool = False) -> Condition:
         """Tell how the worker is; ``troubled`` if an operator is needed for another reason."""
@@ -81,7 +84,7 @@ class Sightings:
         ]
 
     def _known(self) -> list[Sighting]:
-        return [*self._past, *self._lasting.values()]
+        return [*self._past, *(each for seen in self._lasting.values() for each in seen.values())]
 
 
 def _within(sighting: Sighting, now: float, seconds: float) -> bool:

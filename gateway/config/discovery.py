@@ -8,11 +8,12 @@ tells what to write into ``sites.json``.
 from __future__ import annotations
 
 import ast
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway.disk.files import read_file, why_not
+from gateway.disk.files import mode_of, read_file, why_not, why_not_seen
 from gateway.errors import GatewayError
 
 SETTINGS_VARIABLE: Final = "DJANGO_SETTINGS_MODULE"
@@ -65,7 +66,7 @@ def is_plain_module(
 ) -> bool:
     """Tell whether ``module`` is a file in the project, and so has no modules inside it.
 
-    ``record`` is called as by ``find_wsgi``.
+    ``record`` is called as by ``find_wsgi``. Raises ``DiscoveryError`` if it cannot be looked at.
     """
     source = _Project(folder, record).source_of(module)
     return source is not None and source.name != "__init__.py"
@@ -79,9 +80,17 @@ class _Project:
         self.record = record
 
     def has(self, path: Path) -> bool:
-        """Tell whether there is a file at a path."""
+        """Tell whether there is a file at a path; raises ``DiscoveryError`` if that is unknown."""
+        mode = self.mode_of(path)
+        return mode is not None and stat.S_ISREG(mode)
+
+    def mode_of(self, path: Path) -> int | None:
+        """Return the mode of what is at a path, ``None`` if nothing is; raises as `has` does."""
         self.record(path)
-        return path.is_file()
+        try:
+            return mode_of(path)
+        except OSError as error:
+            raise DiscoveryError(f"{why_not_seen(path, error)}; let it enter the folders") from None
 
     def source_of(self, module: str) -> Path | None:
         """Return the file of a module inside the project, ``None`` if it is not there."""
@@ -97,8 +106,7 @@ class _Project:
 def _settings_of_manage(project: _Project) -> str:
     """Return the settings module that ``manage.py`` sets as the default."""
     manage = project.folder / "manage.py"
-    project.record(manage)
-    if not manage.exists():
+    if project.mode_of(manage) is None:
         raise DiscoveryError(
             f"there is no {manage}, and {SETTINGS_VARIABLE} is not set; "
             f"{_WRITE_WSGI}, or {_WRITE_SETTINGS}"

@@ -81,7 +81,7 @@ class SitesFile:
 
     def _keep(self, config: Config) -> None:
         try:
-            if config.text == self._kept and self._copy.path.exists():
+            if config.text == self._kept and os.path.exists(self._copy.path):
                 return
             self._copy.save(config.text)
             self._kept = config.text

@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-from gateway.disk.files import kind_of, read_file
+from gateway.disk.files import kind_of, mode_of, read_file, why_not_seen
 
 _LARGEST_PYVENV: Final = 1 << 16
 
@@ -18,6 +18,26 @@ _LARGEST_PYVENV: Final = 1 << 16
 def why_not_a_folder(path: Path) -> str | None:
     """Say why ``path`` cannot be used as a folder; return ``None`` if it can."""
     return _why_not(path, "folder")
+
+
+def why_not_a_project(path: Path) -> str | None:
+    """Say why ``path`` cannot be the folder of a project; return ``None`` if it can."""
+    problem = why_not_a_folder(path)
+    if problem is not None:
+        return problem
+    try:
+        os.stat(inside(path))
+    except OSError as error:
+        return (
+            f"{path} cannot be entered as user {os.geteuid()} ({error.strerror}); give this user "
+            "the right to read and to enter it"
+        )
+    return None
+
+
+def inside(folder: Path) -> str:
+    """Return a path at which there is something only for those who can enter ``folder``."""
+    return f"{folder}/."
 
 
 def why_not_a_file(path: Path) -> str | None:
@@ -31,7 +51,7 @@ def _why_not(path: Path, kind: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return f"there is no {kind} {path}; create it, or correct the path"
     except OSError as error:
-        return f"{path} cannot be looked at as user {os.geteuid()} ({error.strerror})"
+        return why_not_seen(path, error)
     except ValueError:
         return "a path cannot contain a NUL character"
     is_kind = stat.S_ISDIR if kind == "folder" else stat.S_ISREG
@@ -43,12 +63,18 @@ def _why_not(path: Path, kind: str) -> str | None:
 def why_not_a_venv(venv: Path) -> str | None:
     """Say why the running Python cannot use the folder ``venv`` (PEP 405), or return ``None``."""
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    config, python, packages = parts_of_venv(venv)
-    if not config.is_file():
+    parts = _, python, packages = parts_of_venv(venv)
+    modes = []
+    for part in parts:
+        try:
+            modes.append(mode_of(part) or 0)
+        except OSError as error:
+            return f"{why_not_seen(part, error)}; let it enter the folders of the environment"
+    if not stat.S_ISREG(modes[0]):
         problem = f"{venv} is not a virtual environment, for it has no pyvenv.cfg"
-    elif not python.exists():
+    elif not modes[1]:
         problem = f"{python} is missing, or points to a Python that is gone"
-    elif not packages.is_dir():
+    elif not stat.S_ISDIR(modes[2]):
         problem = (
             f"{venv} was made for Python {_version_of(venv)}, and the gateway runs {running} "
             f"(there is no {packages})"

@@ -12,9 +12,11 @@ from gateway.config.discovery import SETTINGS_VARIABLE, DiscoveryError, find_wsg
 from gateway.config.environment import inherited, interpolate, read_env_file
 from gateway.config.faults import Loc, fault_at, json_path, shown
 from gateway.config.folders import (
+    inside,
     parts_of_venv,
     why_not_a_file,
     why_not_a_folder,
+    why_not_a_project,
     why_not_a_venv,
 )
 from gateway.config.hosts import HostTable, InvalidHostError, normalise_host, normalise_pattern
@@ -100,7 +102,7 @@ class SiteDraft:
 
         self.hosts: dict[str, Loc] = self._resolve_hosts()
         self.env_file = self._absolute("env_file")
-        self._path = self._resolve_path("path", why_not_a_folder)
+        self._path = self._resolve_project()
         self._venv = self._resolve_venv()
         self._env = self._resolve_env()
         self._wsgi = self._resolve_wsgi()
@@ -251,6 +253,11 @@ class SiteDraft:
         self._fault(f"{shown(value)}: {problem}{tilde}", key)
         return None
 
+    def _resolve_project(self) -> Path | None:
+        if (project := self._absolute("path")) is not None:
+            self._inputs.add(inside(project))
+        return self._resolve_path("path", why_not_a_project)
+
     def _resolve_venv(self) -> Path | None:
         if (venv := self._absolute("venv")) is not None:
             for part in parts_of_venv(venv):
@@ -284,7 +291,12 @@ class SiteDraft:
             return self._discover_wsgi(self._path)
         module, _, attribute = written.partition(":")
         parent, _, last = module.rpartition(".")
-        if is_plain_module(self._path, parent, self._inputs.add):
+        try:
+            plain = is_plain_module(self._path, parent, self._inputs.add)
+        except DiscoveryError as error:
+            self._fault(f"{shown(written)}: {error}", "wsgi")
+            return None
+        if plain:
             self._fault(
                 f"{shown(written)}: there is no module {shown(module)}, for {shown(parent)} is a "
                 f"file; write {shown(f'{parent}:{last}')} for what is defined in it",

@@ -38,7 +38,7 @@ def read_source(source: Path) -> bytes:
             f"A small one:\n{_SMALLEST_FILE}"
         )
     except UnusableFileError as error:
-        if source.is_dir():
+        if os.path.isdir(source):
             _refuse(f"{source} is a folder; name the file in it with GATEWAY_SITES")
         _refuse(f"{source} {error.strerror}")
     except OSError as error:

@@ -48,6 +48,23 @@ def why_not(error: OSError) -> str:
     return f"cannot be read ({error.strerror})"
 
 
+def mode_of(path: Path) -> int | None:
+    """Return the mode of what is at a path, after all links; ``None`` if nothing is.
+
+    Raises ``OSError`` if that cannot be told, as for a path in a folder that cannot be entered.
+    `Path.is_file` and its like do so for some errors only, and not for the same in every Python.
+    """
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a NUL character
+        return None
+
+
+def why_not_seen(path: Path, error: OSError) -> str:
+    """Say what the error of `mode_of` means, in a sentence without a remedy."""
+    return f"{path} cannot be looked at as user {os.geteuid()} ({error.strerror})"
+
+
 def read_file(path: Path, limit: int) -> bytes:
     """Return the content of a regular file. Blocks only while the disk works.
 

@@ -65,7 +65,7 @@ class Inputs:
         self._settled = settled
         self._all_settled = True
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path | str) -> None:
         """Record a path, existing or not, just before its file is looked at or read."""
         seen = look(os.fspath(path))
         self._looks[os.fspath(path)] = seen

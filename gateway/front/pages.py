@@ -37,9 +37,17 @@ def html(template: str, /, **values: object) -> Html:
     return Html(Template(template).substitute(safe))
 
 
+def read_templates() -> None:
+    """Read all templates and styles, so that no page needs a file from now on.
+
+    A page has to be there also when a site has taken every descriptor.
+    """
+    _assets()
+
+
 def render(name: str, /, **values: object) -> Html:
     """Return the file ``templates/NAME`` with its names replaced as by `html`."""
-    return html(_asset(name), **values)
+    return html(_assets()[name], **values)
 
 
 def page(
@@ -51,7 +59,7 @@ def page(
     styles: tuple[str, ...] = ("base.css",),
 ) -> HTMLResponse:
     """Return a whole page. No cache may store it, and it can load and run only its ``styles``."""
-    style = Html("".join(_asset(name) for name in styles))
+    style = Html("".join(_assets()[name] for name in styles))
     content = render("frame.html", title=title, style=style, body=body)
     return HTMLResponse(content, status, {**_security_headers(style), **(headers or {})})
 
@@ -180,8 +188,9 @@ def _error(
 
 
 @functools.cache
-def _asset(name: str) -> str:
-    return (resources.files("gateway.front") / "templates" / name).read_text("utf-8")
+def _assets() -> Mapping[str, str]:
+    folder = resources.files("gateway.front") / "templates"
+    return {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.is_file()}
 
 
 @functools.cache

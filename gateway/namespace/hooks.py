@@ -325,6 +325,11 @@ _HOOKS: tuple[tuple[Any, str, Callable[[Any], Any]], ...] = (
     (_signal, "raise_signal", signals.raise_signal_of_the_asker),
     (signal, "pthread_kill", signals.pthread_kill_of_the_asker),
     (_signal, "pthread_kill", signals.pthread_kill_of_the_asker),
+    *(
+        (module, "pidfd_send_signal", signals.pidfd_send_signal_of_the_asker)
+        for module in (signal, _signal)
+        if hasattr(module, "pidfd_send_signal")
+    ),
     (_thread, "interrupt_main", signals.interrupt_main_of_the_asker),
     (threading, _START, _with_the_stack_of_the_starter),
     (threading, "stack_size", _stack_size_of_the_asker),

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from gateway.cluster import Control, Files, History, Identity, Loads, control
+from gateway.cluster.blame import WINDOW
 from gateway.cluster.identity import _born
+from gateway.cluster.sightings import Condition
 from gateway.cluster.store import UNKNOWN, End, Worker
 from gateway.cluster.store.sqlite import BOUNDS, SqliteStore
 from gateway.cluster.store.thread import StoreThread
@@ -118,11 +120,11 @@ async def join(
 
 
 @pytest.fixture
-def stranger(store: SqliteStore) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+def stranger(store: SqliteStore) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Another process that the store knows as a worker, though it does nothing."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def make() -> subprocess.Popen[bytes]:
+    def make(status: str = "ok") -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
         )
@@ -137,7 +139,7 @@ def stranger(store: SqliteStore) -> Iterator[Callable[[], subprocess.Popen[bytes
                 born,
                 time.time(),
                 False,
-                {"status": "ok", "sites": {}},
+                {"status": status, "sites": {}},
             )
         )
         return process
@@ -255,6 +257,51 @@ async def test_who_ends_meanwhile_is_gone(
     assert not reload.done()
     end(process)
     assert statuses((await reload).others) == ["gone"]
+
+
+# Ends
+
+
+def seen(member: Member) -> list[str]:
+    return [each["what"] for each in member.control.sightings.document()]
+
+
+UNEXPLAINED = "3 workers have ended within 5 minutes, and nothing shows which site ended them"
+
+
+async def test_many_ends_that_nobody_can_explain_are_seen_by_all_that_run_and_that_start(
+    join: Join, store: SqliteStore, stranger: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    first = await join()
+    for number in range(3):
+        assert first.control.sightings.condition() is Condition.OK
+        end(stranger())
+        await until(lambda: len(first.control.ends) == number + 1)  # noqa: B023
+    await until(lambda: seen(first) == [UNEXPLAINED])
+    assert first.control.sightings.condition() is Condition.DEGRADED
+    second = await join()
+    await until(lambda: seen(second) == [UNEXPLAINED])
+    end(stranger())
+    for member in (first, second):
+        await until(lambda: seen(member) == [UNEXPLAINED.replace("3", "4")])  # noqa: B023
+
+
+async def test_workers_that_were_asked_to_end_or_are_known_do_not_count(
+    join: Join, store: SqliteStore, stranger: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    now = time.time()
+    for number in range(3):
+        store.note_end(End(now - WINDOW, f"old-{number}", "gone", "", 0, False), 0, 0.0, "")
+        store.note_end(End(now, f"known-{number}", "a crash", "blog", 1, False), 0, 0.0, "")
+    for _ in range(2):
+        end(stranger())
+    for _ in range(3):
+        end(stranger("stopping"))
+    member = await join()
+    await until(lambda: len(member.control.ends) == 11)
+    reported = time.time()
+    await until(lambda: any(worker.seen > reported for worker in store.workers()))
+    assert seen(member) == []
 
 
 # Takeovers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from gateway.cluster import evidence
 from gateway.cluster.evidence import INSTEAD, Evidence, discard, read, sweep
 from gateway.disk.statefolder import StateFolder
-from gateway.namespace import slots
+from gateway.namespace import exits, slots
 from gateway.sites.events import Ending
 
 IDENT = 0x7FC55ABE86C0
@@ -136,18 +137,37 @@ def test_the_file_is_there_while_the_worker_runs(folder: StateFolder, memory: Pa
     assert list(memory.iterdir()) == []
 
 
-@pytest.mark.parametrize("status", [0, 3, 9, 259, -253])
+@pytest.mark.parametrize("status", [0, 3, 9, 256, 259, -253])
 def test_an_exit_is_written_down(folder: StateFolder, memory: Path, status: int) -> None:
-    with Evidence(folder, "crash-", "1-ab") as this, slots.working_for("load shop #7"):
+    with Evidence(folder, "crash-", "1-ab"), slots.working_for("load shop #7"):
         namespace: Any = type("Named", (), {"name": "shop #7"})
-        taken = (lambda: this._note_exit(namespace, status))()  # as `os._exit` calls it
+        taken = exits.tell(exits.Exit(namespace, f"os._exit({status})", status, sys._getframe()))
         ending = read(folder, "crash-1-ab")
         assert ending is not None
-        assert taken == (INSTEAD if status & 0xFF == 3 else status)
+        assert taken == (INSTEAD if status & 0xFF in (0, 3) else status)
         assert ending.how == f"os._exit({status})"
         assert (ending.site, ending.generation, ending.loading) == ("shop", 7, True)
         assert "in test_an_exit_is_written_down" in ending.stack
-    assert this._note_exit(namespace, 3) == INSTEAD  # also when nothing can be written
+
+
+def test_the_status_is_another_one_also_when_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the place of the folder")
+    namespace: Any = type("Named", (), {"name": "shop #7"})
+    for status in (0, 3, 256):
+        with Evidence(StateFolder(tmp_path / "state"), "crash-", "1-ab"):
+            leaving = exits.Exit(namespace, f"os._exit({status})", status, sys._getframe())
+            assert exits.tell(leaving) == INSTEAD
+        assert exits.tell(leaving) == status
+
+
+def test_a_forked_child_keeps_its_status(folder: StateFolder, memory: Path) -> None:
+    namespace: Any = type("Named", (), {"name": "shop #7"})
+    with Evidence(folder, "crash-", "1-ab"):
+        leaving = exits.Exit(namespace, "os._exit(0)", 0, sys._getframe())
+        if (pid := os.fork()) == 0:
+            os._exit(exits.tell(leaving))
+        assert os.waitpid(pid, 0)[1] == 0
+        assert read(folder, "crash-1-ab") is None
 
 
 @pytest.mark.parametrize("fault", ["write", "posix_fallocate", "mmap", "enable"])

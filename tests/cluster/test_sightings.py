@@ -52,3 +52,14 @@ def test_what_is_kept_is_bounded(clock: Clock) -> None:
         sightings.note(f"{number}", grave=False, seconds=1)
     assert [told["what"] for told in sightings.document()][-1] == "999"
     assert len(sightings.document()) == 20
+
+
+def test_who_sees_nothing_leaves_alone_what_others_see(clock: Clock) -> None:
+    sightings = Sightings(clock)
+    assert sightings.follow({1: ("a place is lost", False)}) == ["a place is lost"]
+    assert sightings.follow({1: ("3 have ended", False)}, by="another") == ["3 have ended"]
+    clock.now += 1
+    assert sightings.follow({1: ("4 have ended", False)}, by="another") == []
+    assert sightings.follow({}) == []
+    told = [(each["what"], each["until"] is None) for each in sightings.document()]
+    assert told == [("a place is lost", False), ("4 have ended", True)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 import sys
 import sysconfig
@@ -20,6 +22,7 @@ from gateway.config import Config, LastGood, SiteConfig, read_config, read_confi
 from gateway.config.environment import interpolate
 from gateway.config.faults import json_path
 from gateway.config.limits import Limits
+from gateway.config.reading import Memory
 from gateway.disk.statefolder import StateFolder
 from gateway.disk.trustedfolder import StateError
 from gateway.errors import ConfigError
@@ -509,6 +512,82 @@ def test_a_file_too_large_to_be_one(folder: Folder) -> None:
     folder.write(b"{}" + b" " * 10_000_000)
     with pytest.raises(ConfigError, match="10000002 bytes"):
         read_config(folder.source, environ={})
+
+
+class Doors:
+    """Folders that this process cannot enter, as if it were not root."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.closed: dict[Path, int] = {}
+        real = os.stat
+
+        def look(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+            text = os.fspath(path)
+            for folder, code in self.closed.items():
+                if isinstance(text, str) and text.startswith(f"{folder}/"):
+                    raise OSError(code, os.strerror(code), text)
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, "stat", look)
+
+
+@pytest.fixture
+def doors(monkeypatch: pytest.MonkeyPatch) -> Doors:
+    return Doors(monkeypatch)
+
+
+@pytest.mark.parametrize("written", ["core.wsgi", "core.wsgi:app", "app", None])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_project_that_cannot_be_entered_is_a_fault_of_its_entry(
+    folder: Folder, doors: Doors, written: str | None, code: int
+) -> None:
+    doors.closed[folder.path / "shop"] = code
+    told = folder.fault(".path", wsgi=written)
+    assert f"shop cannot be entered as user {os.geteuid()} ({os.strerror(code)})" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({}, ".wsgi"),
+        ({"wsgi": None, "env": {"DJANGO_SETTINGS_MODULE": "core.settings"}}, ""),
+        ({"wsgi": None}, ""),
+    ],
+)
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG])
+def test_a_package_that_cannot_be_entered_is_a_fault_of_its_entry(
+    folder: Folder, doors: Doors, changes: dict[str, object], key: str, code: int
+) -> None:
+    (folder.path / "shop" / "manage.py").write_text(
+        "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'core.settings')\n"
+    )
+    doors.closed[folder.path / "shop" / "core"] = code
+    told = folder.fault(key, **changes)
+    assert f"__init__.py cannot be looked at as user {os.geteuid()} ({os.strerror(code)})" in told
+
+
+@pytest.mark.parametrize("part", ["", "bin"])
+def test_a_venv_that_cannot_be_entered_is_a_fault_of_its_entry(
+    folder: Folder, doors: Doors, part: str
+) -> None:
+    doors.closed[folder.make_venv() / part] = errno.EACCES
+    assert "cannot be looked at as user" in folder.fault(".venv", venv="venv")
+
+
+def test_a_folder_that_can_be_entered_again_is_no_fault_any_more(
+    folder: Folder, doors: Doors
+) -> None:
+    folder.write(json.dumps({"sites": {"shop": entry(wsgi="app")}}))
+    memory = Memory(0.0)
+
+    def faults() -> int:
+        read = read_config_leniently(folder.source, environ=ENVIRON, memory=memory)
+        return len(read.faults)
+
+    for closed in (False, True, False):
+        doors.closed = {folder.path / "shop": errno.EACCES} if closed else {}
+        assert faults() == closed
+        assert faults() == closed
 
 
 @pytest.mark.parametrize("read", [read_config, read_config_leniently])

@@ -31,7 +31,7 @@ from typing import Any
 
 import pytest
 
-from gateway.namespace import Namespace
+from gateway.namespace import Namespace, signals
 
 from .worlds import load
 
@@ -589,6 +589,110 @@ def test_kills_and_crashes_stay_what_they_are(tmp_path: Path, name: str) -> None
     command = [sys.executable, "-m", "gateway.namespace", "--path", str(tmp_path)]
     ended = subprocess.run([*command, str(tmp_path / "script.py")], capture_output=True)
     assert ended.returncode == -signal.Signals[name]
+
+
+SUPERVISOR = """
+import signal, subprocess, sys
+
+caught = []
+for name in ("SIGTERM", "SIGHUP", "SIGSEGV"):
+    signal.signal(getattr(signal, name), lambda number, frame: caught.append(number))
+alive = subprocess.Popen(sys.argv[1:])
+print(alive.wait(), caught)
+"""
+
+
+@pytest.fixture
+def below_a_supervisor(tmp_path: Path) -> Callable[..., str]:
+    """Runs code in a namespace whose process has a parent that notes signals, in its own session.
+
+    Returns what the code prints, and then the status of its process and the numbers.
+    """
+
+    def run(code: str, *, grouped: bool = True) -> str:
+        leave = "" if grouped else "import os; os.setpgid(0, 0)\n"
+        (tmp_path / "script.py").write_text(leave + SENDING + dedent(code))
+        command = [sys.executable, "-m", "gateway.namespace", "--path", str(tmp_path)]
+        ended = subprocess.run(
+            [sys.executable, "-c", SUPERVISOR, *command, str(tmp_path / "script.py")],
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            timeout=30,
+        )
+        assert ended.returncode == 0, ended
+        return ended.stdout
+
+    return run
+
+
+ABOVE = [
+    "os.kill, os.getppid()",
+    "posix.kill, os.getppid()",
+    "os.kill, -os.getpgid(os.getppid())",
+    "os.killpg, os.getpgid(os.getppid())",
+    "signal.pidfd_send_signal, os.pidfd_open(os.getppid())",
+]
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("send", ABOVE)
+def test_a_signal_to_the_process_above_reaches_the_site_alone(
+    below_a_supervisor: Callable[..., str], send: str, grouped: bool
+) -> None:
+    told = below_a_supervisor(
+        f"""
+        print(sent({send}, signal.SIGTERM), sent({send}, signal.SIGHUP), sent({send}, 0))
+        signal.signal(signal.SIGTERM, lambda number, frame: print(number))
+        sent({send}, signal.SIGTERM)
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            try:
+                sent({send}, number)
+            except PermissionError as error:
+                print(error)
+        print(flush=True)
+        sent({send}, signal.SIGSEGV)
+        """,
+        grouped=grouped,
+    )
+    assert told.splitlines() == [
+        f"SystemExit({128 + signal.SIGTERM}) SystemExit({128 + signal.SIGHUP}) None",
+        str(int(signal.SIGTERM)),
+        *(
+            f"[Errno 1] a site cannot send {name} to the process above its own, nor to a group "
+            "with it: that would end or stop all sites"
+            for name in ("SIGKILL", "SIGSTOP")
+        ),
+        "",
+        f"{-signal.SIGSEGV} []",
+    ]
+
+
+@pytest.mark.parametrize("send", ["os.kill, 0", "os.kill, -group", "os.killpg, group"])
+def test_a_kill_of_the_group_spares_the_process_above(
+    below_a_supervisor: Callable[..., str], send: str
+) -> None:
+    kill = f"""
+    try:
+        sent({send}, signal.SIGKILL)
+    except PermissionError as error:
+        print("refused", flush=True)
+    """
+    assert below_a_supervisor(kill) == "refused\n0 []\n"
+    assert below_a_supervisor(kill, grouped=False) == f"{-signal.SIGKILL} []\n"
+
+
+def test_a_signal_to_every_process_reaches_the_site_alone(pair: tuple[Run, Run]) -> None:
+    """With functions that send nothing: all of this machine would get it."""
+    a, _ = pair
+    ask = a(f"{SENDING}\nresult = sent")
+    reached: list[tuple[int, ...]] = []
+    for make, target in [(signals.kill_of_the_asker, -1), (signals.killpg_of_the_asker, 1)]:
+        send = make(lambda *args: reached.append(args))
+        assert ask(send, target, signal.SIGTERM) == f"SystemExit({128 + signal.SIGTERM})"
+        with pytest.raises(PermissionError):
+            ask(send, target, signal.SIGKILL)
+    assert reached == []
 
 
 def test_a_handler_by_faulthandler_is_left_alone(pair: tuple[Run, Run], caught: list[int]) -> None:

@@ -75,6 +75,11 @@ class DoomedGateway(Gateway):
         """Whether the process that was started has ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
+    @property
+    def status(self) -> int | None:
+        """The exit status of the process that was started; ``None`` while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def kill_workers(self) -> None:
         """Kill every process that this one has started."""
         mark = f"{_MARK}={self.folder}".encode()

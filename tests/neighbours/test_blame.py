@@ -43,6 +43,28 @@ def exit0(environ):
 def killed(environ):
     os.kill(os.getpid(), signal.SIGKILL)
 
+def raised(environ):
+    signal.raise_signal(signal.SIGKILL)
+
+def thread_killed(environ):
+    signal.pthread_kill(threading.get_ident(), signal.SIGKILL)
+
+def sent_segfault(environ):
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(9)
+
+def killed_from_outside(environ):
+    os.spawnlp(os.P_WAIT, "kill", "kill", "-KILL", str(os.getpid()))
+
+def supervisor(environ):
+    sent = []
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        try:
+            os.kill(os.getppid(), number)
+        except (SystemExit, PermissionError) as exc:
+            sent.append(type(exc).__name__)
+    return " ".join(sent)
+
 def thread(environ):
     threading.Thread(target=ctypes.string_at, args=(0,)).start()
     time.sleep(9)
@@ -59,6 +81,7 @@ def forked_exit(environ):
     _, status = os.waitpid(pid, 0)
     return str(os.waitstatus_to_exitcode(status))
 """
+AT = " in the code of site hostile, generation 1, at GET '"
 SEGFAULT = "a segmentation fault in the code of site hostile, generation 1"
 
 
@@ -107,7 +130,11 @@ def _history(gateway: DoomedGateway, event: str) -> list[dict[str, Any]]:
         ("exit3", "os._exit(3) in the code of site hostile, generation 1, at GET '/exit3'"),
         ("exit259", "os._exit(259) in the code of site hostile, generation 1, at GET '/exit259'"),
         ("exit0", "os._exit(0) in the code of site hostile, generation 1, at GET '/exit0'"),
-        ("killed", None),
+        ("killed", f"os.kill(…, SIGKILL){AT}/killed'"),
+        ("raised", f"signal.raise_signal(SIGKILL){AT}/raised'"),
+        ("thread_killed", f"signal.pthread_kill(…, SIGKILL){AT}/thread_killed'"),
+        ("sent_segfault", f"os.kill(…, SIGSEGV){AT}/sent_segfault'"),
+        ("killed_from_outside", None),
     ],
 )
 def test_08_who_ended_a_worker(
@@ -132,6 +159,36 @@ def test_08_who_ended_a_worker(
         assert (entry["worker"], entry["site"]) == (told["worker"], told.get("site", ""))
         assert gateway.health()["sites"]["hostile"]["aside"] is None
         assert ask(gateway, hostile) == (200, "a page")
+
+
+def test_08_a_site_that_signals_the_supervisor_ends_nobody(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    hostile = _hostile(tmp_path)
+    gateway = start(neighbour, hostile, workers=2)
+    with SteadyLoad(gateway, neighbour) as load:
+        load.goes_on()
+        workers = sorted(gateway.workers())
+        told = ask(gateway, hostile, "/supervisor")
+        assert told == (200, "SystemExit SystemExit PermissionError")
+        write(hostile, "import os\nos.kill(os.getppid(), 15)")
+        answer = reload(gateway, hostile)
+        assert (answer.status_code, "SystemExit" in answer.text) == (500, True)
+        load.goes_on(100)
+        assert sorted(gateway.workers()) == workers
+        assert not gateway.ended
+
+
+@pytest.mark.parametrize("page", ["exit0", "exit3"])
+def test_08_a_gateway_that_a_site_ends_has_not_ended_well(
+    start: Start, neighbour: BuiltSite, tmp_path: Path, page: str
+) -> None:
+    """With status 0, ``Restart=on-failure`` of systemd would not start it again."""
+    hostile = _hostile(tmp_path)
+    gateway = start(neighbour, hostile)
+    assert try_to_ask(gateway, hostile, f"/{page}") is None
+    _wait_for_its_end(gateway)
+    assert gateway.status == 70
 
 
 def test_08_the_second_time_sets_a_site_aside_until_it_is_reloaded(
@@ -193,6 +250,21 @@ def test_08_without_a_limit_nobody_is_set_aside(
     assert ask(gateway, hostile) == (200, "a page")
 
 
+def test_08_workers_that_end_again_and_again_without_evidence_are_told_of(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    hostile = _hostile(tmp_path)
+    gateway = start(neighbour, hostile, workers=2)
+    for _ in range(3):
+        assert "seen" not in gateway.health()
+        _die(gateway, hostile, "/killed_from_outside")
+    text = "3 workers have ended within 5 minutes, and nothing shows which site ended them"
+    for _ in range(10):  # by both workers, of which one has just started
+        until(lambda: text in str(gateway.health().get("seen")), "it is told")
+        assert gateway.health()["status"] == "degraded"
+    assert ask(gateway, hostile) == (200, "a page")
+
+
 def test_08_the_next_start_of_a_single_worker_knows(
     start: Start, neighbour: BuiltSite, tmp_path: Path
 ) -> None:
@@ -212,8 +284,9 @@ def test_08_the_next_start_of_a_single_worker_knows(
     assert list(folder.glob("crash-*")) == []
 
 
+@pytest.mark.parametrize("page", ["exit3", "killed"])
 def test_08_a_load_is_not_suspected_of_what_another_site_has_done(
-    start: Start, neighbour: BuiltSite, tmp_path: Path
+    start: Start, neighbour: BuiltSite, tmp_path: Path, page: str
 ) -> None:
     hostile = _hostile(tmp_path)
     slow = plain_site(tmp_path, "slow", "import time; time.sleep(3)")
@@ -223,7 +296,7 @@ def test_08_a_load_is_not_suspected_of_what_another_site_has_done(
         with ThreadPoolExecutor(1) as visitor:
             visit = visitor.submit(try_to_ask, doomed, slow)
             until(lambda: doomed.health()["sites"]["slow"]["state"] == "loading", "it loads")  # noqa: B023
-            assert try_to_ask(doomed, hostile, "/exit3") is None
+            assert try_to_ask(doomed, hostile, f"/{page}") is None
             assert visit.result() is None
         _wait_for_its_end(doomed)
     gateway = start(neighbour, hostile, slow)

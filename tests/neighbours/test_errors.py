@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
 from ..integration.actions import append as append_to
-from ..integration.sites import BuiltSite
+from ..integration.actions import reload
+from ..integration.sites import BuiltSite, tiny_site
 from ..integration.waiting import until
 from .gateways import Start
 from .hostile import plain_site
@@ -38,6 +40,64 @@ def test_09_an_exception_at_import_whose_text_is_an_interrupt(
         assert answer == 503
         assert gateway.state_of(hostile.name) == "failed"
         assert not gateway.ended
+
+
+@pytest.mark.parametrize("wsgi", [None, "core.wsgi"])
+def test_09_a_folder_that_cannot_be_entered_is_a_fault_of_its_entry(
+    start: Start, neighbour: BuiltSite, tmp_path: Path, wsgi: str | None
+) -> None:
+    hostile = tiny_site(tmp_path, "hostile")
+    hostile.entry["wsgi"] = wsgi
+    gateway = start(neighbour, hostile, bounded=True)
+    assert ask(gateway, hostile)[0] == 200
+    for folder, text in [(hostile.folder, "entered"), (hostile.folder / "core", "looked at")]:
+        folder.chmod(0)
+        try:
+            answer = reload(gateway, hostile)
+            assert answer.status_code == 422, answer.text
+            (error,) = answer.json()["errors"]
+            assert error["path"].startswith("$.sites.hostile")
+            assert f"cannot be {text} as user 0 (Permission denied)" in error["message"]
+            assert reload(gateway, neighbour).status_code == 200
+        finally:
+            folder.chmod(0o755)
+        assert reload(gateway, hostile).status_code == 200
+
+
+def test_09_pages_of_the_gateway_when_no_file_can_be_opened(
+    start: Start, neighbour: BuiltSite, tmp_path: Path
+) -> None:
+    hostile = plain_site(
+        tmp_path,
+        "hostile",
+        """
+        import os
+
+        held = []
+
+        def hold(environ):
+            try:
+                while True:
+                    held.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                return "all of them"
+
+        def fail(environ):
+            raise ValueError
+        """,
+    )
+    gateway = start(neighbour, hostile)
+    assert ask(gateway, neighbour)[0] == 200
+    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (120, 120))
+    # Connections that are there already: there are no descriptors for others.
+    visitor, operator = gateway.client("hostile.localhost"), gateway.operator()
+    assert visitor.get("/").status_code == operator.get("/_health").status_code == 200
+    assert visitor.get("/hold").text == "all of them"
+    nowhere = visitor.get("/", headers={"Host": "nowhere.localhost"})
+    assert (nowhere.status_code, "No site answers" in nowhere.text) == (404, True)
+    broken = visitor.get("/fail")
+    assert (broken.status_code, "could not be shown" in broken.text) == (500, True)
+    assert operator.get("/").status_code == 200
 
 
 def test_09_an_exception_whose_text_takes_long(

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from gateway.cluster.store.marks import Marks
 from gateway.errors import GatewayError
 
+STOPPING: Final = "stopping"
+"""The ``status`` in the health of a worker that was asked to end."""
 UNKNOWN: Final = "unknown"
 """The asker of a mode, if the store no longer tells."""
 

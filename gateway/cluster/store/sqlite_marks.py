@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 
+from gateway.cluster.store import STOPPING
 from gateway.cluster.store.marks import Answer, Mark, Outcome, Suspect, Verdict
 
 SCHEMA: Final = """
@@ -28,7 +29,6 @@ SCHEMA: Final = """
 up stays until the store forgets the worker."""
 _REPORTED_WITHIN: Final = 15.0
 """Seconds after which a worker that has marks and has never reported counts as dead."""
-_STOPPING: Final = "stopping"
 _SUSPECTS: Final = "SELECT site, code, worker, generation, alone FROM suspects"
 
 
@@ -135,7 +135,7 @@ class SqliteMarks:
             ((now := time.time()) - _REPORTED_WITHIN, now + _REPORTED_WITHIN),
         ).fetchall()
         for key, site, code, worker, generation, alone, stage, health in dead:
-            stopping = health is not None and json.loads(health).get("status") == _STOPPING
+            stopping = health is not None and json.loads(health).get("status") == STOPPING
             if stage == "begun" and not stopping:
                 self._accuse(Suspect(site, code, worker, generation, bool(alone)))
             self._db.execute("DELETE FROM loads WHERE key = ?", (key,))
