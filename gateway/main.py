@@ -103,7 +103,8 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     sightings = Sightings()
     events = Events()
     events.subscribe(History(store_thread, identity.id))
-    with Evidence(files.folder, files.prefix, identity.id):
+    # The evidence is outside: when it ends, faulthandler gets the stream of the process again.
+    with Evidence(files.folder, files.prefix, identity.id), log.apart():
         async with (
             store_thread,
             InProcessBackend(settings.threads, budget, events=events) as backend,

@@ -15,6 +15,7 @@ from gateway.namespace import (
     libraries,
     patches,
     recording,
+    streams,
     tables,
     threadstate,
     views,
@@ -135,7 +136,8 @@ class Namespace:
         """Do what the end of a process would do; returns the exceptions that this raised.
 
         The exit functions (``atexit``) and finalizers of the code run, its helper processes end,
-        and its entries in registries of shared code are removed. Its modules are freed when the
+        its standard streams are flushed, and its entries in registries of shared code are removed.
+        Its modules are freed when the
         last thread that runs their code has ended. ``patience`` is the number of seconds to wait
         for each helper process of the code's ``multiprocessing``.
         """
@@ -145,7 +147,7 @@ class Namespace:
             end_helpers(self.modules, patience)
         except BaseException as exc:
             errors.append(exc)
-        errors += self.release()
+        errors += streams.flush(self._sys) + self.release()
         self._closed = True
         return errors
 

@@ -12,18 +12,19 @@ subclass would become the type of all modules of the namespace.
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
+from gateway.namespace import streams
 from gateway.namespace.importer import Modules
 
 _DYNAMIC = frozenset(
     {
-        "__stderr__", "__stdin__", "__stdout__", "excepthook", "last_exc",
-        "last_traceback", "last_type", "last_value", "ps1", "ps2", "stderr", "stdin", "stdout",
+        "excepthook", "last_exc", "last_traceback", "last_type", "last_value", "ps1", "ps2",
         "unraisablehook",
     }
 )  # fmt: skip
@@ -97,10 +98,14 @@ def make_builtins() -> ModuleType:
 
 
 def make_sys(modules: Modules, path: Iterable[str], prefix: str | None) -> ModuleType:
-    """Make a ``sys`` with its own import state, ``argv`` and paths of the virtual environment."""
+    """Make a ``sys`` with its own import state, ``argv`` and paths of the virtual environment.
+
+    Its standard streams are its own, too. They are made when they are first asked for.
+    """
     view = ModuleType("sys")
     own = vars(view)
-    own.update((k, v) for k, v in vars(sys).items() if k not in _DYNAMIC)
+    left_out = _DYNAMIC | streams.NAMES
+    own.update((k, v) for k, v in vars(sys).items() if k not in left_out)
     own.update(
         modules=modules,
         path=list(path),
@@ -119,6 +124,8 @@ def make_sys(modules: Modules, path: Iterable[str], prefix: str | None) -> Modul
         )
 
     def __getattr__(name: str) -> Any:
+        if name in streams.NAMES:
+            return streams.give(own, name)
         if name in _DYNAMIC:
             return getattr(sys, name)
         raise AttributeError(f"module 'sys' has no attribute {name!r}")
@@ -135,9 +142,9 @@ def print_to(sys_view: Any, builtins: ModuleType) -> None:
         *values: object, sep: str | None = " ", end: str | None = "\n", file: Any = None,
         flush: bool = False,
     ) -> None:  # fmt: skip
-        write(
-            *values, sep=sep, end=end, file=sys_view.stdout if file is None else file, flush=flush
-        )
+        if file is None and (file := sys_view.stdout) is None:
+            return  # as in Python; without a file, it would be the stream of the process
+        write(*values, sep=sep, end=end, file=file, flush=flush)
 
     def displayhook(value: object, /) -> None:
         if value is not None:
@@ -182,7 +189,17 @@ def make_os(builtins: ModuleType, environ: Environ, recorded: Any) -> ModuleType
             raise TypeError("At least one argument is required.")
         recorded.fork_functions.append((before, after_in_parent, after_in_child))
 
-    for function in (putenv, unsetenv, system, register_at_fork):
+    def fdopen(
+        fd: int, mode: str = "r", buffering: int = -1, encoding: str | None = None,
+        *args: Any, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        if not isinstance(fd, int):
+            raise TypeError(f"invalid fd type ({type(fd)}, expected integer)")
+        if "b" not in mode:
+            encoding = io.text_encoding(encoding)
+        return streams.reopen(fd, mode, buffering, encoding, *args, **kwargs)
+
+    for function in (putenv, unsetenv, system, register_at_fork, fdopen):
         own[function.__name__] = disguise(function, "os")
     return view
 

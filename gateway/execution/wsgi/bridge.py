@@ -31,6 +31,7 @@ from gateway.execution.wsgi.traffic import Traffic
 from gateway.front import pages
 from gateway.front.head import Rule
 from gateway.front.stalls import RECEIVER, Blind, Receiver, StalledError, Stalls
+from gateway.namespace import streams
 from gateway.sites.probe import PROBE
 
 _SWEEP: Final = 0.25
@@ -56,6 +57,7 @@ class Bridge(WSGIMiddleware):
         self.executor = threads
         self.traffic = traffic
         self.limits = limits
+        self.errors = streams.make("stderr")  # the application may close it
         share = traffic.share(threads.reporter.site)
         self.account = Account(limits.concurrency, limits.queue_length, share)
         self._open: set[Exchange] = set()
@@ -118,7 +120,7 @@ class Bridge(WSGIMiddleware):
             traffic.governor,
             traffic.loop_queue,
         )
-        environ = build_environ(scope, body, length)
+        environ = build_environ(scope, body, length, self.errors)
         if probed := PROBE in scope.get("extensions", ()):
             environ[PROBE] = scope["extensions"][PROBE]  # type: ignore[typeddict-unknown-key]
         responder = Responder(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sys
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TextIO
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import FileWrapper
 
@@ -28,8 +27,10 @@ class Blocks(FileWrapper):
         super().__init__(filelike, max(blksize, _BLOCK))
 
 
-def build_environ(scope: Scope, body: IO[bytes], length: int | None) -> Environ:
+def build_environ(scope: Scope, body: IO[bytes], length: int | None, errors: TextIO) -> Environ:
     """Return the environ of a request with its ``body``, of ``length`` bytes (``None``: no body).
+
+    ``errors`` is where the application writes its errors.
 
     It differs from a2wsgi's in four points. ``SCRIPT_NAME`` comes from ``root_path`` alone, and is
     cut from the path only where a segment ends. ``PATH_INFO`` is decoded from ``raw_path``, so that
@@ -51,7 +52,7 @@ def build_environ(scope: Scope, body: IO[bytes], length: int | None) -> Environ:
         "wsgi.url_scheme": scope.get("scheme", "http"),
         "wsgi.input": body,
         "wsgi.input_terminated": True,
-        "wsgi.errors": sys.stderr,
+        "wsgi.errors": errors,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,

@@ -263,16 +263,33 @@ async def test_a_status_without_a_reason(run: Any) -> None:
     assert (await run(short, Client())).status == 204
 
 
-async def test_file_wrapper_and_the_rest_of_the_environ(run: Any) -> None:
+async def test_file_wrapper_and_the_rest_of_the_environ(
+    run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     def look(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         assert environ["wsgi.input_terminated"] is True
-        assert environ["wsgi.errors"] is sys.stderr
+        print("to the log", file=environ["wsgi.errors"])
         assert environ["wsgi.multiprocess"] is False
         start_response("200 OK", [])
         return environ["wsgi.file_wrapper"](open(__file__, "rb"), 8192)
 
     with open(__file__, "rb") as file:
         assert (await run(look, Client())).content == file.read()
+    assert capsys.readouterr().err == "to the log\n"
+
+
+async def test_who_closes_the_log_closes_that_of_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def close(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ["wsgi.errors"].close()
+        start_response("200 OK", [])
+        return []
+
+    with bridge(close) as app:
+        assert (await Client().ask(app)).status == 200
+    print("still there", file=sys.stderr)
+    assert capsys.readouterr().err == "still there\n"
 
 
 async def test_threads_are_not_each_application_s_own() -> None:

@@ -92,7 +92,7 @@ def corpus(requirement: str) -> ModuleType:
     ours = {
         "WSGIMiddleware": OnOurs,
         "WsgiToAsgi": OnOurs,
-        "build_environ": lambda scope, body: build_environ(scope, body, None),
+        "build_environ": lambda scope, body: build_environ(scope, body, None, sys.stderr),
     }
     for name in ours.keys() & vars(module).keys():
         setattr(module, name, ours[name])
