@@ -210,7 +210,7 @@ class Exchange(Blind):
             self.sending = False
             if self._watched_by is not None:
                 self._watched_by.discard(self)
-            responder.error = None  # its traceback refers to frames, and they to the responder
+            responder.forget_errors()
             if not responder.done:
                 responder.let_go()
             watcher, self._watcher = self._watcher, None  # its end refers to its frame, and to self

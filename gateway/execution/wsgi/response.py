@@ -292,6 +292,10 @@ class Responder:
         self.let_go()
         self._notice()
 
+    def forget_errors(self) -> None:
+        """Let go of what was raised: its traceback refers to frames, and they to the responder."""
+        self.error = self._verdict = None
+
     def let_go(self) -> None:
         """Nobody wants the rest: the iterable is closed, on its thread, as soon as possible."""
         self._deserted = self._deserted or self._loop_queue.loop.time()

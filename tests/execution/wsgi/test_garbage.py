@@ -37,6 +37,13 @@ def piecewise(environ: Environ, start_response: StartResponse) -> Iterable[bytes
     yield from (b"piece" * 100_000 for _ in range(5))
 
 
+def slowly(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    yield b"piece"
+    time.sleep(0.1)  # the client that leaves has gone meanwhile
+    yield b"piece"
+
+
 def written(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", [])(b"written")
     return []
@@ -52,7 +59,7 @@ def failing_late(environ: Environ, start_response: StartResponse) -> Iterable[by
     raise LookupError("of a site")
 
 
-@pytest.mark.parametrize("application", [whole, piecewise, written, failing, failing_late])
+@pytest.mark.parametrize("application", [whole, piecewise, slowly, written, failing, failing_late])
 @pytest.mark.parametrize("client", ["stays", "leaves"])
 async def test_what_a_request_was_made_of_is_gone(application: object, client: str) -> None:
     made: list[weakref.ref[object]] = []
