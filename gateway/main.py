@@ -45,7 +45,57 @@ from gateway.upkeep.selfwatch import SelfWatch
 START_FAILED: Final = "lifespan.startup.failed"
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+class Front(NamedTuple):
+    """The parts that are asked for each request."""
+
+    limits: HeadLimits
+    proxies: Proxies
+    admin_hosts: frozenset[str]
+    registry: Registry
+
+
+class Gateway(Starlette):
+    """The application. It brings each request to its site, by its host.
+
+    The order of decisions is made here and nowhere else: a head that is refused, the headers of a
+    trusted proxy, the admin hosts, the sites, and bare liveness on hosts that no site serves. So
+    the gateway never takes a path away from a site. What is for operators goes to Starlette's
+    routes, through its middleware; a request of a site does not, since each layer there is called
+    and resumed for each message, and `Site` answers for the errors of its code.
+    """
+
+    front: Front | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve any scope (ASGI)."""
+        if scope["type"] == "http":
+            await self._find(scope)(scope, receive, send)
+        elif scope["type"] == "websocket":
+            # WSGI has no websockets. Closing before accepting makes the server answer 403.
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await super().__call__(scope, receive, send)
+
+    def _find(self, scope: Scope) -> ASGIApp:
+        if (front := self.front) is None:
+            # The server does not run the lifespan, or has not yet.
+            return pages.unavailable()
+        try:
+            host = head.clean(scope, front.limits)
+            host, trusted = front.proxies.follow(scope, host)
+        except RefusedError as error:
+            return pages.refused(error.rule, scope["http_version"])
+        if host in front.admin_hosts:
+            # With all headers: `admin.auth` has to see what was forwarded, by whomever.
+            return super().__call__
+        if site := front.registry.find(host):
+            log.request_id.set(proxies.hand_over(scope, trusted=trusted))
+            return site
+        liveness = scope.get("root_path", "") + endpoints.HEALTH
+        return super().__call__ if scope["path"] == liveness else pages.no_site()
+
+
+def create_app(settings: Settings | None = None) -> Gateway:
     """Return the gateway as an ASGI application. It needs a server that runs the lifespan.
 
     Without ``settings``, the environment is read when the application starts. Its start fails with
@@ -53,12 +103,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         with log.visible():
             async with _running(app, settings or Settings.load()):
                 yield
 
-    app = Starlette(
+    app = Gateway(
         lifespan=lifespan,
         routes=endpoints.routes(),
         exception_handlers={
@@ -66,19 +116,14 @@ def create_app(settings: Settings | None = None) -> Starlette:
             UnknownSiteError: endpoints.unknown_site,
             ModeError: endpoints.mode_error,
         },
-        # The way of a request, outermost first. SiteDispatch passes on only what is for operators.
-        middleware=[
-            Middleware(PlainStartFailure),
-            Middleware(SiteDispatch),
-            Middleware(endpoints.NeverStored),
-        ],
+        middleware=[Middleware(PlainStartFailure), Middleware(endpoints.NeverStored)],
     )
     app.router.redirect_slashes = False
     return app
 
 
 @asynccontextmanager
-async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
+async def _running(app: Gateway, settings: Settings) -> AsyncIterator[None]:
     """Start everything that runs while the gateway serves; stop it in the reverse order."""
     figures.share_one_arena()
     await asyncio.to_thread(pages.read_templates)
@@ -136,7 +181,7 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             app.state.authority = authority
             app.state.control = control
             app.state.registry = registry
-            app.state.front = Front(
+            app.front = Front(
                 HeadLimits(settings.max_head, settings.max_headers, upgrades=not loose),
                 Proxies(settings.trusted_proxies, trust_host=settings.trust_forwarded_host),
                 admin_hosts,
@@ -144,59 +189,6 @@ async def _running(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             )
             await control.warm()
             yield
-
-
-class Front(NamedTuple):
-    """The parts that `SiteDispatch` asks for each request.
-
-    It is one attribute of Starlette's state, because each look-up there is a call in Python.
-    """
-
-    limits: HeadLimits
-    proxies: Proxies
-    admin_hosts: frozenset[str]
-    registry: Registry
-
-
-class SiteDispatch:
-    """Middleware that brings a request to its site, by its host.
-
-    The order of decisions is made here and nowhere else: a head that is refused, the headers of a
-    trusted proxy, the admin hosts, the sites, and bare liveness on hosts that no site serves. So
-    the gateway never takes a path away from a site.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._admin = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve any scope (ASGI)."""
-        if scope["type"] == "http":
-            await self._find(scope)(scope, receive, send)
-        elif scope["type"] == "websocket":
-            # WSGI has no websockets. Closing before accepting makes the server answer 403.
-            await send({"type": "websocket.close", "code": 1000})
-        else:
-            await self._admin(scope, receive, send)
-
-    def _find(self, scope: Scope) -> ASGIApp:
-        front: Front | None = getattr(scope["app"].state, "front", None)
-        if front is None:
-            # The server does not run the lifespan, or has not yet.
-            return pages.unavailable()
-        try:
-            host = head.clean(scope, front.limits)
-            host, trusted = front.proxies.follow(scope, host)
-        except RefusedError as error:
-            return pages.refused(error.rule, scope["http_version"])
-        if host in front.admin_hosts:
-            # With all headers: `admin.auth` has to see what was forwarded, by whomever.
-            return self._admin
-        if site := front.registry.find(host):
-            log.request_id.set(proxies.hand_over(scope, trusted=trusted))
-            return site
-        liveness = scope.get("root_path", "") + endpoints.HEALTH
-        return self._admin if scope["path"] == liveness else pages.no_site()
 
 
 class PlainStartFailure:

@@ -181,14 +181,28 @@ def own_thread(thread: threading.Thread, domain: Domain) -> None:
 
 
 def author(value: object) -> Domain | None:
-    """The namespace whose code wrote ``value``: a function or class of its own, or an instance."""
-    function = written_function(value)
-    if function is None:
-        cls = value if isinstance(value, type) else type(value)
-        functions = (written_function(attribute) for attribute in list(vars(cls).values()))
-        function = next((found for found in functions if found is not None), None)
-    domain = writer(function) if function is not None else None
-    return None if domain is None or domain.transparent else domain
+    """The namespace whose code wrote ``value``: a function or class of its own, or an instance.
+
+    A class counts also if only one of its bases has functions of the namespace: it keeps that one
+    in memory.
+    """
+    for function in _functions_of(value):
+        domain = writer(function)
+        if domain is not None and not domain.transparent:
+            return domain
+    return None
+
+
+def _functions_of(value: object) -> Iterator[FunctionType]:
+    """Yield the function in Python that a value is, or those of its class and of the bases."""
+    if (function := written_function(value)) is not None:
+        yield function
+        return
+    cls = value if isinstance(value, type) else type(value)
+    for base in cls.__mro__:
+        for attribute in list(vars(base).values()):
+            if (function := written_function(attribute)) is not None:
+                yield function
 
 
 @contextlib.contextmanager

@@ -115,3 +115,15 @@ def test_connections_of_another_site_hold_nothing() -> None:
     assert not trace.alive, trace.holder()
     for each in (staying, later):
         each.close()
+
+
+def test_a_class_without_functions_of_its_own_holds_nothing() -> None:
+    """Django makes one for each connection, and psycopg remembers all classes that it has met."""
+    namespace, variables = site("shop")
+    source = "class Specific(IntLoader): zone = None\n"
+    exec(f"{source}AdaptersMap(psycopg.adapters).register_loader('int4', Specific)", variables)
+    namespace.close()
+    trace = Trace(namespace)
+    del namespace, variables
+    gc.collect()
+    assert not trace.alive, trace.holder()
