@@ -143,6 +143,7 @@ def _end_in_view(way: str) -> Callable[[Hostile], None]:
         site.diary.note(kind, "in a view")
         if site.ask(kind, f"/end?way={way}") != "cut off":
             site.reload(kind)  # it is set aside, or failed, until somebody does this
+            site.ask(kind, f"/end?way={way}")
         _come_back(site)
 
     return strike

@@ -10,6 +10,7 @@ import _warnings
 import copy
 import email.headerregistry
 import email.policy
+import linecache
 import pprint
 import typing
 import weakref
@@ -61,6 +62,7 @@ def clear(domain: callers.Domain) -> None:
         clear_cache()
         if callers.author(_cached_by(clear_cache)) is domain:
             _CACHES.remove(clear_cache)
+    _let_lines_be_forgotten()
     _let_warnings_forget()
 
 
@@ -78,6 +80,16 @@ def _cached_by(cache_clear: Callable[[], None]) -> object:
 
 class _Unheard(Warning):
     """A warning that is always ignored; issuing it makes ``_warnings`` read its list of filters."""
+
+
+def _let_lines_be_forgotten() -> None:
+    """Empty the entries of `linecache` that have yet to ask a loader for the lines of a module.
+
+    They refer to loaders of all namespaces. A file that is asked for once more is simply read.
+    """
+    for file, entry in list(linecache.cache.items()):
+        if len(entry) == 1:
+            linecache.cache.pop(file, None)
 
 
 def _let_warnings_forget() -> None:

@@ -38,6 +38,8 @@ SOURCE = {
     "a traceback": "import linecache, traceback, shop.views\ntry:\n    shop.views.fail()\n"
     "except ValueError as exc:\n    traceback.TracebackException.from_exception(exc, "
     "lookup_lines=False)\n    str(traceback.extract_tb(exc.__traceback__))",
+    "lines that nobody has asked for": "import linecache, shop.views\n"
+    "assert linecache.lazycache(shop.views.__file__, vars(shop.views))",
     "registrations": "import atexit, copyreg, os, signal, sqlite3, threading, shop.models\n"
     "atexit.register(shop.models.Thing)\nos.register_at_fork(before=shop.models.Thing)\n"
     "signal.signal(signal.SIGTERM, lambda *a: None)\n"
