@@ -15,10 +15,10 @@ while they compute, and many may run as soon as they are found to be blocked.
 
 **Finding out.** A thread that waits for the GIL wakes up each switch interval, and its CPU clock
 moves; the clock of a thread that is blocked stands still. So a clock that did not move for longer
-than a switch interval means blocked, also while others saturate the GIL. `Governor.tick`, called
-every few milliseconds while requests run, reads the clocks and moves requests between lanes, which
-frees their places. The share of CPU time in wall time would not tell, because threads that wait
-for the GIL look idle, too.
+than a switch interval means blocked, also while others saturate the GIL, unless the thread waits
+for a processor (`gateway.execution.clocks`). `Governor.tick`, called every few milliseconds while
+requests run, reads the clocks and moves requests between lanes, which frees their places. The share
+of CPU time in wall time would not tell, because threads that wait for the GIL look idle, too.
 
 **Expecting.** The lane of a new request is chosen from two moving averages of its route: the CPU
 time, and how often it was blocked. Without them each sleeping request would occupy the fast lane
@@ -64,7 +64,6 @@ import heapq
 import math
 import sys
 import threading
-import time
 from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,6 +71,7 @@ from enum import Enum, IntEnum, auto
 from typing import Final, Protocol, TypeAlias
 
 from gateway.errors import GatewayError
+from gateway.execution.clocks import Clocks, SystemClocks
 
 QUANTUM: Final = 10_000_000
 """Nanoseconds of CPU that a request of the fast lane may use."""
@@ -136,42 +136,6 @@ class Work(Protocol):
         The lock of the governor is not held. Never raises: what cannot begin has to call
         `Governor.finished`.
         """
-
-
-class Clocks(Protocol):
-    """The clocks that the governor reads."""
-
-    def now(self) -> float:
-        """Return the monotonic time in seconds."""
-
-    def own(self) -> tuple[int, int]:
-        """Return the id of the calling thread for `cpu` (0 if there is none) and its CPU in ns."""
-
-    def cpu(self, clock: int) -> int:
-        """Return the CPU of another thread in ns; raises ``OSError`` if the thread has ended."""
-
-
-class SystemClocks:
-    """The clocks of the system."""
-
-    now = staticmethod(time.monotonic)
-
-    if sys.platform == "linux":
-
-        def own(self) -> tuple[int, int]:
-            """Return the id of the calling thread for `cpu`, and its CPU in ns."""
-            return time.pthread_getcpuclockid(threading.get_ident()), time.thread_time_ns()
-
-        cpu = staticmethod(time.clock_gettime_ns)
-    else:
-
-        def own(self) -> tuple[int, int]:
-            """Return no id, and the CPU of the calling thread in ns."""
-            return 0, time.thread_time_ns()
-
-        def cpu(self, clock: int) -> int:
-            """Raise ``OSError``: nothing can be read."""
-            raise OSError("this system has no CPU clocks of other threads")
 
 
 class Route:
@@ -568,6 +532,9 @@ class Governor:
             elif used > _LONGEST and self._waits[Lane.LONG]:
                 self._give_up_place(ticket)
         elif now - ticket.moved >= still:
+            if ticket.lane is not Lane.BLOCKED and self._clocks.wants_processor(ticket.clock):
+                ticket.moved = now  # other processes have the processors
+                return
             ticket.blocked = True
             ticket.mark = ticket.cpu
             if ticket.lane is Lane.FAST:  # it has kept the place from others meanwhile

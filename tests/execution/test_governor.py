@@ -27,6 +27,7 @@ class Clocks:
         self.seconds = 100.0
         self.used: dict[int, int] = {}
         self.current = 1
+        self.runnable: set[int] = set()
 
     def now(self) -> float:
         return self.seconds
@@ -36,6 +37,9 @@ class Clocks:
 
     def cpu(self, clock: int) -> int:
         return self.used[clock]
+
+    def wants_processor(self, clock: int) -> bool:
+        return clock in self.runnable
 
 
 class Simulation:
@@ -116,6 +120,18 @@ def test_one_that_waits_for_the_gil_is_not_taken_for_blocked(
         world.clocks.used[first.number] += 20_000  # it wakes up each switch interval
         world.governor.tick()
     assert not second.runs
+
+
+def test_one_that_waits_for_a_processor_is_not_taken_for_blocked(
+    world: Simulation, site: Account
+) -> None:
+    first, second = (world.request(site) for _ in range(2))
+    world.clocks.runnable.add(first.number)
+    world.pass_time(100)
+    assert not second.runs
+    world.clocks.runnable.clear()
+    world.pass_time(20)
+    assert second.runs
 
 
 def test_one_that_takes_long_makes_room_beside_it_for_one(world: Simulation, site: Account) -> None:
