@@ -21,7 +21,16 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from bench.request_path import floor, peers, postgresql, rounds, scenarios, servers, slow_clients
+from bench.request_path import (
+    busy,
+    floor,
+    peers,
+    postgresql,
+    rounds,
+    scenarios,
+    servers,
+    slow_clients,
+)
 from bench.request_path.peers import Peer
 from bench.request_path.rounds import Figure
 from bench.request_path.scenarios import Scenario
@@ -79,13 +88,16 @@ def _measure(measurements: Collection[Measurement], options: argparse.Namespace)
             heading = rounds.conditions(
                 running, rounds=options.rounds, seconds=options.seconds, sites=options.sites
             )
-            for measurement, its in zip(measurements, chosen, strict=True):
-                figures += rounds.measure(
-                    [server for server in running if server.peer in its],
-                    _scenarios(measurement, options),
-                    number=number,
-                    seconds=options.seconds,
-                )
+            if options.busy:
+                heading += f"; {options.busy} other processes compute meanwhile"
+            with busy.neighbours(options.busy):
+                for measurement, its in zip(measurements, chosen, strict=True):
+                    figures += rounds.measure(
+                        [server for server in running if server.peer in its],
+                        _scenarios(measurement, options),
+                        number=number,
+                        seconds=options.seconds,
+                    )
     rows = rounds.summarise(figures, options.base)
     print(f"{heading}\n\n{rounds.table(rows, options.base)}")
     if options.json:
@@ -108,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--rounds", type=int, default=3)
         command.add_argument("--seconds", type=int, default=2, help="for each figure")
         command.add_argument("--sites", type=int, default=30)
+        command.add_argument("--busy", type=int, default=0, help="other processes that compute")
         command.add_argument("--base", default=peers.GUNICORN, help="whom ratios are taken to")
         command.add_argument("--scenarios", nargs="+", metavar="WORD", help="only these")
         command.add_argument("--json", type=Path, help="write every figure there")
