@@ -8,7 +8,15 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -54,6 +62,9 @@ with more at a time each would only take longer, and with a hundred longer than 
 _TURN: Final = 5.0
 """Seconds after which a load gives its turn to the next one and continues: a load that hangs must
 not delay others."""
+_UNCOLLECTED: Final = 10.0
+"""Seconds of a load in which the garbage collector is off: one that hangs must not leave the
+garbage of others in memory."""
 _LOOK: Final = 0.1
 """Seconds between two looks at the threads of unloaded generations, which should end."""
 
@@ -66,7 +77,7 @@ class InProcessBackend:
     together may have. With ``keep_failed``, code that did not load is not unloaded, so that it can
     be examined. Generations that stay in memory are published in ``events``. A load that has taken
     ``turn`` seconds gives its turn to the next one, and goes on beside it. ``pace`` is the pace of
-    the garbage collector.
+    the garbage collector, which is off for the first ``uncollected`` seconds of a load.
     """
 
     def __init__(
@@ -77,6 +88,7 @@ class InProcessBackend:
         keep_failed: bool = False,
         events: Events | None = None,
         turn: float = _TURN,
+        uncollected: float = _UNCOLLECTED,
         pace: Pace = PACE,
     ) -> None:
         self._threads = threads
@@ -84,6 +96,7 @@ class InProcessBackend:
         self._keep_failed = keep_failed
         self._events = events or Events()
         self._seconds_of_turn = turn
+        self._uncollected = uncollected
         self._pace = pace
         self._traffic: Traffic | None = None
         self._stack = contextlib.ExitStack()
@@ -128,7 +141,8 @@ class InProcessBackend:
         await self._refuse_one_too_many(config)
         async with self._budget.room(), self._turn():
             await begin()
-            with held(staying=True):  # here and not on the loading thread, which may hang
+            # Here and not on the loading thread, which may hang.
+            with _for_a_while(held(staying=True), self._uncollected):
                 return await self._load(config, number, sources, cause)
 
     def hung(self, site: str) -> list[Hung]:
@@ -176,14 +190,10 @@ class InProcessBackend:
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         await self._turns.acquire()
-        turn = contextlib.ExitStack()
-        turn.callback(self._turns.release)  # happens once, whoever closes ``turn`` first
-        end = asyncio.get_running_loop().call_later(self._seconds_of_turn, turn.close)
-        try:
-            yield
-        finally:
-            end.cancel()
-            turn.close()
+        with contextlib.ExitStack() as turn:
+            turn.callback(self._turns.release)
+            with _for_a_while(turn.pop_all(), self._seconds_of_turn):
+                yield
 
     async def _load(
         self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause
@@ -306,6 +316,18 @@ class InProcessCode:
         with slots.working_for(self._namespace.name):
             _log_errors(self._namespace.release(), self.number, self._reporter)
         self._unloading.look_again(unload)
+
+
+@contextlib.contextmanager
+def _for_a_while(
+    context: contextlib.AbstractContextManager[object], seconds: float
+) -> Iterator[None]:
+    """Leave ``context`` at the end of the block, or earlier, after so many ``seconds``."""
+    with contextlib.ExitStack() as stack:  # what it has left once, it does not leave again
+        stack.enter_context(context)
+        end = asyncio.get_running_loop().call_later(seconds, stack.close)
+        stack.callback(end.cancel)
+        yield
 
 
 def _name(config: SiteConfig, number: int) -> str:

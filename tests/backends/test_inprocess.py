@@ -221,6 +221,19 @@ async def test_a_load_that_hangs_fails_after_its_time_and_says_where(tmp_path: P
     assert "app.py" in caught.value.traceback
 
 
+async def test_a_load_that_hangs_lets_the_collector_go_on(tmp_path: Path) -> None:
+    source = "import threading; threading.Event().wait(1); application = print"
+    async with InProcessBackend(threads=1, uncollected=0.2) as backend:
+        load = asyncio.create_task(backend.load(project(tmp_path, source), 1))
+        while gc.isenabled():
+            await asyncio.sleep(0.01)
+        while not gc.isenabled():
+            assert not load.done()
+            await asyncio.sleep(0.01)
+        await (await load).close()
+    assert gc.isenabled()
+
+
 async def test_loads_take_turns_and_those_that_hang_hold_nobody_up(tmp_path: Path) -> None:
     at_once = tmp_path / "at once"
     note = f"open({str(at_once)!r}, 'a').write(%r)"
