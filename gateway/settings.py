@@ -76,7 +76,8 @@ class Settings(BaseSettings):
         default=80,
         ge=1,
         description="Threads of all sites together. Each may hold a database connection, so keep "
-        "it below what the database server allows (PostgreSQL: 100).",
+        "it below what the database server allows (PostgreSQL: 100). With fewer than 3, one site "
+        "that hangs can keep all others waiting.",
     )
     crash_limit: int = Field(
         default=2,
