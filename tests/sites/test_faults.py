@@ -210,7 +210,7 @@ class Claims:
 class Faults(RuleBasedStateMachine):
     """Registry, reloads and backend, wired as the gateway does."""
 
-    patience = 10.0
+    patience = 30.0
     """Seconds until what has to happen counts as not happening."""
 
     @initialize()
