@@ -190,10 +190,10 @@ class InProcessBackend:
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         await self._turns.acquire()
-        with contextlib.ExitStack() as turn:
-            turn.callback(self._turns.release)
-            with _for_a_while(turn.pop_all(), self._seconds_of_turn):
-                yield
+        turn = contextlib.ExitStack()
+        turn.callback(self._turns.release)
+        with _for_a_while(turn, self._seconds_of_turn):
+            yield
 
     async def _load(
         self, config: SiteConfig, number: int, sources: Sources | None, cause: Cause

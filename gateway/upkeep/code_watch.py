@@ -91,9 +91,10 @@ class CodeWatch:
                 self._begin(site, self._changes.pop(site))
 
     async def _changed(self, site: Site) -> list[str] | None:
-        """Return the paths that have changed; ``None`` if the look at them has not ended yet.
+        """Return the paths that have changed; ``None`` if that is not known.
 
-        A look that hangs has a thread of its own, and is waited for only once.
+        A look that hangs has a thread of its own, and is waited for only once. One that fails
+        concerns its site alone.
         """
         hangs = site in self._looks
         if not hangs:
@@ -101,11 +102,15 @@ class CodeWatch:
             self._looks[site] = asyncio.wrap_future(begun)
         look = self._looks[site]
         await asyncio.wait({look}, timeout=0 if hangs else self._late)
+        log = site.reporter.logger("gateway.autoreload")
         if look.done():
             del self._looks[site]
-            return look.result()
-        if not hangs:
-            site.reporter.logger("gateway.autoreload").warning(
+            try:
+                return look.result()
+            except Exception:
+                log.exception("its files could not be looked at")
+        elif not hangs:
+            log.warning(
                 "a look at its files takes more than %g s; others are not kept waiting", self._late
             )
         return None

@@ -72,7 +72,8 @@ async def test_a_look_that_raises_is_told_and_stops_nothing(
         def changed(self) -> list[str]:
             raise OSError("stale file handle")
 
-    other = Watched("other")
-    async with watching(other, Broken("broken")), asyncio.timeout(DEADLINE):
-        await other.reloaded.wait()
+    first, last = Watched("first"), Watched("last")
+    async with watching(first, Broken("broken"), last), asyncio.timeout(DEADLINE):
+        await first.reloaded.wait()
+        await last.reloaded.wait()
     assert "stale file handle" in caplog.text
