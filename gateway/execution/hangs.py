@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Final, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from gateway.execution.governor import Governor
 from gateway.execution.passage import Passage, Stage
@@ -31,8 +31,10 @@ class Hangs:
         self._loop = loop
         self._governor = governor
         self._pool = pool
-        # Whether each was set aside.
-        self._hung: dict[Passage, bool] = {}
+        self._hung: WeakKeyDictionary[Passage, bool] = WeakKeyDictionary()
+        """Whether each was set aside. A request that has ended holds its generation no longer."""
+        self._grown = 0
+        """How many threads the pool has more for them."""
         self._unloaded: WeakSet[Threads] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -44,7 +46,7 @@ class Hangs:
     def of(self, site: str) -> list[Hung]:
         """Return the requests of a site that hang now, secrets masked."""
         found, now = [], self._loop.time()
-        for passage in self._hung:
+        for passage in tuple(self._hung):
             reporter = passage.threads.reporter
             job = passage.job  # before the question: it is another once the passage is over
             if reporter.site == site and passage.runs:
@@ -68,9 +70,7 @@ class Hangs:
             passage.threads.reporter.logger("gateway.wsgi").error(
                 "%s hangs, since %.0f s; it is here:\n%s", hung.request, hung.seconds, hung.stack
             )
-        aside = self._hung[passage] = passage.set_aside()
-        if aside:
-            self._pool.grow(1)
+        self._hung[passage] = passage.set_aside()
 
     def _look(self) -> None:
         self._timer = None
@@ -81,16 +81,18 @@ class Hangs:
             for passage in running:
                 if passage.threads in self._unloaded or passage.job.hangs(now):
                     self._add(passage)
-            self._forget()
+            self._count()
         except Exception:
             logger.exception("the requests that hang could not be looked for")
             running = []
         if running or self._hung:
             self.watch()
 
-    def _forget(self) -> None:
-        for passage, aside in tuple(self._hung.items()):
+    def _count(self) -> None:
+        """Forget who is over, and have a thread more for each of the others."""
+        for passage in tuple(self._hung):
             if passage.stage is Stage.OVER:
                 del self._hung[passage]
-                if aside:
-                    self._pool.grow(-1)
+        grown = sum(self._hung.values())
+        self._pool.grow(grown - self._grown)
+        self._grown = grown

@@ -113,6 +113,7 @@ class Passage:
     """
 
     __slots__ = (
+        "__weakref__",
         "_governor",
         "_loop_queue",
         "job",

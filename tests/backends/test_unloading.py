@@ -339,8 +339,7 @@ async def test_what_a_request_registers_after_the_unload_is_forgotten_when_it_en
 ) -> None:
     monkeypatch.setattr(inprocess, "_PATIENCE", 0.1)
     caplog.set_level(logging.INFO, "gateway.unloading")
-    # The list of those that hang forgets a request within a second.
-    async with InProcessBackend(threads=2, pace=Pace(look=0.5, asked_rest=1)) as backend:
+    async with InProcessBackend(threads=2, pace=Pace(look=LOOK, asked_rest=1)) as backend:
         generation = await backend.load(project(tmp_path, GOES_ON), 5)
         asked = asyncio.create_task(ask(generation))
         goes_on, ends = vars(json)["goes_on"], vars(json)["ends"]
