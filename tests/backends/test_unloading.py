@@ -309,6 +309,7 @@ async def test_an_unload_that_does_not_end_is_told_and_counts(
     serving = await backend.load(config, 2)
     await until(lambda: "the unload of generation 1 has not ended" in caplog.text)
     assert "in never_ends" in caplog.text
+    await until(lambda: backend.survivors(config.name))  # its thread began a little later
     (line,) = backend.survivors(config.name)
     assert "generation 1: its unload does not end" in line
     with pytest.raises(LoadError, match="generation 1: "):

@@ -160,7 +160,7 @@ def test_a_planted_folder_is_avoided(
 ) -> None:
     state.chmod(mode)
     plant(state / OWN)
-    planted = (state / OWN).lstat()
+    planted = _as_it_was_made(state / OWN)
     StateFolder(state).replace("it", b"content")
     name = StateFolder(state).below()
     assert name.startswith(f"{OWN}-")
@@ -170,7 +170,7 @@ def test_a_planted_folder_is_avoided(
     # It is found again, and no other one is made.
     assert StateFolder(state).read("it", LIMIT) == b"content"
     assert StateFolder(state).below() == name
-    assert (state / OWN).lstat() == planted
+    assert _as_it_was_made(state / OWN) == planted
     # Nothing that somebody else gives such a name to comes before it.
     (state / f"{OWN}-{'0' * 16}").touch()
     assert StateFolder(state).below() == name
@@ -765,3 +765,9 @@ def test_a_file_that_is_taken_while_it_is_made_is_made_again(
     mine = folder.own("stacks-1.txt")
     assert folder.names() == {"stacks-1.txt"}
     os.close(mine)
+
+
+def _as_it_was_made(path: Path) -> tuple[int, ...]:
+    """What is known of it, but for when it was read."""
+    found = path.lstat()
+    return found.st_mode, found.st_ino, found.st_uid, found.st_mtime_ns, found.st_ctime_ns
