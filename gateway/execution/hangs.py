@@ -33,8 +33,6 @@ class Hangs:
         self._pool = pool
         self._hung: WeakKeyDictionary[Passage, bool] = WeakKeyDictionary()
         """Whether each was set aside. A request that has ended holds its generation no longer."""
-        self._grown = 0
-        """How many threads the pool has more for them."""
         self._unloaded: WeakSet[Threads] = WeakSet()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -81,18 +79,17 @@ class Hangs:
             for passage in running:
                 if passage.threads in self._unloaded or passage.job.hangs(now):
                     self._add(passage)
-            self._count()
         except Exception:
             logger.exception("the requests that hang could not be looked for")
             running = []
+        finally:
+            self._count()
         if running or self._hung:
             self.watch()
 
     def _count(self) -> None:
-        """Forget who is over, and have a thread more for each of the others."""
+        """Forget who is over; the pool has a thread more for each other one that was set aside."""
         for passage in tuple(self._hung):
             if passage.stage is Stage.OVER:
                 del self._hung[passage]
-        grown = sum(self._hung.values())
-        self._pool.grow(grown - self._grown)
-        self._grown = grown
+        self._pool.allow(sum(self._hung.values()))

@@ -90,10 +90,10 @@ class Pool:
         with self.lock:
             return [worker.thread for worker in self._workers]
 
-    def grow(self, change: int) -> None:
-        """Allow more threads than ``limit``, or fewer again, as threads hang in a site's code."""
+    def allow(self, spare: int) -> None:
+        """Allow so many threads more than ``limit`` from now on: as many as hang in sites' code."""
         with self.lock:
-            self._spare += change
+            self._spare = spare
             self._start_for_waiting()
 
     def bury(self) -> None:

@@ -145,6 +145,12 @@ def _open_to_all(path: Path) -> None:
     path.chmod(0o777)
 
 
+def _as_it_was_made(path: Path) -> tuple[float, ...]:
+    """What its ``lstat`` says, but for when it was read (``st_atime``)."""
+    found = tuple(path.lstat())
+    return (*found[: stat.ST_ATIME], *found[stat.ST_ATIME + 1 :])
+
+
 def _link(path: Path) -> None:
     target = path.with_name("elsewhere")
     target.mkdir(mode=0o700)
@@ -765,9 +771,3 @@ def test_a_file_that_is_taken_while_it_is_made_is_made_again(
     mine = folder.own("stacks-1.txt")
     assert folder.names() == {"stacks-1.txt"}
     os.close(mine)
-
-
-def _as_it_was_made(path: Path) -> tuple[int, ...]:
-    """What is known of it, but for when it was read."""
-    found = path.lstat()
-    return found.st_mode, found.st_ino, found.st_uid, found.st_mtime_ns, found.st_ctime_ns
